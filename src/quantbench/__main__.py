@@ -1,0 +1,5 @@
+"""``python -m quantbench`` is the command ``quantbench``."""
+
+from quantbench.cli import main
+
+main()

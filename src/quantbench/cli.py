@@ -1,0 +1,174 @@
+"""The command line: thin commands, no logic."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from quantbench import __version__
+from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError
+from quantbench.records import Config
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Which int8 version of a transformer encoder to deploy on this CPU: what it costs, what it wins.
+
+Start with `quantbench demo`. Then write a YAML file (see `examples/`), look at it with `quantbench plan FILE`
+and measure it with `quantbench run FILE`.
+
+Exit codes: 0 all runs done, 2 bad input (nothing written), 3 some runs failed, 130 interrupted.""",
+)
+error_console = Console(stderr=True)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to benchmark, as YAML.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Output folder. Default: runs/<name of the file>.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a parameter: `--set time_benchmark_args.duration=5`."),
+]
+Only = Annotated[
+    str, typer.Option("--only", metavar="GLOB", help="Only runs whose name matches, as `plan` lists them.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Details, and the traceback of failed runs.")]
+
+
+@app.command("run")
+def run_command(
+    config: ConfigFile,
+    out: Out = None,
+    override: Overrides = None,
+    only: Only = "*",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure everything in a configuration and write the card.
+
+    A second call with the same file and folder does only what is missing.
+    """
+    from quantbench.config import load_config
+
+    _run(load_config(config, override or ()), out or Path("runs") / config.stem, only, quiet, verbose)
+
+
+@app.command()
+def demo(
+    out: Out = None, override: Overrides = None, only: Only = "*", quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Run the benchmark of the embedded model and data set, which needs no network."""
+    from quantbench import embedded
+    from quantbench.config import load_config
+
+    _run(load_config(embedded.CONFIG, override or ()), out or Path("runs") / "demo", only, quiet, verbose)
+
+
+def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
+    from quantbench import benchmark, registry
+    from quantbench.plan import make_plan
+    from quantbench.progress import Bars, Silent
+    from quantbench.store import Store
+
+    _log_to_console(quiet, verbose)
+    code = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
+    results = benchmark.in_order(config, Store(folder).results())
+    typer.echo(registry.report("table").render(config, results, make_plan(config).skipped))
+    typer.echo(f"card: {folder / 'card.md'}")
+    raise typer.Exit(code)
+
+
+def _log_to_console(quiet: bool, verbose: bool) -> None:
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    handler = RichHandler(console=error_console, show_path=False, show_time=False)
+    logger = logging.getLogger("quantbench")
+    logger.setLevel(level)
+    logger.propagate = False
+    logger.handlers = [handler]
+
+
+@app.command()
+def plan(config: ConfigFile, out: Out = None, override: Overrides = None, only: Only = "*") -> None:
+    """List the runs of a configuration, what they share and how long they will take, without starting any."""
+    from quantbench.config import load_config
+    from quantbench.estimate import estimate
+    from quantbench.plan import make_plan
+    from quantbench.store import Store
+
+    loaded = load_config(config, override or ())
+    made = make_plan(loaded, Store(out or Path("runs") / config.stem).stored_for(loaded), only)
+    for run in made.runs:
+        typer.echo(f"run      {run.name}")
+    for run in made.done:
+        typer.echo(f"done     {run.name}")
+    for item in made.skipped:
+        typer.echo(f"skipped  {json.dumps(item.benchmarked)}: {item.reason}")
+    cost = estimate(made.runs)
+    typer.echo(
+        f"{len(made.runs)} runs share {cost.exports} float export(s), {cost.calibrations} calibration(s), "
+        f"{cost.originals} evaluation(s) of the original.\n"
+        f"Timing: {cost.timed_arms} arms at {cost.shapes} shape(s), {cost.timing_seconds:.0f} s. "
+        f"In all about {cost.total_seconds / 60:.0f} min (a rough guess but for the timing)."
+    )
+
+
+@app.command()
+def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")]) -> None:
+    """Render card.md and summary.json again from the stored results."""
+    from quantbench import benchmark
+    from quantbench.plan import make_plan
+    from quantbench.store import Store
+
+    store = Store(folder)
+    config = store.config()
+    benchmark.write_reports(store, config, make_plan(config))
+    typer.echo(str(folder / "card.md"))
+
+
+@app.command()
+def env() -> None:
+    """Show CPU, instruction sets, usable cores and library versions."""
+    from quantbench.environment import detect
+
+    found = detect()
+    typer.echo(f"CPU               {found.cpu_model} ({found.architecture})")
+    typer.echo(f"instruction sets  {', '.join(found.instruction_sets) or 'unknown'}")
+    typer.echo(f"usable cores      {found.cores}")
+    typer.echo(f"memory            {found.memory_bytes / 2**30:.1f} GiB")
+    typer.echo(f"system            {found.system}")
+    for name, version in found.versions.items():
+        typer.echo(f"{name:<17} {version}")
+
+
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Options of all commands."""
+    if version:
+        typer.echo(f"quantbench {__version__}")
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Run the command line; turn errors into messages and exit codes."""
+    try:
+        app()
+    except BadInput as error:
+        for mistake in error.mistakes:
+            error_console.print(f"error: {mistake}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except QuantbenchError as error:
+        error_console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        error_console.print("interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,56 @@
+"""One tree of errors, with an exit code per class.
+
+Every error that a user can cause derives from :class:`QuantbenchError`; the command line prints its message and
+exits with :attr:`QuantbenchError.exit_code`, without a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EXIT_DONE = 0
+EXIT_BAD_INPUT = 2
+EXIT_SOME_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+
+class QuantbenchError(Exception):
+    """Base of all errors that quantbench raises on purpose."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with what the user gave.
+
+    Attributes:
+        where: where it stands: ``file:line``, or the option of the command line.
+        message: what was set, what is wrong with it and what to do.
+
+    """
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class BadInput(QuantbenchError):
+    """The input cannot be used. Holds every mistake that was found; nothing has been written."""
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(dict.fromkeys(mistakes))
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+class RunFailed(QuantbenchError):
+    """One run cannot be finished; the others go on. The message becomes the reason on its row."""
+
+
+class ArmFailed(RunFailed):
+    """The process of a timed arm died, hung or could not load its model."""

@@ -1,0 +1,114 @@
+"""Checkpoint to float ONNX. The only place that knows the exporter.
+
+PyTorch's TorchScript-based exporter is used for every opset from 11 to 20: the newer exporter cannot go below 18, and
+one exporter for all keeps graphs comparable. Attention is exported in its eager form, which all opsets can express.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantbench.records import ArmSpec
+from quantbench.store import write_atomically
+
+FILE = "model.onnx"
+AXES = {0: "batch_size", 1: "sequence_length"}
+
+
+def export(
+    spec: ArmSpec, opset: int, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str], path: Path
+) -> None:
+    """Write a checkpoint as a float ONNX file with free batch size and length.
+
+    Args:
+        spec: the PyTorch arm: the checkpoint's folder and the options to load it with.
+        opset: 11 to 20.
+        inputs: example inputs of shape (batch, length); they set names and order of the graph's inputs.
+        outputs: names of the model outputs to export.
+        path: the file to write.
+
+    """
+    import onnx
+    import torch
+
+    model = _eager_model(spec)
+    names = _accepted(model, inputs)
+    wrapped = _in_order(model, names, outputs).eval()
+    buffer: Any = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            wrapped,
+            tuple(torch.from_numpy(inputs[name]) for name in names),
+            buffer,
+            dynamo=False,
+            opset_version=opset,
+            input_names=names,
+            output_names=list(outputs),
+            do_constant_folding=True,
+            dynamic_axes={**dict.fromkeys(names, AXES), **dict.fromkeys(outputs, AXES)},
+        )
+    graph = onnx.load_model_from_string(buffer.getvalue())
+    write_atomically(path, _tidy(graph).SerializeToString(deterministic=True))
+
+
+def _eager_model(spec: ArmSpec) -> Any:
+    from quantbench.registry import runtime
+
+    session: Any = runtime("pytorch").load(spec, 1)
+    session.model.set_attn_implementation("eager")
+    return session.model
+
+
+def _accepted(model: Any, inputs: Mapping[str, Any]) -> list[str]:
+    """The inputs that the model's forward takes, in the tokenizer's order."""
+    import inspect
+
+    known = inspect.signature(model.forward).parameters
+    return [name for name in inputs if name in known]
+
+
+def _in_order(model: Any, names: Sequence[str], outputs: Sequence[str]) -> Any:
+    """The model as a module that takes its inputs by position and returns the named outputs only."""
+    import torch
+
+    class InOrder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: Any) -> tuple[Any, ...]:
+            result = self.model(**dict(zip(names, tensors, strict=True)))
+            return tuple(result[name] for name in outputs)
+
+    return InOrder()
+
+
+def _tidy(model: Any) -> Any:
+    """Make every constant an initializer that is read directly, and infer types and shapes of all tensors."""
+    import onnx
+
+    initializers = {item.name for item in model.graph.initializer}
+    renamed: dict[str, str] = {}
+    for node in list(model.graph.node):
+        if node.op_type == "Identity" and node.input[0] in initializers:
+            renamed[node.output[0]] = node.input[0]
+        elif node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
+            model.graph.initializer.append(node.attribute[0].t)
+            model.graph.initializer[-1].name = node.output[0]
+        else:
+            continue
+        model.graph.node.remove(node)
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+    model.graph.name = "quantbench"
+    return onnx.shape_inference.infer_shapes(model)

@@ -1,0 +1,48 @@
+"""A look at a quantized graph: which operators really compute on quantized values."""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from quantbench.graph import Graph
+
+INTEGER_FORMS = {
+    "MatMulInteger": "MatMul",
+    "MatMulIntegerToFloat": "MatMul",
+    "ConvInteger": "Conv",
+    "QLinearMatMul": "MatMul",
+    "QAttention": "Attention",
+    "DynamicQuantizeLSTM": "LSTM",
+    "QEmbedLayerNormalization": "EmbedLayerNormalization",
+}
+"""Operators that compute on integers, by the float operator that they stand for."""
+FLOAT_OUTPUT = ("MatMul", "Gemm", "Conv")
+"""Operators with integer kernels that may give float outputs; all others compute on integers only between two
+quantized sides (ONNX Runtime, QDQ fusions)."""
+
+
+def quantized_operators(graph: Graph) -> dict[str, int]:
+    """Number of quantized operators by the float operator's type, sorted by type."""
+    counts: dict[str, int] = {}
+    for node in graph.nodes:
+        kind = INTEGER_FORMS.get(node.op_type) or (node.op_type if _between_quantized(graph, node) else None)
+        if kind:
+            counts[kind] = counts.get(kind, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _between_quantized(graph: Graph, node: NodeProto) -> bool:
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"):
+        return False
+    readers = {reader.op_type for reader in graph.consumers(node)}
+    if node.op_type == "Gather" and readers == {"DequantizeLinear"}:
+        return True
+    data = [name for name in node.input if name and (graph.is_float(name) or _is_dequantized(graph, name))]
+    if not data or not all(_is_dequantized(graph, name) for name in data):
+        return False
+    return node.op_type in FLOAT_OUTPUT or readers == {"QuantizeLinear"}
+
+
+def _is_dequantized(graph: Graph, tensor: str) -> bool:
+    node = graph.producer(tensor)
+    return node is not None and node.op_type == "DequantizeLinear"

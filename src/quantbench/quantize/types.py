@@ -1,0 +1,26 @@
+"""8-bit number types of activations and weights, ``auto`` resolved by what the CPU computes fast and exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from quantbench.records import Settings
+
+DOT_PRODUCT_SETS = ("avx512_vnni", "avx_vnni", "amx_int8")
+
+
+def resolve(settings: Settings, instruction_sets: Collection[str]) -> tuple[str, str]:
+    """Types of activations and weights, each ``uint8`` or ``int8``.
+
+    Source: ONNX Runtime, "Quantize ONNX models", data type selection. On x86 the kernels take unsigned activations;
+    with VNNI or AMX signed weights are fastest, without them (``VPMADDUBSW``) signed weights can saturate, so weights
+    are unsigned too. Elsewhere (Arm) both are signed. Dynamic quantization always has unsigned activations.
+    """
+    x86 = "avx2" in instruction_sets
+    fast = any(name in instruction_sets for name in DOT_PRODUCT_SETS)
+    activation = "uint8" if x86 or settings.quantization_approach == "dynamic" else "int8"
+    weight = "uint8" if x86 and not fast else "int8"
+    return (
+        activation if settings.activation_type == "auto" else settings.activation_type,
+        weight if settings.weight_type == "auto" else settings.weight_type,
+    )

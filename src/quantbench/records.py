@@ -1,0 +1,286 @@
+"""The frozen records that flow from what the user wrote to what the user reads.
+
+Every record is immutable, refuses unknown fields and holds tuples rather than lists. Field names are those of the
+reference card wherever it has one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+SCHEMA_VERSION = 1
+"""Version of the JSON documents ``results/<key>.json`` and ``summary.json``."""
+
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+ActivationType = Literal["auto", "uint8", "int8"]
+
+
+def canonical_json(value: JsonValue | dict[str, Any]) -> str:
+    """The one JSON text of a value: sorted keys, no blanks. Equal values give equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: JsonValue | dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of :func:`canonical_json`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dataset(Record):
+    """Where the examples come from and which columns hold what."""
+
+    path: Annotated[str, Field(min_length=1)]
+    name: str | None = None
+    revision: str | None = None
+    eval_split: str = "validation"
+    data_keys: dict[str, str] = Field(default_factory=dict)
+    ref_keys: tuple[str, ...] = ()
+    calibration_split: str | None = None
+    label_names: tuple[str, ...] | None = None
+    label_map: dict[str, str] = Field(default_factory=dict)
+
+
+class Calibration(Record):
+    """How the ranges of activations are found.
+
+    ``percentile`` and ``averaging_constant`` have ONNX Runtime's defaults. ``stride`` belongs to ``sampling:
+    strided``: every stride-th example is taken; without it the examples are spread evenly over the split.
+    """
+
+    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    num_calibration_samples: Positive = 100
+    moving_average: Flag = False
+    averaging_constant: Annotated[float, Field(gt=0, le=1)] = 0.01
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.999
+    padding: Literal["none", "max_length"] = "none"
+    sampling: Literal["first", "random", "strided"] = "random"
+    stride: Positive | None = None
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
+class FrameworkArgs(Record):
+    """Options of the runtime. ``optimization_level`` is ONNX Runtime's: 0 none, 1 basic, 2 extended, 99 all."""
+
+    opset: Annotated[int, Field(strict=True)] = 17
+    optimization_level: Literal[0, 1, 2, 99] = 99
+
+
+class TimeBenchmarkArgs(Record):
+    """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads."""
+
+    duration: Annotated[float, Field(gt=0)] = 15
+    warmup_runs: Annotated[int, Field(ge=0, strict=True)] = 10
+    num_threads: Positive | None = None
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
+class Backend(Record):
+    """Which launcher executes the runs, and its arguments."""
+
+    name: str = "local"
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Settings(Record):
+    """Every parameter of one run, each with one value."""
+
+    task: str
+    model_name_or_path: Annotated[str, Field(min_length=1)]
+    dataset: Dataset
+    metrics: tuple[str, ...] = ()
+    max_eval_samples: Positive | None = None
+    quantization_approach: Literal["static", "dynamic"] = "dynamic"
+    operators_to_quantize: Annotated[tuple[str, ...], Field(min_length=1)] = ("MatMul",)
+    node_exclusion: tuple[str, ...] = ()
+    per_channel: Flag = False
+    activation_type: ActivationType = "auto"
+    weight_type: ActivationType = "auto"
+    calibration: Calibration = Calibration()
+    framework: str = "onnxruntime"
+    framework_args: FrameworkArgs = FrameworkArgs()
+    aware_training: Flag = False
+    batch_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (4,)
+    input_lengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64,)
+    time_benchmark_args: TimeBenchmarkArgs = TimeBenchmarkArgs()
+    backend: Backend = Backend()
+    trust_remote_code: Flag = False
+    allow_pickled_weights: Flag = False
+
+
+class Dimension(Record):
+    """One benchmarked parameter: a dotted key and the values to try."""
+
+    key: str
+    values: tuple[JsonValue, ...]
+
+
+class Config(Record):
+    """What the user wrote, validated.
+
+    ``base`` holds the first value of every benchmarked parameter. ``lines`` says where each dotted key was set, for
+    messages; it is not part of what the configuration is.
+    """
+
+    base: Settings
+    dimensions: tuple[Dimension, ...] = ()
+    source: str = Field(default="", exclude=True)
+    lines: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    def where(self, key: str) -> str:
+        """``file:line`` of a dotted key, fixed or benchmarked, of its nearest parent, or of the whole file."""
+        for dimension in self.dimensions:
+            if dimension.key == key:
+                return self.lines.get(f"benchmarked.{key}", self.source)
+        while key:
+            if key in self.lines:
+                return self.lines[key]
+            key = key.rpartition(".")[0]
+        return self.source
+
+
+class Run(Record):
+    """One combination, fully resolved.
+
+    ``key`` is the hash of the settings' canonical JSON; ``benchmarked`` repeats this run's values of the benchmarked
+    parameters in the order of the configuration.
+    """
+
+    name: str
+    key: str
+    settings: Settings
+    benchmarked: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Skipped(Record):
+    """A combination that is not run, and why."""
+
+    benchmarked: dict[str, JsonValue]
+    reason: str
+
+
+class Plan(Record):
+    """The runs still to be done, those already done, and the combinations skipped with the reason."""
+
+    runs: tuple[Run, ...]
+    done: tuple[Run, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+class ArmSpec(Record):
+    """What a timed or evaluated arm executes: a runtime, a model on disk and the runtime's options."""
+
+    runtime: str
+    path: str
+    sha256: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Artifact(Record):
+    """An optimized model on disk and what it really is.
+
+    Attributes:
+        path: relative to the output folder.
+        recipe: the choices that made it, with ``auto`` resolved.
+        excluded: names of the nodes selected by each exclusion group.
+        operators: number of operators that compute on quantized inputs, by the float operator's type.
+        executed: operators of the graph that the session really runs after its own optimization, by type.
+        graph: hash of the computation, independent of names and order (see ``graph.computation_hash``).
+
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    recipe: dict[str, JsonValue]
+    excluded: dict[str, tuple[str, ...]]
+    operators: dict[str, int]
+    executed: dict[str, int]
+    graph: str
+
+
+class Slot(Record):
+    """Consecutive timed calls of one arm: its place in the global order and each call's nanoseconds."""
+
+    order: int
+    nanoseconds: tuple[int, ...]
+
+
+class ArmLatency(Record):
+    """Raw samples of one arm at one shape; ``load_seconds`` and ``first_call_seconds`` stand apart from them."""
+
+    slots: tuple[Slot, ...]
+    load_seconds: float
+    first_call_seconds: float
+
+
+class Latency(Record):
+    """Raw samples per arm at one shape."""
+
+    batch_size: int
+    input_length: int
+    arms: dict[str, ArmLatency]
+
+
+class Scores(Record):
+    """Metric values of one arm over the evaluation examples.
+
+    ``outcomes`` has one row per example with the counts named in ``columns``, from which every metric can be summed
+    again over any resample of the examples.
+    """
+
+    metrics: dict[str, float]
+    examples: int
+    columns: tuple[str, ...]
+    outcomes: tuple[tuple[int, ...], ...]
+
+
+class Environment(Record):
+    """The machine and the libraries that a result was measured with."""
+
+    cpu_model: str
+    architecture: str
+    instruction_sets: tuple[str, ...]
+    cores: int
+    memory_bytes: int
+    system: str
+    versions: dict[str, str]
+    load: tuple[float, float, float] | None = None
+
+
+class Failure(Record):
+    """Why a run has no measurements."""
+
+    stage: str
+    reason: str
+
+
+class Result(Record):
+    """One self-sufficient document per run."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: Run
+    environment: Environment
+    sources: dict[str, str] = Field(default_factory=dict)
+    model_type: str = ""
+    failure: Failure | None = None
+    artifact: Artifact | None = None
+    float_artifact: dict[str, JsonValue] = Field(default_factory=dict)
+    scores: dict[str, Scores] = Field(default_factory=dict)
+    latency: tuple[Latency, ...] = ()
+    seconds: dict[str, float] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run was measured to its end."""
+        return self.failure is None

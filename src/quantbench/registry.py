@@ -1,0 +1,185 @@
+"""The five plug-in folders: what is in them, by file name, and the protocol of each.
+
+A plug-in is a module. ``tasks/token_classification.py`` *is* the task ``token-classification``: names are listed from
+the folder without importing anything, and only the one that is asked for is imported. Packages outside of this one
+add plug-ins with entry points in the groups ``quantbench.tasks``, ``quantbench.runtimes`` and so on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from quantbench.records import ArmSpec, Config, Result, Run, Scores, Settings, Skipped
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from quantbench.graph import Graph
+    from quantbench.store import Store
+    from quantbench.workbench import Workbench
+
+Kind = Literal["tasks", "runtimes", "exclusions", "launchers", "reports"]
+KINDS: tuple[Kind, ...] = ("tasks", "runtimes", "exclusions", "launchers", "reports")
+Inputs = Mapping[str, "np.ndarray[Any, Any]"]
+Advance = Callable[[int], None]
+
+
+class Examples(Protocol):
+    """Examples of a task, tokenized once and shared by every arm that is evaluated on them."""
+
+    inputs: Sequence[Mapping[str, Sequence[int]]]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+class Task(Protocol):
+    """A task: how its examples are read, predicted, scored and described.
+
+    ``METRICS`` maps the metric names that a user may ask for to the values that each reports.
+    """
+
+    SUMMARY: str
+    PIPELINE_TAG: str
+    AUTO_CLASS: str
+    ARCHITECTURE_SUFFIX: str
+    DATA_KEYS: tuple[str, ...]
+    METRICS: Mapping[str, tuple[str, ...]]
+    DEFAULT_METRICS: tuple[str, ...]
+    OUTPUTS: tuple[str, ...]
+
+    def check(self, settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Mistakes as (dotted key, message): columns and labels that do not fit."""
+        ...
+
+    def prepare(self, settings: Settings, dataset: Any, tokenizer: Any, model_config: Any) -> Examples:
+        """Tokenize every example once, aligned with its references."""
+        ...
+
+    def decode(self, outputs: Sequence[Any], row: int, examples: Any, index: int) -> tuple[int, ...]:
+        """The prediction for example ``index``, from row ``row`` of a batch's outputs."""
+        ...
+
+    def score(self, examples: Any, predictions: Sequence[tuple[int, ...]]) -> Scores:
+        """Metric values and per-example outcomes of predictions in the examples' order."""
+        ...
+
+
+class Session(Protocol):
+    """A model that a runtime has loaded."""
+
+    def predict(self, inputs: Inputs) -> list[Any]:
+        """Outputs of one batch as arrays."""
+        ...
+
+    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+        """A call without arguments that runs one batch; everything it needs exists beforehand."""
+        ...
+
+
+class Runtime(Protocol):
+    """What executes a model."""
+
+    SUMMARY: str
+    OPERATORS: Mapping[str, tuple[str, ...]]
+    LIBRARIES: tuple[str, ...]
+
+    def load(self, spec: ArmSpec, num_threads: int) -> Session:
+        """Load the model of ``spec`` on ``num_threads`` threads."""
+        ...
+
+
+class Exclusion(Protocol):
+    """A named rule that selects nodes to keep in float."""
+
+    SUMMARY: str
+
+    def select(self, graph: Graph) -> set[str]:
+        """Names of the nodes that belong to the group."""
+        ...
+
+
+class Launcher(Protocol):
+    """Where runs execute."""
+
+    SUMMARY: str
+
+    def launch(self, runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterable[Result]:
+        """Execute runs, yielding each result as it comes."""
+        ...
+
+
+class Report(Protocol):
+    """Results to text."""
+
+    SUMMARY: str
+    FILE: str
+
+    def render(self, config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
+        """The whole text of the report; pure."""
+        ...
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=f"quantbench.{kind}")}
+
+
+@cache
+def names(kind: Kind) -> tuple[str, ...]:
+    """Names of all plug-ins of a kind, sorted, without importing them."""
+    folder = Path(__file__).parent / kind
+    found = {path.stem.replace("_", "-") for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    return tuple(sorted(found | set(_entry_points(kind))))
+
+
+def unknown(kind: Kind, name: str, what: str) -> str | None:
+    """A message if there is no such plug-in, with the nearest names that there are."""
+    if name in names(kind):
+        return None
+    return unknown_name(name, names(kind), what)
+
+
+def unknown_name(name: str, known: Iterable[str], what: str) -> str:
+    """Message for a name that is not among the known ones."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {name!r}; {hint}there is: {', '.join(choices)}"
+
+
+@cache
+def _load(kind: Kind, name: str) -> ModuleType:
+    point = _entry_points(kind).get(name)
+    return importlib.import_module(point or f"quantbench.{kind}.{name.replace('-', '_')}")
+
+
+def task(name: str) -> Task:
+    """The task of that name."""
+    return cast(Task, _load("tasks", name))
+
+
+def runtime(name: str) -> Runtime:
+    """The runtime of that name."""
+    return cast(Runtime, _load("runtimes", name))
+
+
+def exclusion(name: str) -> Exclusion:
+    """The node-exclusion group of that name."""
+    return cast(Exclusion, _load("exclusions", name))
+
+
+def launcher(name: str) -> Launcher:
+    """The launcher of that name."""
+    return cast(Launcher, _load("launchers", name))
+
+
+def report(name: str) -> Report:
+    """The report of that name."""
+    return cast(Report, _load("reports", name))

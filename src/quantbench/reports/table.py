@@ -1,0 +1,61 @@
+"""The table on screen after a run: what each version costs and wins, as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+
+from quantbench import registry, stats
+from quantbench.records import Config, Latency, Result, Skipped
+
+SUMMARY = "a table for the terminal"
+FILE = "table.txt"
+WIDTH = 140
+
+
+def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
+    """One row per run and shape."""
+    task = registry.task(config.base.task)
+    metric = next((name for name in ("f1", *task.METRICS[task.DEFAULT_METRICS[0]]) if _has(results, name)), "")
+    table = Table(title=f"{config.base.model_name_or_path} on {config.base.dataset.path}", title_justify="left")
+    table.add_column("run", overflow="fold", max_width=48)
+    for name in (
+        f"{metric}, original",
+        f"{metric}, optimized",
+        "shape",
+        "original, ms",
+        "optimized, ms",
+        "speedup",
+        "size, MB",
+    ):
+        table.add_column(name, justify="right")
+    for result in results:
+        if not result.done:
+            table.add_row(result.run.name, f"failed: {result.failure.reason if result.failure else ''}")
+        for latency in result.latency:
+            table.add_row(result.run.name, *_cells(result, latency, metric))
+    console = Console(file=StringIO(), width=WIDTH)
+    console.print(table)
+    for item in skipped:
+        console.print(f"skipped {item.benchmarked}: {item.reason}", highlight=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return str(text)
+
+
+def _has(results: Sequence[Result], name: str) -> bool:
+    return any(name in result.scores["original"].metrics for result in results if result.scores)
+
+
+def _cells(result: Result, latency: Latency, metric: str) -> list[str]:
+    scores = [result.scores[arm].metrics[metric] for arm in ("original", "optimized")]
+    size = result.artifact.bytes / 1e6 if result.artifact else 0.0
+    return [
+        *(f"{score:.3f}" for score in scores),
+        f"{latency.batch_size} × {latency.input_length}",
+        *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
+        f"{stats.speedup(latency):.2f}×",
+        f"{size:.1f}",
+    ]

@@ -1,0 +1,1 @@
+"""One file per runtime. See ``registry.Runtime`` for what a file here provides."""

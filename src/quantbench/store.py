@@ -1,0 +1,150 @@
+"""The output folder: one JSON document per result, every file written atomically.
+
+DIR/config.yaml            the configuration that the folder belongs to, every default spelled out
+DIR/results/<key>.json     one self-sufficient document per run
+DIR/models/<run name>/     the optimized models
+DIR/cache/                 work that runs share, by content: exports, ranges, predictions
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from quantbench.config import dump_config, load_config
+from quantbench.errors import BadInput, Mistake
+from quantbench.records import SCHEMA_VERSION, Config, Result, digest
+
+CONFIG_FILE = "config.yaml"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: a temporary file beside it, flushed to disk, then renamed.
+
+    Raises:
+        BadInput: if the folder cannot be written to or the disk is full; no partial file stays.
+
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise BadInput([Mistake(str(path), _write_problem(error))]) from error
+
+
+def _write_problem(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no space to write it ({error.strerror}); free some or choose another --out; what was finished is kept"
+    return f"cannot be written: {error.strerror}; choose another --out"
+
+
+class Store:
+    """An output folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def cache(self) -> Path:
+        """Folder of the work that runs share."""
+        return self.folder / "cache"
+
+    def stored_for(self, config: Config) -> list[Result]:
+        """The results that the folder already holds for a configuration; none where there is no folder yet.
+
+        Raises:
+            BadInput: if the folder belongs to another configuration or to something else, or cannot be written to.
+
+        """
+        if not self.folder.exists():
+            _check_writable(self.folder)
+            return []
+        if not self.folder.is_dir():
+            raise BadInput([Mistake(str(self.folder), "is a file; choose another --out")])
+        _check_writable(self.folder)
+        if not any(self.folder.iterdir()):
+            return []
+        if not (self.folder / CONFIG_FILE).exists():
+            raise BadInput([Mistake(str(self.folder), "is not empty and holds no benchmark; choose another --out")])
+        held = self.config()
+        if digest(held.model_dump(mode="json")) != digest(config.model_dump(mode="json")):
+            raise BadInput([Mistake(str(self.folder), _other_config(held, config))])
+        return self.results()
+
+    def open(self, config: Config) -> None:
+        """Claim the folder for a configuration. Call :meth:`stored_for` first."""
+        path = self.folder / CONFIG_FILE
+        if not path.exists():
+            write_atomically(path, dump_config(config).encode())
+
+    def config(self) -> Config:
+        """The configuration that the folder belongs to.
+
+        Raises:
+            BadInput: if there is none or it cannot be read.
+
+        """
+        path = self.folder / CONFIG_FILE
+        if not path.exists():
+            raise BadInput([Mistake(str(self.folder), f"holds no benchmark (no {CONFIG_FILE} in it)")])
+        return load_config(path)
+
+    def save(self, result: Result) -> None:
+        """Store the result of a run, in place of an earlier one of the same run."""
+        path = self.folder / "results" / f"{result.run.key}.json"
+        write_atomically(path, result.model_dump_json().encode())
+
+    def results(self) -> list[Result]:
+        """All stored results, by run name.
+
+        Raises:
+            BadInput: if a document is damaged or of another schema version.
+
+        """
+        found = []
+        for path in sorted((self.folder / "results").glob("[!.]*.json")):
+            try:
+                found.append(Result.model_validate_json(path.read_bytes()))
+            except ValidationError as error:
+                raise BadInput([Mistake(str(path), _unreadable(path))]) from error
+        return sorted(found, key=lambda result: result.run.name)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, looking at the nearest one that exists; nothing is made."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise BadInput([Mistake(str(folder), f"cannot be made: {existing} is a file; choose another --out")])
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise BadInput([Mistake(str(folder), f"{existing} is not writable; choose another --out")])
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        version = json.loads(path.read_bytes())["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        version = None
+    if version not in (None, SCHEMA_VERSION):
+        return f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
+    return "is damaged; delete it and run again, only this run is repeated"
+
+
+def _other_config(held: Config, new: Config) -> str:
+    before, after = held.model_dump(mode="json"), new.model_dump(mode="json")
+    base = [key for key in after["base"] if before["base"].get(key) != after["base"][key]]
+    differing = base + ([] if before["dimensions"] == after["dimensions"] else ["benchmarked"])
+    return f"holds the results of another configuration (they differ in: {', '.join(differing)}); choose another --out"

@@ -1,0 +1,282 @@
+"""What runs share, each made once: model, data, exports, ranges, predictions.
+
+Work is keyed by content (the model's and the data's hashes, the settings that matter and the versions of the libraries
+that did it) and kept in the output folder's cache, so that no run and no later call repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from quantbench import evaluate, registry, text
+from quantbench.export import FILE, export
+from quantbench.graph import computation_hash
+from quantbench.progress import Reporter
+from quantbench.quantize.ranges import Collector, Ranges
+from quantbench.quantize.sampling import choose
+from quantbench.records import ArmSpec, Dataset, Environment, Scores, Settings, digest
+from quantbench.sources import (
+    check_model_folder,
+    data_fingerprint,
+    file_sha256,
+    load_split,
+    locate_model,
+    model_fingerprint,
+)
+from quantbench.store import write_atomically
+
+EXPORT_SHAPE = (2, 8)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on disk with its tokenizer, configuration and fingerprint."""
+
+    folder: Path
+    config: dict[str, Any]
+    tokenizer: Any
+    fingerprint: str
+
+
+@dataclass
+class Split:
+    """A loaded split and the fingerprint of its columns."""
+
+    data: Any
+    fingerprint: str
+
+
+@dataclass
+class Workbench:
+    """Shared work of all runs of one benchmark.
+
+    Attributes:
+        cache: folder of the results of shared work.
+        environment: where the work is done.
+        reporter: told of long work.
+        seconds: time spent per phase since :meth:`take_seconds` was last called.
+
+    """
+
+    cache: Path
+    environment: Environment
+    reporter: Reporter
+    seconds: dict[str, float] = field(default_factory=dict)
+    _memory: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def threads(self) -> int:
+        """Threads of work that is not timed: all usable cores."""
+        return self.environment.cores
+
+    def take_seconds(self) -> dict[str, float]:
+        """Seconds per phase since the last call."""
+        taken, self.seconds = self.seconds, {}
+        return taken
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a phase."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def _once(self, key: str, make: Callable[[], Any]) -> Any:
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
+    def _stored(self, kind: str, content: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """A JSON value from memory or the cache folder, made and kept there if it is new."""
+        key = digest({**content, "versions": self.environment.versions})
+        path = self.cache / kind / f"{key}.json"
+
+        def load() -> Any:
+            if path.exists():
+                return json.loads(path.read_bytes())
+            value = make()
+            write_atomically(path, json.dumps(value).encode())
+            return value
+
+        return self._once(f"{kind}/{key}", load)
+
+    def model(self, settings: Settings) -> Model:
+        """The model of a run.
+
+        Raises:
+            BadInput: if it cannot be found or must not be loaded.
+
+        """
+        name = settings.model_name_or_path
+
+        def load() -> Model:
+            folder = locate_model(name, settings.allow_pickled_weights)
+            config = check_model_folder(folder, settings.allow_pickled_weights, settings.trust_remote_code)
+            tokenizer = text.load_tokenizer(folder, settings.trust_remote_code)
+            return Model(folder, _full_config(folder, config, settings), tokenizer, model_fingerprint(folder))
+
+        model: Model = self._once(f"model/{name}", load)
+        return model
+
+    def split(self, dataset: Dataset, which: str) -> Split:
+        """``eval`` or ``calibration`` split of a data set.
+
+        Raises:
+            BadInput: if it cannot be loaded.
+
+        """
+        key = f"{which}_split"
+        name = str(getattr(dataset, key))
+
+        def load() -> Split:
+            data = load_split(dataset, name, f"dataset.{key}")
+            columns = [c for c in (*dataset.data_keys.values(), *dataset.ref_keys) if c in data.column_names]
+            return Split(data, data_fingerprint(data, columns))
+
+        split: Split = self._once(f"split/{digest(dataset.model_dump(mode='json'))}/{name}", load)
+        return split
+
+    def examples(self, settings: Settings) -> Any:
+        """The evaluation examples, tokenized once."""
+        model, split = self.model(settings), self.split(settings.dataset, "eval")
+        wanted = settings.max_eval_samples
+        key = digest(
+            {
+                "model": model.fingerprint,
+                "data": split.fingerprint,
+                "samples": wanted,
+                "task": settings.task,
+                "dataset": settings.dataset.model_dump(mode="json"),
+            }
+        )
+
+        def prepare() -> Any:
+            data = split.data.select(range(min(wanted, len(split.data)))) if wanted else split.data
+            with self.phase("evaluation"):
+                return registry.task(settings.task).prepare(settings, data, model.tokenizer, model.config)
+
+        return self._once(f"examples/{key}", prepare)
+
+    def original(self, settings: Settings) -> ArmSpec:
+        """The arm of the model as it was given."""
+        model = self.model(settings)
+        options: dict[str, Any] = {"auto_class": registry.task(settings.task).AUTO_CLASS}
+        for permission in ("trust_remote_code", "allow_pickled_weights"):
+            if getattr(settings, permission):
+                options[permission] = True
+        return ArmSpec(runtime="pytorch", path=str(model.folder), sha256=model.fingerprint, options=options)
+
+    def float_model(self, settings: Settings) -> ArmSpec:
+        """The arm of the float ONNX export, made once per model and opset."""
+        model, opset = self.model(settings), settings.framework_args.opset
+        versions = {name: self.environment.versions.get(name) for name in ("torch", "transformers", "onnx")}
+        key = digest({"model": model.fingerprint, "opset": opset, "task": settings.task, "versions": versions})
+        path = self.cache / "float" / key / FILE
+
+        def make() -> str:
+            if not path.exists():
+                with self.phase("export"), self.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
+                    inputs = text.exact_inputs(model.tokenizer, *EXPORT_SHAPE, seed=0)
+                    export(self.original(settings), opset, inputs, registry.task(settings.task).OUTPUTS, path)
+                    advance(1)
+            return file_sha256(path)
+
+        return onnx_arm(path, self._once(f"float/{key}", make), settings)
+
+    def float_graph(self, spec: ArmSpec) -> str:
+        """Hash of the computation of a float export."""
+        import onnx
+
+        graph: str = self._once(f"graph/{spec.sha256}", lambda: computation_hash(onnx.load(spec.path)))
+        return graph
+
+    def ranges(self, settings: Settings) -> Ranges:
+        """Ranges of the float model's tensors, collected once per calibration setting."""
+        spec, split, model = (
+            self.float_model(settings),
+            self.split(settings.dataset, "calibration"),
+            self.model(settings),
+        )
+        calibration = settings.calibration
+        chosen = choose(len(split.data), calibration)
+        content = {
+            "model": spec.sha256,
+            "data": split.fingerprint,
+            "chosen": chosen,
+            "calibration": calibration.model_dump(mode="json"),
+        }
+
+        def collect() -> Any:
+            with self.phase("calibration"):
+                return self._collect(spec, settings, split.data.select(chosen), model)
+
+        return {name: (low, high) for name, (low, high) in self._stored("ranges", content, collect).items()}
+
+    def _collect(self, spec: ArmSpec, settings: Settings, data: Any, model: Model) -> Ranges:
+        task, calibration = registry.task(settings.task), settings.calibration
+        examples = task.prepare(settings, data, model.tokenizer, model.config)
+        width = text.max_length(model.config, model.tokenizer) if calibration.padding == "max_length" else None
+        fill = text.pad_values(model.tokenizer)
+        count = len(examples.inputs)
+        collector = Collector(
+            Path(spec.path), count, lambda i: text.collate([examples.inputs[i]], fill, width), self.threads
+        )
+        what = f"Collecting ranges, {calibration.method} over {count} samples"
+        with self.reporter.stage(what, count * collector.passes(calibration)) as advance:
+            collector.advance = advance
+            return collector.collect(calibration)
+
+    def predictions(self, spec: ArmSpec, settings: Settings, label: str) -> list[tuple[int, ...]]:
+        """Predictions of an arm over the evaluation examples, from the cache where they were made before."""
+        examples, model = self.examples(settings), self.model(settings)
+        content = {
+            "model": spec.sha256,
+            "runtime": spec.runtime,
+            "options": spec.options,
+            "examples": examples.fingerprint,
+            "token_budget": evaluate.TOKEN_BUDGET,
+            "threads": self.threads,
+            "cpu": self.environment.cpu_model,
+        }
+
+        def make() -> list[tuple[int, ...]]:
+            count = len(examples.inputs)
+            with (
+                self.phase("evaluation"),
+                self.reporter.stage(f"Evaluating {label} on {count} examples", count) as advance,
+            ):
+                session = registry.runtime(spec.runtime).load(spec, self.threads)
+                fill = text.pad_values(model.tokenizer)
+                return evaluate.predict(session, registry.task(settings.task), examples, fill, advance)
+
+        return [tuple(row) for row in self._stored("predictions", content, make)]
+
+    def scores(self, spec: ArmSpec, settings: Settings, label: str) -> Scores:
+        """Metric values of an arm; only those of the metrics that were asked for."""
+        task = registry.task(settings.task)
+        scores = task.score(self.examples(settings), self.predictions(spec, settings, label))
+        wanted = [value for name in settings.metrics or task.DEFAULT_METRICS for value in task.METRICS[name]]
+        return scores.model_copy(update={"metrics": {name: scores.metrics[name] for name in dict.fromkeys(wanted)}})
+
+
+def onnx_arm(path: Path, sha256: str, settings: Settings) -> ArmSpec:
+    """The arm of an ONNX file, with the options that it is both scored and timed with."""
+    level = settings.framework_args.optimization_level
+    return ArmSpec(runtime=settings.framework, path=str(path), sha256=sha256, options={"optimization_level": level})
+
+
+def _full_config(folder: Path, config: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The model's configuration with the defaults of its class, which ``config.json`` may leave out."""
+    from transformers import AutoConfig
+
+    loaded = AutoConfig.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
+    return {**config, **loaded.to_dict()}

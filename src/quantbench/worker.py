@@ -1,0 +1,266 @@
+"""Run to Result. The one entry that every launcher executes.
+
+Runs are prepared one after another (export, ranges, quantization, evaluation), then timed together, so that the arms
+that runs share are timed once and all arms meet the same machine. A run that fails becomes a result with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from quantbench import registry, text
+from quantbench.errors import QuantbenchError, RunFailed
+from quantbench.export import FILE
+from quantbench.graph import Graph, computation_hash
+from quantbench.preflight import sources
+from quantbench.quantize import types
+from quantbench.quantize.inspection import quantized_operators
+from quantbench.quantize.rewrite import write_quantized
+from quantbench.records import ArmLatency, ArmSpec, Artifact, Failure, Latency, Result, Run, Scores, Settings
+from quantbench.runtimes.onnxruntime import executed_operators
+from quantbench.sources import file_sha256
+from quantbench.store import Store, write_atomically
+from quantbench.timing import Shape, Timings, time_arms
+from quantbench.workbench import Workbench, onnx_arm
+
+ARMS = ("pytorch", "onnx-float", "optimized")
+SCORED = {"pytorch": "original", "onnx-float": "onnx-float", "optimized": "optimized"}
+"""What an arm is called where it is scored."""
+PROCESS_BYTES = 300_000_000
+"""Memory of a timed process besides its model, for the decision how many runs are timed together."""
+
+logger = logging.getLogger("quantbench")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to be timed: its arms by name, and everything about it that is already known."""
+
+    run: Run
+    arms: dict[str, ArmSpec]
+    artifact: Artifact
+    float_artifact: dict[str, Any]
+    scores: dict[str, Scores]
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def execute(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
+    """Execute runs, yielding each one's result: failures as they happen, the others when they have been timed."""
+    ready: list[Prepared] = []
+    for number, run in enumerate(runs, start=1):
+        logger.info("run %d of %d: %s", number, len(runs), run.name)
+        try:
+            ready.append(_prepare(run, store, workbench))
+        except Exception as error:
+            yield _failed(run, workbench, "preparation", error)
+    if ready:
+        yield from _timed(ready, workbench)
+
+
+def _failed(run: Run, workbench: Workbench, stage: str, error: Exception) -> Result:
+    logger.debug("%s", "".join(traceback.format_exception(error)))
+    text_of_error = " ".join(str(error).split()) or "no message"
+    reason = text_of_error if isinstance(error, QuantbenchError) else f"{type(error).__name__}: {text_of_error}"
+    return Result(
+        run=run,
+        environment=workbench.environment,
+        failure=Failure(stage=stage, reason=reason),
+        seconds=workbench.take_seconds(),
+    )
+
+
+def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
+    settings = run.settings
+    original, exported = workbench.original(settings), workbench.float_model(settings)
+    artifact, optimized = _quantize(run, exported, store, workbench)
+    arms = dict(zip(ARMS, (original, exported, optimized), strict=True))
+    scores = {
+        SCORED[name]: workbench.scores(arms[name], settings, label)
+        for name, label in zip(ARMS, ("the original", "the float export", run.name), strict=True)
+    }
+    float_artifact = {
+        "bytes": Path(exported.path).stat().st_size,
+        "sha256": exported.sha256,
+        "graph": workbench.float_graph(exported),
+    }
+    return Prepared(
+        run, arms, artifact, float_artifact, scores, workbench.take_seconds(), workbench.examples(settings).notes
+    )
+
+
+def _quantize(run: Run, exported: ArmSpec, store: Store, workbench: Workbench) -> tuple[Artifact, ArmSpec]:
+    settings = run.settings
+    resolved = types.resolve(settings, workbench.environment.instruction_sets)
+    excluded = select_nodes(settings.node_exclusion, Graph.read(Path(exported.path)))
+    ranges = workbench.ranges(settings) if settings.quantization_approach == "static" else None
+    folder = store.folder / "models" / run.name
+    path = folder / FILE
+    keep = sorted({name for names in excluded.values() for name in names})
+    with workbench.phase("quantization"), workbench.reporter.stage(f"Quantizing {run.name}", 1) as advance:
+        write_quantized(Path(exported.path), settings, resolved, keep, ranges, path)
+        artifact = _inspect(path, settings, resolved, excluded, store.folder)
+        _write_folder(folder, run, artifact, workbench)
+        advance(1)
+    return artifact, onnx_arm(path, artifact.sha256, settings)
+
+
+def select_nodes(groups: Sequence[str], graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Names of the nodes that each exclusion group selects.
+
+    Raises:
+        RunFailed: if a group without the mark ``?`` matches nothing.
+
+    """
+    selected = {}
+    for group in groups:
+        name = group.removesuffix("?")
+        nodes = registry.exclusion(name).select(graph)
+        if not nodes and not group.endswith("?"):
+            raise RunFailed(
+                f"node-exclusion group {name!r} matches no node of this model; write '{name}?' to allow that"
+            )
+        selected[name] = tuple(sorted(nodes))
+    return selected
+
+
+def _inspect(
+    path: Path, settings: Settings, resolved: tuple[str, str], excluded: dict[str, tuple[str, ...]], root: Path
+) -> Artifact:
+    model = onnx.load(str(path))
+    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
+        executed = executed_operators(path, settings.framework_args.optimization_level, Path(scratch))
+    return Artifact(
+        path=str(path.relative_to(root)),
+        sha256=file_sha256(path),
+        bytes=path.stat().st_size,
+        recipe={
+            "quantization_approach": settings.quantization_approach,
+            "activation_type": resolved[0],
+            "weight_type": resolved[1],
+            "per_channel": settings.per_channel,
+            "operators_to_quantize": list(settings.operators_to_quantize),
+            "opset": settings.framework_args.opset,
+            "optimization_level": settings.framework_args.optimization_level,
+        },
+        excluded=excluded,
+        operators=quantized_operators(Graph(model)),
+        executed=executed,
+        graph=computation_hash(model),
+    )
+
+
+def _write_folder(folder: Path, run: Run, artifact: Artifact, workbench: Workbench) -> None:
+    """Put beside ``model.onnx`` what is needed to use it and to know how it was made."""
+    model = workbench.model(run.settings)
+    model.tokenizer.save_pretrained(str(folder))
+    write_atomically(folder / "config.json", (model.folder / "config.json").read_bytes())
+    recipe = {
+        "name": run.name,
+        "key": run.key,
+        "settings": run.settings.model_dump(mode="json"),
+        "artifact": artifact.model_dump(mode="json"),
+        "sources": sources(run.settings, workbench),
+        "environment": workbench.environment.model_dump(mode="json"),
+    }
+    write_atomically(folder / "quantbench.json", json.dumps(recipe, indent=2).encode())
+
+
+def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
+    """Time the runs in groups of equal inputs and timing arguments, and complete their results."""
+    groups: dict[str, list[Prepared]] = {}
+    for prepared in ready:
+        settings = prepared.run.settings
+        key = settings.model_dump_json(
+            include={"model_name_or_path", "batch_sizes", "input_lengths", "time_benchmark_args"}
+        )
+        groups.setdefault(key, []).append(prepared)
+    for group in groups.values():
+        for together in _fitting(group, workbench.environment.memory_bytes):
+            yield from _timed_together(together, workbench)
+
+
+def _fitting(group: Sequence[Prepared], memory_bytes: int) -> Iterator[list[Prepared]]:
+    """Split runs only where all their processes at once would not fit into half of the memory."""
+    together: list[Prepared] = []
+    needed = 0
+    for prepared in group:
+        size = PROCESS_BYTES + 2 * prepared.artifact.bytes
+        if together and needed + size > memory_bytes // 2:
+            yield together
+            together, needed = [], 0
+        together.append(prepared)
+        needed += size
+    yield together
+
+
+def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
+    """Time the arms of runs that belong together, each distinct arm once."""
+    names = {
+        _identity(spec): f"{name} of {prepared.run.name}" for prepared in ready for name, spec in prepared.arms.items()
+    }
+    specs = {names[_identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
+    shapes = _shapes(ready[0].run.settings, workbench)
+    args = ready[0].run.settings.time_benchmark_args
+    total = int(args.duration * len(specs) * len(shapes))
+    what = f"Timing {len(specs)} arms at {len(shapes)} shapes, seconds"
+    with workbench.phase("timing"), workbench.reporter.stage(what, total) as advance:
+        timings = time_arms(specs, shapes, args, args.num_threads or workbench.threads, advance)
+    seconds = workbench.take_seconds()
+    for prepared in ready:
+        arms = {name: names[_identity(spec)] for name, spec in prepared.arms.items()}
+        failed = [timings.failures[key] for key in arms.values() if key in timings.failures]
+        if failed:
+            yield _failed(prepared.run, workbench, "timing", RunFailed(failed[0]))
+            continue
+        yield _result(prepared, _latency(arms, shapes, timings), seconds, workbench)
+        seconds = {}
+
+
+def _identity(spec: ArmSpec) -> str:
+    return spec.model_dump_json(exclude={"path"})
+
+
+def _shapes(settings: Settings, workbench: Workbench) -> list[Shape]:
+    tokenizer, seed = workbench.model(settings).tokenizer, settings.time_benchmark_args.seed
+    return [
+        Shape(batch_size, length, text.exact_inputs(tokenizer, batch_size, length, seed))
+        for batch_size in settings.batch_sizes
+        for length in settings.input_lengths
+    ]
+
+
+def _latency(arms: dict[str, str], shapes: Sequence[Shape], timings: Timings) -> tuple[Latency, ...]:
+    def of(index: int) -> dict[str, ArmLatency]:
+        return {name: timings.latency[key][index] for name, key in arms.items()}
+
+    return tuple(
+        Latency(batch_size=shape.batch_size, input_length=shape.input_length, arms=of(index))
+        for index, shape in enumerate(shapes)
+    )
+
+
+def _result(
+    prepared: Prepared, latency: tuple[Latency, ...], timing_seconds: dict[str, float], workbench: Workbench
+) -> Result:
+    return Result(
+        run=prepared.run,
+        environment=workbench.environment,
+        sources=sources(prepared.run.settings, workbench),
+        model_type=str(workbench.model(prepared.run.settings).config.get("model_type", "")),
+        artifact=prepared.artifact,
+        float_artifact=prepared.float_artifact,
+        scores=prepared.scores,
+        latency=latency,
+        seconds={**prepared.seconds, **timing_seconds},
+        notes=prepared.notes,
+    )
