@@ -96,19 +96,23 @@ def _tidy(model: Any) -> Any:
     """Make every constant an initializer that is read directly, and infer types and shapes of all tensors."""
     import onnx
 
-    initializers = {item.name for item in model.graph.initializer}
+    graph = model.graph
+    initializers = {item.name for item in graph.initializer}
+    results = {item.name for item in graph.output}
     renamed: dict[str, str] = {}
-    for node in list(model.graph.node):
-        if node.op_type == "Identity" and node.input[0] in initializers:
-            renamed[node.output[0]] = node.input[0]
-        elif node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
-            model.graph.initializer.append(node.attribute[0].t)
-            model.graph.initializer[-1].name = node.output[0]
-        else:
-            continue
-        model.graph.node.remove(node)
-    for node in model.graph.node:
+    kept = []
+    for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
+        if node.op_type == "Identity" and node.input[0] in initializers and node.output[0] not in results:
+            renamed[node.output[0]] = node.input[0]
+        elif node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
+            graph.initializer.append(node.attribute[0].t)
+            graph.initializer[-1].name = node.output[0]
+            initializers.add(node.output[0])
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
     model.graph.name = "quantbench"
     return onnx.shape_inference.infer_shapes(model)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import NodeProto, numpy_helper
 
@@ -27,7 +28,7 @@ class Graph:
         self._producer = {name: node for node in self.nodes for name in node.output if name}
         self._consumers: dict[str, list[NodeProto]] = defaultdict(list)
         for node in self.nodes:
-            for name in node.input:
+            for name in filter(None, node.input):  # the empty name stands for an input that is left out
                 self._consumers[name].append(node)
         self._types = {
             item.name: item.type.tensor_type.elem_type
@@ -45,7 +46,7 @@ class Graph:
 
     def consumers(self, node: NodeProto) -> list[NodeProto]:
         """The nodes that read any output of a node."""
-        return [reader for name in node.output for reader in self._consumers[name]]
+        return [reader for name in node.output for reader in self._consumers.get(name, ())]
 
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor is an initializer or the output of a Constant node."""
@@ -53,9 +54,11 @@ class Graph:
         return tensor in self._initializers or (node is not None and node.op_type == "Constant")
 
     def scalar(self, tensor: str) -> float | None:
-        """The value of a constant of one element, else None."""
+        """The value of a constant of one number, else None."""
         array = self._constant(tensor)
-        return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+        if array is None or array.size != 1 or array.dtype.kind not in "fiub":
+            return None
+        return float(array.reshape(-1)[0])
 
     def is_float(self, tensor: str) -> bool:
         """Whether shape inference or an initializer says that a tensor is float32."""
@@ -76,8 +79,8 @@ class Graph:
             return numpy_helper.to_array(self._initializers[tensor])
         node = self.producer(tensor)
         if node is not None and node.op_type == "Constant" and node.attribute:
-            value = node.attribute[0]
-            return numpy_helper.to_array(value.t) if value.type == onnx.AttributeProto.TENSOR else None
+            value = onnx.helper.get_attribute_value(node.attribute[0])
+            return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
         return None
 
 
@@ -85,24 +88,37 @@ def computation_hash(model: onnx.ModelProto) -> str:
     """Hash of what a graph computes, whatever its names and the order of its nodes.
 
     Each tensor's hash is that of its operator, attributes and inputs' hashes, an initializer's that of its contents
-    (a Merkle tree); the graph's is that of its inputs' names and its outputs. Opset and producer do not count.
+    (a Merkle tree); the graph's is that of its inputs' names and its outputs. Opset and producer do not count, nor do
+    names that are nobody's address: those of nodes and of tensors in attributes, and documentation.
     """
     hashes: dict[str, str] = {"": ""}
     for value in model.graph.input:
         hashes[value.name] = _sha("input", value.name)
     for item in model.graph.initializer:
-        array = numpy_helper.to_array(item)
-        hashes[item.name] = _sha("constant", str(array.dtype), str(array.shape), array.tobytes())
+        hashes[item.name] = _constant_hash(item)
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
-            array = numpy_helper.to_array(node.attribute[0].t)
-            hashes[node.output[0]] = _sha("constant", str(array.dtype), str(array.shape), array.tobytes())
+            hashes[node.output[0]] = _constant_hash(node.attribute[0].t)
             continue
-        attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
-        body = _sha(node.domain, node.op_type, *attributes, *(hashes[name] for name in node.input))
-        for index, name in enumerate(node.output):
-            hashes[name] = _sha(body, str(index))
+        attributes = _sha(*sorted(_attribute_hash(attribute) for attribute in node.attribute))
+        body = _sha(node.domain, node.op_type, attributes, *(hashes[name] for name in node.input))
+        # An optional output that is left out has the empty name, which as an input means "left out".
+        hashes.update({name: _sha(body, str(index)) for index, name in enumerate(node.output) if name})
     return _sha(*(hashes[value.name] for value in model.graph.output))
+
+
+def _constant_hash(tensor: onnx.TensorProto) -> str:
+    array = numpy_helper.to_array(tensor)
+    return _sha("constant", str(array.dtype), str(array.shape), array.tobytes())
+
+
+def _attribute_hash(attribute: onnx.AttributeProto) -> str:
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return _sha(attribute.name, _constant_hash(attribute.t))
+    bare = onnx.AttributeProto()
+    bare.CopyFrom(attribute)
+    bare.ClearField("doc_string")
+    return _sha(attribute.name, bare.SerializeToString(deterministic=True))
 
 
 def _sha(*parts: str | bytes) -> str:

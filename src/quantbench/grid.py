@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from quantbench.records import Config, Settings
+from quantbench.registry import unknown_name
+
+GRID_KEY = "benchmarked"
 
 
 def replaced(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -24,11 +27,12 @@ def replaced(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def without(data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A copy of nested mappings without the dotted ``key``."""
+    """A copy of nested mappings without the dotted ``key``, or without what stands in place of a mapping above it."""
     head, _, rest = key.partition(".")
-    if not rest:
-        return {name: value for name, value in data.items() if name != head}
-    return {**data, head: without(data[head], rest)}
+    inner = data.get(head)
+    if rest and isinstance(inner, Mapping):
+        return {**data, head: without(inner, rest)}
+    return {name: value for name, value in data.items() if name != head}
 
 
 def lookup(data: Mapping[str, Any], key: str) -> Any:
@@ -44,6 +48,57 @@ def lookup(data: Mapping[str, Any], key: str) -> Any:
             raise KeyError(key)
         value = value[part]
     return value
+
+
+def has(data: Mapping[str, Any], key: str) -> bool:
+    """Whether there is a value at a dotted key."""
+    try:
+        lookup(data, key)
+    except KeyError:
+        return False
+    return True
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two dotted keys are the same, or one stands inside of the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def is_parameter(key: str) -> bool:
+    """Whether a dotted key names a parameter of the settings, or something inside of a free mapping."""
+    model: type[BaseModel] | None = Settings
+    field: Any = None
+    for part in key.split("."):
+        if model is None:
+            return "dict" in str(field.annotation) and bool(part)
+        field = model.model_fields.get(part)
+        if field is None:
+            return False
+        model = _model_of(field)
+    return True
+
+
+def known_keys(prefix: str) -> list[str]:
+    """Dotted keys of the parameters directly below a prefix; none where there can be none."""
+    model: type[BaseModel] | None = Settings
+    for part in [part for part in prefix.split(".") if part]:
+        field = model.model_fields.get(part) if model is not None else None
+        model = _model_of(field) if field is not None else None
+    if model is None:
+        return []
+    return [f"{prefix}.{key}" for key in model.model_fields] if prefix else [*model.model_fields, GRID_KEY]
+
+
+def unknown_key(key: str) -> str:
+    """Message for a dotted key that names no parameter, with the nearest that does."""
+    prefix = key.rpartition(".")[0]
+    return unknown_name(key, known_keys(prefix) or known_keys(""), "key")
+
+
+def _model_of(field: Any) -> type[BaseModel] | None:
+    annotation = field.annotation
+    is_model = isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel)
+    return annotation if is_model else None
 
 
 def combinations(config: Config) -> Iterator[tuple[dict[str, JsonValue], Settings]]:

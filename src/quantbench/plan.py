@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import JsonValue
 
 from quantbench import rules
+from quantbench.errors import BadInput, Mistake
 from quantbench.grid import combinations
-from quantbench.records import Config, Plan, Result, Run, Settings, Skipped, digest
+from quantbench.records import Calibration, Config, Plan, Result, Run, Settings, Skipped, digest
 
 MAX_NAME = 80
 CALIBRATION_ONLY = "dynamic quantization collects no ranges"
+NO_EFFECT = "the values that differ have no effect here"
 
 
 def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -> Plan:
@@ -25,53 +27,65 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
         results: what is already stored; a run whose result is done is not planned again, a failed one is.
         only: glob over run names; combinations that do not match are left out silently.
 
+    Raises:
+        BadInput: if no run at all matches ``only``.
+
     """
     finished = {result.run.key for result in results if result.done}
     runs: list[Run] = []
     done: list[Run] = []
     skipped: list[Skipped] = []
     by_key: dict[str, Run] = {}
+    taken: set[str] = set()
     for values, settings in combinations(config):
         resolved = _without_effectless(settings)
-        run = Run(
-            name=_name(values, settings),
-            key=digest(resolved.model_dump(mode="json")),
-            settings=resolved,
-            benchmarked=values,
-        )
-        reason = _reason_to_skip(settings, by_key.get(run.key))
+        key = digest(resolved.model_dump(mode="json"))
+        reason = _reason_to_skip(settings, by_key.get(key))
         if reason:
             skipped.append(Skipped(benchmarked=values, reason=reason))
             continue
-        by_key[run.key] = run
+        run = Run(name=_name(values, settings, taken), key=key, settings=resolved, benchmarked=values)
+        taken.add(run.name.casefold())
+        by_key[key] = run
         if fnmatchcase(run.name, only):
-            (done if run.key in finished else runs).append(run)
+            (done if key in finished else runs).append(run)
+    if only != "*" and not runs and not done:
+        names = ", ".join(run.name for run in by_key.values())
+        raise BadInput([Mistake(f"--only {only}", f"matches no run; there is: {names}")])
     return Plan(runs=tuple(runs), done=tuple(done), skipped=tuple(skipped))
 
 
 def _without_effectless(settings: Settings) -> Settings:
     """Settings that have no effect on a run get their defaults, so that equal work has an equal key."""
+    default, calibration = Calibration(), settings.calibration
     if settings.quantization_approach == "dynamic":
-        return settings.model_copy(update={"calibration": type(settings.calibration)()})
-    return settings
+        dataset = settings.dataset.model_copy(update={"calibration_split": None})
+        return settings.model_copy(update={"calibration": default, "dataset": dataset})
+    idle = {
+        "percentile": calibration.method != "percentile",
+        "averaging_constant": not calibration.moving_average,
+        "seed": calibration.sampling != "random",
+    }
+    reset = {name: getattr(default, name) for name, is_idle in idle.items() if is_idle}
+    return settings.model_copy(update={"calibration": calibration.model_copy(update=reset)})
 
 
 def _reason_to_skip(settings: Settings, twin: Run | None) -> str | None:
     for _, message in rules.broken(settings):
         return message
     if twin is not None:
-        return f"{CALIBRATION_ONLY}: the same as {twin.name}"
+        why = CALIBRATION_ONLY if settings.quantization_approach == "dynamic" else NO_EFFECT
+        return f"{why}: the same as {twin.name}"
     return None
 
 
-def _name(values: Mapping[str, JsonValue], settings: Settings) -> str:
-    """A short readable name of a combination, fit for a folder; unique within a plan."""
+def _name(values: Mapping[str, JsonValue], settings: Settings, taken: Container[str]) -> str:
+    """A short readable name of a combination, fit for a folder on any file system; not among those ``taken``."""
     if not values:
         return settings.quantization_approach
-    text = "__".join(f"{key.rpartition('.')[2]}-{_word(value)}" for key, value in values.items())
-    text = re.sub(r"[^A-Za-z0-9_.+=-]+", "-", text)
-    plain = text == "__".join(f"{key.rpartition('.')[2]}-{_word(value)}" for key, value in values.items())
-    if len(text) <= MAX_NAME and plain:
+    written = "__".join(f"{key.rpartition('.')[2]}-{_word(value)}" for key, value in values.items())
+    text = re.sub(r"[^A-Za-z0-9_.+=-]+", "-", written)
+    if len(text) <= MAX_NAME and text == written and text.casefold() not in taken:
         return text
     return f"{text[: MAX_NAME - 9]}-{digest(dict(values))[:8]}"
 

@@ -5,15 +5,36 @@ Model and data stay loaded on the workbench, so nothing is read twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from pydantic import JsonValue
 
 from quantbench import registry, text
 from quantbench.errors import BadInput, Mistake
-from quantbench.grid import combinations
+from quantbench.grid import combinations, overlap
 from quantbench.quantize.sampling import choose
 from quantbench.records import Config, Result, Settings
-from quantbench.workbench import Workbench
+from quantbench.sources import first_line
+from quantbench.workbench import Model, Workbench
+
+CHECKED = {
+    "task",
+    "model_name_or_path",
+    "dataset",
+    "quantization_approach",
+    "calibration",
+    "max_eval_samples",
+    "input_lengths",
+    "trust_remote_code",
+    "allow_pickled_weights",
+}
+"""Parameters that the checks here look at; combinations that differ in others only are checked once."""
+
+logger = logging.getLogger("quantbench")
 
 
 def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> None:
@@ -24,13 +45,27 @@ def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> No
 
     """
     mistakes: list[Mistake] = []
-    for _, settings in combinations(config):
+    seen: set[str] = set()
+    for values, settings in combinations(config):
+        checked = settings.model_dump_json(include=CHECKED)
+        if checked in seen:
+            continue
+        seen.add(checked)
         for key, message in [*_model(settings, workbench), *_data(settings, workbench)]:
-            mistakes.append(Mistake(config.where(key), message))
+            mistakes.append(Mistake(_where(config, values, key), message))
     if mistakes:
         raise BadInput(mistakes)
     for result in results:
         _unchanged(result, config, workbench)
+
+
+def _where(config: Config, values: Mapping[str, JsonValue], key: str) -> str:
+    """``file:line`` of the value that is to blame, also where it is one of several under ``benchmarked``."""
+    for dimension in config.dimensions:
+        if overlap(dimension.key, key):
+            index = dimension.values.index(values[dimension.key])
+            return config.where(f"benchmarked.{dimension.key}.{index}")
+    return config.where(key)
 
 
 def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
@@ -44,63 +79,95 @@ def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
     return found
 
 
-def _guarded(work: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
-    """The outcome of loading something, or the mistakes that prevented it, as (dotted key, message)."""
+def _guarded(key: str, what: str, work: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
+    """The outcome of loading ``what``, or the mistakes that prevented it, as (dotted key, message).
+
+    The libraries that load models and data raise whatever their parts raise; for what the user gave, that is a
+    mistake at ``key``.
+    """
     try:
         return work(), []
     except BadInput as error:
         return None, [(mistake.where, mistake.message) for mistake in error.mistakes]
+    except Exception as error:
+        logger.debug("%s", "".join(traceback.format_exception(error)))
+        return None, [(key, f"{what} cannot be loaded: {first_line(error)}; check its files")]
+
+
+def _load_model(settings: Settings, workbench: Workbench) -> tuple[Model | None, list[tuple[str, str]]]:
+    name = settings.model_name_or_path
+    return _guarded("model_name_or_path", f"model {name!r}", lambda: workbench.model(settings))
 
 
 def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
-    model, problems = _guarded(lambda: workbench.model(settings))
+    model, problems = _load_model(settings, workbench)
     if model is None:
         return problems
-    suffix = registry.task(settings.task).ARCHITECTURE_SUFFIX
-    architectures = model.config.get("architectures") or []
-    if not any(name.endswith(suffix) for name in architectures):
-        found = ", ".join(architectures) or "no architecture"
-        problems.append(
-            (
-                "model_name_or_path",
-                f"{settings.model_name_or_path!r} is no model for {settings.task}: its config.json "
-                f"names {found}, expected one that ends in {suffix}",
-            )
-        )
+    name = settings.model_name_or_path
+    if not _fits(model, settings):
+        found = ", ".join(model.config.get("architectures") or []) or "no architecture"
+        suffix = registry.task(settings.task).ARCHITECTURE_SUFFIX
+        message = f"{name!r} is no model for {settings.task}: its config.json names {found}"
+        problems.append(("model_name_or_path", f"{message}, expected one that ends in {suffix}; choose another"))
     if not getattr(model.tokenizer, "is_fast", False):
-        problems.append(
-            ("model_name_or_path", f"{settings.model_name_or_path!r} has no fast tokenizer (tokenizer.json)")
-        )
+        problems.append(("model_name_or_path", f"{name!r} has no fast tokenizer (tokenizer.json), which is needed"))
     limit = text.max_length(model.config, model.tokenizer)
     too_long = [length for length in settings.input_lengths if limit is not None and length > limit]
     if too_long:
-        problems.append(("input_lengths", f"input length {too_long[0]} is over the model's maximum of {limit} tokens"))
+        message = f"input length {too_long[0]} is over the model's maximum of {limit} tokens; remove or lower it"
+        problems.append(("input_lengths", message))
     if settings.calibration.padding == "max_length" and limit is None:
         problems.append(("calibration.padding", "the model names no maximum length to pad to; use padding: none"))
     return problems
 
 
+def _fits(model: Model, settings: Settings) -> bool:
+    suffix = registry.task(settings.task).ARCHITECTURE_SUFFIX
+    return any(name.endswith(suffix) for name in model.config.get("architectures") or [])
+
+
 def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     """Mistakes in the splits; labels are compared only where the model is one for the task."""
-    model, model_problems = _guarded(lambda: workbench.model(settings))
-    labels = [str(name) for name in (model.config.get("id2label") or {}).values()] if not model_problems else []
-    task = registry.task(settings.task)
+    model, model_problems = _load_model(settings, workbench)
+    fitting = model if model is not None and not model_problems and _fits(model, settings) else None
+    labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
+    task, name = registry.task(settings.task), settings.dataset.path
     problems: list[tuple[str, str]] = []
     wanted = ["eval", "calibration"] if settings.quantization_approach == "static" else ["eval"]
     for which in wanted:
-        split, found = _guarded(lambda which=which: workbench.split(settings.dataset, which))  # type: ignore[misc]
+        load = partial(workbench.split, settings.dataset, which)
+        split, found = _guarded("dataset.path", f"data set {name!r}", load)
+        if split is not None:
+            found = task.check(settings, split.data.features, str(getattr(settings.dataset, f"{which}_split")), labels)
+        found = [(key, message) for key, message in found if labels or key != "dataset.label_map"]
+        if not found and fitting is not None:
+            found = _examples(settings, workbench, which)
         problems += found
-        if split is None:
-            continue
-        name = str(getattr(settings.dataset, f"{which}_split"))
-        found = task.check(settings, split.data.features, name, labels)
-        problems += [(key, message) for key, message in found if labels or key != "dataset.label_map"]
-        if which == "calibration":
-            try:
-                choose(len(split.data), settings.calibration)
-            except ValueError as error:
-                problems.append(("calibration.stride", str(error)))
     return problems
+
+
+def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tuple[str, str]]:
+    """Mistakes that only the examples themselves show, such as labels that stand in them as text."""
+    path, split = settings.dataset.path, str(getattr(settings.dataset, f"{which}_split"))
+    try:
+        if which == "eval":
+            workbench.examples(settings)
+            return []
+        data = workbench.split(settings.dataset, which).data
+        try:
+            chosen = choose(len(data), settings.calibration)
+        except ValueError as error:
+            return [("calibration.stride", f"{error}; lower it, or num_calibration_samples")]
+        model = workbench.model(settings)
+        registry.task(settings.task).prepare(settings, data.select(chosen), model.tokenizer, model.config)
+    except IndexError:
+        names = len(settings.dataset.label_names or ())
+        hint = f"dataset.label_names gives {names} names" if names else "the data set declares fewer names"
+        return [("dataset.label_names", f"split {split!r} of {path!r} has a label number without a name; {hint}")]
+    except Exception as error:
+        key = "dataset.label_map" if "label_map" in str(error) else "dataset.ref_keys"
+        return [(key, f"split {split!r} of {path!r} cannot be used: {first_line(error)}")]
+    return []
 
 
 def _unchanged(result: Result, config: Config, workbench: Workbench) -> None:

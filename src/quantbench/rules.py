@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from quantbench import registry
 from quantbench.records import Settings
 
 MIN_OPSET = 11
@@ -31,7 +32,7 @@ def _opset(settings: Settings) -> str | None:
     if MIN_OPSET <= opset <= MAX_OPSET:
         return None
     word = "old" if opset < MIN_OPSET else "new"
-    return f"opset {opset} is too {word}; the exporter writes {MIN_OPSET} to {MAX_OPSET}"
+    return f"opset {opset} is too {word}; the exporter writes {MIN_OPSET} to {MAX_OPSET}, set one of these"
 
 
 def _per_channel(settings: Settings) -> str | None:
@@ -47,7 +48,10 @@ def _per_channel(settings: Settings) -> str | None:
 def _calibration_split(settings: Settings) -> str | None:
     if settings.quantization_approach == "dynamic" or settings.dataset.calibration_split:
         return None
-    return "static quantization needs dataset.calibration_split, the split from which ranges are collected"
+    return (
+        "static quantization needs dataset.calibration_split, the split from which ranges are collected; "
+        "set it, such as calibration_split: train, or use quantization_approach: dynamic"
+    )
 
 
 def _activation_type(settings: Settings) -> str | None:
@@ -75,17 +79,24 @@ def _stride(settings: Settings) -> str | None:
     return f"stride belongs to sampling strided, not {settings.calibration.sampling}; remove one of them"
 
 
+def _framework(settings: Settings) -> str | None:
+    if any(registry.runtime(settings.framework).OPERATORS.values()):
+        return None
+    return f"framework {settings.framework} runs models as they are and quantizes none; use onnxruntime"
+
+
 RULES: Sequence[Rule] = (
     Rule(("framework_args.opset",), _opset),
     Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
     Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
     Rule(("activation_type", "quantization_approach"), _activation_type),
+    Rule(("framework",), _framework),
     Rule(("aware_training",), _aware_training),
     Rule(("calibration.moving_average", "calibration.method"), _moving_average),
     Rule(("calibration.stride", "calibration.sampling"), _stride),
 )
 
 
-def broken(settings: Settings) -> list[tuple[Rule, str]]:
+def broken(settings: Settings, among: Sequence[Rule] = RULES) -> list[tuple[Rule, str]]:
     """The rules that these settings break, with their messages."""
-    return [(rule, message) for rule in RULES if (message := rule.check(settings)) is not None]
+    return [(rule, message) for rule in among if (message := rule.check(settings)) is not None]

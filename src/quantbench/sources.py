@@ -43,7 +43,7 @@ def locate_model(name: str, allow_pickled_weights: bool = False) -> Path:
         return path
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         problem = "is not a folder" if path.exists() else "does not exist"
-        raise mistake("model_name_or_path", f"model folder {name!r} {problem}")
+        raise mistake("model_name_or_path", f"model folder {name!r} {problem}; give a folder, a hub name or demo")
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(["*.bin"] if allow_pickled_weights else [])]
@@ -68,8 +68,7 @@ def _hub_problem(what: str, name: str, error: Exception) -> str:
         return (
             f"{what} {name!r} is neither a local path nor a repository on the hub (or it is private: 'hf auth login')"
         )
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"{what} {name!r} cannot be loaded: {first}"
+    return f"{what} {name!r} cannot be loaded: {first_line(error)}"
 
 
 def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_code: bool) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
             f"has pickled weights only ({pickled[0]}), which can run code when loaded; convert them to safetensors, "
             "or set allow_pickled_weights: true if you trust their source"
             if pickled
-            else f"holds no weights; expected one of {', '.join(WEIGHTS)}"
+            else f"holds no weights; it needs {' or '.join(WEIGHTS)}, as save_pretrained writes them"
         )
         raise mistake("model_name_or_path", f"model folder {folder} {hint}")
     for file in _shards(files[0]):
@@ -107,18 +106,23 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
 def _shards(file: Path) -> list[Path]:
     if file.suffix != ".json":
         return [file]
-    return sorted({file.parent / name for name in _json(file).get("weight_map", {}).values()})
+    named = _json(file).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
+        raise mistake("model_name_or_path", f"{file} names no weights files (weight_map); fetch it again")
+    return sorted({file.parent / name for name in named.values()})
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise mistake("model_name_or_path", f"model folder {path.parent} has no {path.name}") from error
+        raise mistake(
+            "model_name_or_path", f"model folder {path.parent} has no {path.name}; give the folder that has it"
+        ) from error
     except (OSError, ValueError) as error:
-        raise mistake("model_name_or_path", f"{path} is not readable JSON: {error}") from error
+        raise mistake("model_name_or_path", f"{path} is not readable JSON: {error}; fetch it again") from error
     if not isinstance(data, dict):
-        raise mistake("model_name_or_path", f"{path} is not a JSON object")
+        raise mistake("model_name_or_path", f"{path} is not a JSON object; fetch it again")
     return data
 
 
@@ -138,7 +142,7 @@ def check_safetensors(path: Path) -> None:
         expected = 8 + length + max(entry["data_offsets"][1] for entry in tensors.values())
     except FileNotFoundError as error:
         raise mistake("model_name_or_path", f"weights file {path} is missing") from error
-    except (OSError, ValueError, struct.error, KeyError, TypeError) as error:
+    except (OSError, ValueError, struct.error, LookupError, TypeError, AttributeError) as error:
         raise mistake("model_name_or_path", f"weights file {path} is damaged or truncated; fetch it again") from error
     if size != expected:
         raise mistake(
@@ -189,7 +193,7 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     except Exception as error:
         raise mistake(*_data_problem(dataset, split, key, error)) from error
     if len(loaded) == 0:
-        raise mistake(key, f"split {split!r} of {dataset.path!r} is empty")
+        raise mistake(key, f"split {split!r} of {dataset.path!r} is empty; choose another")
     return loaded
 
 
@@ -201,14 +205,14 @@ def _load(dataset: Dataset, split: str) -> Any:
     path = Path(dataset.path).expanduser()
     if path.is_file():
         if path.suffix not in BUILDERS:
-            raise mistake("dataset.path", f"{path} is none of {', '.join(BUILDERS)}")
+            raise mistake("dataset.path", f"{path} is none of {', '.join(BUILDERS)}; convert it to one")
         if path.stat().st_size == 0:
-            raise mistake("dataset.path", f"data file {path} is empty")
+            raise mistake("dataset.path", f"data file {path} is empty; give a file with examples")
         return datasets.load_dataset(BUILDERS[path.suffix], data_files=str(path), split=split)
     if path.is_dir():
         return datasets.load_dataset(str(path), dataset.name, split=split)
     if dataset.path.startswith((".", "/", "~")) or dataset.path.count("/") > 1 or path.suffix in BUILDERS:
-        raise mistake("dataset.path", f"data set {dataset.path!r} does not exist")
+        raise mistake("dataset.path", f"data set {dataset.path!r} does not exist; give a file, a folder or a hub name")
     return _load_from_hub(dataset, split)
 
 
@@ -257,20 +261,28 @@ def _load_converted(dataset: Dataset, repository: str, split: str) -> Any:
 
 def _data_problem(dataset: Dataset, split: str, key: str, error: Exception) -> tuple[str, str]:
     text = str(error).strip()
+    if "Unrecognized instruction format" in text or "Percent slice" in text:
+        return key, f"{split!r} is no split: {first_line(error)}; give a name or a slice such as train[:80%]"
     if "Unknown split" in text or ("split" in text.lower() and isinstance(error, ValueError | KeyError)):
-        known = text.partition("Should be one of ")[2].rstrip(".") or "see the data set's page"
+        known = text.partition("Should be one of ")[2].strip("[].").replace("'", "") or "see the data set's page"
         return key, f"{dataset.path!r} has no split {split!r}; there is: {known}"
     if "BuilderConfig" in text or "Config name is missing" in text:
         return "dataset.name", f"{dataset.path!r} needs another dataset.name: {' '.join(text.split())}"
     if Path(dataset.path).expanduser().exists() or dataset.path == DEMO:
         cause = error.__cause__ or error
-        return "dataset.path", f"data set {dataset.path!r} is broken or not in a known format: {_first_line(cause)}"
+        return (
+            "dataset.path",
+            f"data set {dataset.path!r} is broken or not in a known format: {first_line(cause)}; mend or replace it",
+        )
     return "dataset.path", _hub_problem("data set", dataset.path, error)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, with its class where the message alone says nothing."""
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    if not text or isinstance(error, LookupError):  # the message of these is a bare key
+        return f"{type(error).__name__} {text}".strip()
+    return text.splitlines()[0].rstrip(".")
 
 
 def data_fingerprint(dataset: Any, columns: list[str]) -> str:

@@ -49,7 +49,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def _write_problem(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"no space to write it ({error.strerror}); free some or choose another --out; what was finished is kept"
-    return f"cannot be written: {error.strerror}; choose another --out"
+    return f"cannot be written: {error.strerror or error}; choose another --out"
 
 
 class Store:
@@ -70,14 +70,11 @@ class Store:
             BadInput: if the folder belongs to another configuration or to something else, or cannot be written to.
 
         """
-        if not self.folder.exists():
-            _check_writable(self.folder)
-            return []
-        if not self.folder.is_dir():
-            raise BadInput([Mistake(str(self.folder), "is a file; choose another --out")])
         _check_writable(self.folder)
-        if not any(self.folder.iterdir()):
+        if not self.folder.exists():
             return []
+        if all(path.name.startswith(f".{CONFIG_FILE}.") for path in self.folder.iterdir()):
+            return []  # empty, or left by a process that died before anything was stored
         if not (self.folder / CONFIG_FILE).exists():
             raise BadInput([Mistake(str(self.folder), "is not empty and holds no benchmark; choose another --out")])
         held = self.config()
@@ -117,30 +114,43 @@ class Store:
         """
         found = []
         for path in sorted((self.folder / "results").glob("[!.]*.json")):
-            try:
-                found.append(Result.model_validate_json(path.read_bytes()))
-            except ValidationError as error:
-                raise BadInput([Mistake(str(path), _unreadable(path))]) from error
+            found.append(_read_result(path))
         return sorted(found, key=lambda result: result.run.name)
 
 
 def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, looking at the nearest one that exists; nothing is made."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise BadInput([Mistake(str(folder), f"cannot be made: {existing} is a file; choose another --out")])
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise BadInput([Mistake(str(folder), f"{existing} is not writable; choose another --out")])
+    """Refuse a folder that cannot be written to, by a file without a name in the nearest one that exists.
 
-
-def _unreadable(path: Path) -> str:
+    Permission bits alone do not tell: they mean nothing to root, and nothing on a read-only file system.
+    """
     try:
-        version = json.loads(path.read_bytes())["schema_version"]
-    except (ValueError, KeyError, TypeError):
-        version = None
-    if version not in (None, SCHEMA_VERSION):
-        return f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
-    return "is damaged; delete it and run again, only this run is repeated"
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            problem = "is a file" if existing == folder.absolute() else f"cannot be made: {existing} is a file"
+            raise BadInput([Mistake(str(folder), f"{problem}; choose another --out")])
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise BadInput([Mistake(str(folder), _write_problem(error))]) from error
+
+
+def _read_result(path: Path) -> Result:
+    again = "delete it and run again, only this run is repeated"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput([Mistake(str(path), f"cannot be read: {error.strerror}; {again}")]) from error
+    try:
+        version = json.loads(data)["schema_version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        version = SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        message = f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
+        raise BadInput([Mistake(str(path), message)])
+    try:
+        return Result.model_validate_json(data)
+    except ValidationError as error:
+        raise BadInput([Mistake(str(path), f"is damaged; {again}")]) from error
 
 
 def _other_config(held: Config, new: Config) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.hub_server import PARQUET_REVISION, HubServer, repo_folder
 from tests.support.tiny_models import CONLL_LABELS, write_conll_parquet, write_tiny_distilbert
 

@@ -7,13 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
     DistilBertConfig,
     DistilBertForTokenClassification,
     DistilBertTokenizerFast,
 )
+
+from quantbench.export import export
+from quantbench.records import ArmSpec
 
 CONLL_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 SPLITS = ("train", "validation", "test")
@@ -91,3 +97,58 @@ def write_conll_parquet(folder: Path, n: int, config: str = "conll2003") -> Path
         rows = list(_conll_rows(n, skip))
         Dataset.from_list(rows, features=conll_features()).to_parquet(path)
     return folder
+
+
+_SIZES = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+
+
+def write_tiny_encoder(folder: Path, kind: str, labels: int = 5, seed: int = 0, **changes: object) -> Path:
+    """Save a random two-layer encoder for token classification to ``folder``, without a tokenizer.
+
+    ``kind`` is a model type of transformers (``bert``, ``distilbert``, ``roberta``, ``electra``, …); ``changes`` are
+    fields of its configuration. Biases and weights of normalizations are drawn too, so that none of them is neutral.
+    """
+    config = AutoConfig.for_model(kind, **{**_SIZES, "num_labels": labels, **changes})
+    if kind == "distilbert":
+        config.hidden_dim = config.intermediate_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForTokenClassification.from_config(config)
+        for weight in model.parameters():
+            weight.data += 0.2 * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    return folder
+
+
+def tiny_inputs(batch: int, length: int, seed: int = 0, padded: bool = False) -> dict[str, np.ndarray]:
+    """Return random inputs of tiny encoders; with ``padded`` the rows end in padding, each a bit earlier."""
+    ids = np.random.default_rng(seed).integers(5, _SIZES["vocab_size"], (batch, length))
+    mask = np.ones_like(ids)
+    if padded:
+        for row in range(batch):
+            mask[row, max(1, length - 1 - row) :] = 0
+    return {
+        "input_ids": np.where(mask, ids, 1),  # 1 is the padding of RoBERTa, which derives positions from it
+        "token_type_ids": np.zeros_like(ids),
+        "attention_mask": mask,
+    }
+
+
+def token_classifier(folder: Path) -> ArmSpec:
+    """Return the PyTorch arm of a saved token-classification model."""
+    options = {"auto_class": "AutoModelForTokenClassification"}
+    return ArmSpec(runtime="pytorch", path=str(folder), sha256="", options=options)
+
+
+def export_tiny_encoder(folder: Path, kind: str, opset: int, **changes: object) -> Path:
+    """Export a random encoder of :func:`write_tiny_encoder` to ``folder`` / ``model.onnx``."""
+    spec = token_classifier(write_tiny_encoder(folder / "checkpoint", kind, **changes))
+    export(spec, opset, tiny_inputs(2, 8), ["logits"], folder / "model.onnx")
+    return folder / "model.onnx"

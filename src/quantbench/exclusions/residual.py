@@ -11,6 +11,7 @@ from onnx import NodeProto
 from quantbench.graph import Graph
 
 SUMMARY = "additions of residual connections"
+ELEMENTWISE = ("Mul", "Pow", "Div", "Sqrt", "Tanh", "Erf", "Sigmoid")
 PROJECTIONS = ("MatMul", "Gemm", "Conv", "MatMulInteger")
 
 
@@ -25,7 +26,22 @@ def _joins(graph: Graph, node: NodeProto) -> bool:
         return False
     if any(reader.op_type == "Softmax" for reader in graph.consumers(node)):
         return False
-    return any(_is_projection(graph, name) for name in inputs)
+    return any(
+        _is_projection(graph, branch) and not _is_function_of(graph, other, branch)
+        for branch, other in (inputs, reversed(inputs))
+    )
+
+
+def _is_function_of(graph: Graph, tensor: str, origin: str) -> bool:
+    """Whether a tensor is ``origin`` itself or is made of it element by element, as the cubic term of a GELU is."""
+    if tensor == origin:
+        return True
+    node = graph.producer(tensor)
+    return (
+        node is not None
+        and node.op_type in ELEMENTWISE
+        and any(_is_function_of(graph, name, origin) for name in graph.variable_inputs(node))
+    )
 
 
 def _is_projection(graph: Graph, tensor: str) -> bool:

@@ -17,22 +17,51 @@ INTEGER_FORMS = {
 }
 """Operators that compute on integers, by the float operator that they stand for."""
 FLOAT_OUTPUT = ("MatMul", "Gemm", "Conv")
-"""Operators with integer kernels that may give float outputs; all others compute on integers only between two
-quantized sides (ONNX Runtime, QDQ fusions)."""
+"""Operators with integer kernels that may give float outputs."""
+TWO_SIDED = (
+    "Add",
+    "AveragePool",
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "GlobalAveragePool",
+    "LeakyRelu",
+    "MaxPool",
+    "Mul",
+    "Reshape",
+    "Resize",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+)
+"""Operators that compute on integers, or move them, between two quantized sides (ONNX Runtime 1.32, QDQ fusions of the
+CPU provider from optimization level 2 on). All others stay in float there: LayerNormalization, Gelu, Relu, Pad, …"""
 
 
 def quantized_operators(graph: Graph) -> dict[str, int]:
     """Number of quantized operators by the float operator's type, sorted by type."""
     counts: dict[str, int] = {}
     for node in graph.nodes:
-        kind = INTEGER_FORMS.get(node.op_type) or (node.op_type if _between_quantized(graph, node) else None)
+        kind = quantized_as(graph, node)
         if kind:
             counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))
 
 
+def quantized_as(graph: Graph, node: NodeProto) -> str | None:
+    """The float operator's type if a node computes on quantized values, else None."""
+    return INTEGER_FORMS.get(node.op_type) or (node.op_type if _between_quantized(graph, node) else None)
+
+
 def _between_quantized(graph: Graph, node: NodeProto) -> bool:
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"):
+    if node.op_type not in (*FLOAT_OUTPUT, *TWO_SIDED):
         return False
     readers = {reader.op_type for reader in graph.consumers(node)}
     if node.op_type == "Gather" and readers == {"DequantizeLinear"}:

@@ -1,8 +1,8 @@
 """Ranges of activations, collected in a stream: memory does not grow with the number of samples.
 
 A first pass reduces every tensor to its minimum and maximum inside the graph. Methods that need a distribution make a
-second pass, which counts every tensor into a histogram of fixed edges; a long sample is run several times, for some of
-the tensors each time, so that no more than a fixed number of values is ever held.
+second pass, which counts every tensor into a histogram of fixed edges; where the tensors of a long sample are too many
+to hold, the pass is made several times, for some of the tensors each time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from quantbench.runtimes.onnxruntime import session_options
 BINS = 2048
 LEVELS = 128
 """Quantization levels of one sign, as in Migacz 2017."""
-MAX_HELD = 8_000_000
-"""Most float values of intermediate tensors held at once (32 MB), unless one tensor alone is larger."""
+MAX_HELD = 64_000_000
+"""Most float values that are held at once to be counted (256 MB), unless one tensor alone is larger."""
+CHUNK = 1 << 16
+"""Values counted at a time: few enough to stay in a core's cache, which makes counting ten times faster."""
 
 Ranges = dict[str, tuple[float, float]]
 Sample = Callable[[int], Inputs]
@@ -51,7 +53,7 @@ class Collector:
     Attributes:
         model: path of the float ONNX file.
         samples: number of calibration samples.
-        sample: gives sample ``i`` as arrays of shape (1, length); called once per pass.
+        sample: gives sample ``i`` as arrays of shape (1, length); called at least once per pass.
         threads: threads of the session.
         advance: told 1 after each sample and pass.
 
@@ -85,7 +87,8 @@ class Collector:
             else:
                 threshold = entropy_threshold(counts[index], edge)
                 cut = (-threshold, threshold)
-            result[name] = (max(low, cut[0]), min(high, cut[1]))
+            # Bins are coarser than values: a cut may end up a little outside of what was seen.
+            result[name] = (min(max(low, cut[0]), high), max(min(high, cut[1]), low))
         return result
 
     def passes(self, calibration: Calibration) -> int:
@@ -114,25 +117,38 @@ class Collector:
         return lows, highs
 
     def _histograms(self, tensors: Sequence[str], edges: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        session = _session(_with_outputs(self.model, tensors), self.threads)
+        largest = np.max(list(self._sizes.values()), axis=0)
+        parts = list(_parts([int(size) for size in largest]))
         counts = np.zeros((len(tensors), BINS), dtype=np.int64)
-        for index in range(self.samples):
-            inputs = _accepted(session, self.sample(index))
-            for part in _parts(self._sizes[_length(inputs)]):
-                values = session.run([tensors[i] for i in part], inputs)
+        for number, part in enumerate(parts):
+            # A session of its own: ONNX Runtime holds every output of a graph to the end of a run, asked for or not.
+            session = _session(_with_outputs(self.model, [tensors[i] for i in part]), self.threads)
+            for index in range(self.samples):
+                values = session.run(None, _accepted(session, self.sample(index)))
                 for i in reversed(part):
                     counts[i] += histogram(values.pop(), float(edges[i]))
-            self.advance(1)
+                step = number * self.samples + index
+                self.advance((step + 1) // len(parts) - step // len(parts))
         return counts
 
 
 def histogram(values: np.ndarray[Any, Any], edge: float) -> np.ndarray[Any, Any]:
-    """Counts of finite values in ``BINS`` equal bins between -edge and edge; what lies outside counts at the ends."""
-    if edge == 0:
-        return np.bincount([BINS // 2], weights=[values.size], minlength=BINS).astype(np.int64)
-    scaled = np.nan_to_num(values.reshape(-1), posinf=edge, neginf=-edge) * np.float32(BINS / 2 / edge)
-    scaled += np.float32(BINS / 2)
-    return np.bincount(np.clip(scaled, 0, BINS - 1).astype(np.int32), minlength=BINS)
+    """Counts of values in ``BINS`` equal bins between -edge and edge.
+
+    What lies outside, infinities too, counts at the ends; what is not a number counts as zero.
+    """
+    counts = np.zeros(BINS, dtype=np.int64)
+    if np.float32(edge) == 0:
+        counts[BINS // 2] = values.size
+        return counts
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, CHUNK):
+        scaled = flat[start : start + CHUNK] / np.float32(edge)
+        scaled *= np.float32(BINS / 2)
+        scaled += np.float32(BINS / 2)
+        np.nan_to_num(np.clip(scaled, 0, BINS - 1, out=scaled), copy=False, nan=BINS / 2)
+        counts += np.bincount(scaled.astype(np.int64), minlength=BINS)
+    return counts
 
 
 def percentile_range(counts: np.ndarray[Any, Any], edge: float, percentile: float) -> tuple[float, float]:
@@ -194,10 +210,16 @@ def _parts(sizes: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
+    """The model with the extremes and sizes of tensors as its only outputs.
+
+    ONNX Runtime goes through the final nodes from the last to the first and executes what each needs. With the
+    reductions of the first tensors at the end, every tensor is reduced as soon as it is made and can be let go; the
+    other way round all are held to the end.
+    """
     model = onnx.load(str(path))
     graph = model.graph
     del graph.output[:]
-    for name in tensors:
+    for name in reversed(tensors):
         for kind, operator, kind_type in (
             ("min", "ReduceMin", TensorProto.FLOAT),
             ("max", "ReduceMax", TensorProto.FLOAT),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from quantbench.quantize.placement import keep_in_float
 from quantbench.quantize.ranges import Ranges
 from quantbench.records import Settings
 from quantbench.store import write_atomically
@@ -62,6 +63,7 @@ def _dynamic(
 def _static(
     float_model: Path, settings: Settings, types: tuple[str, str], exclude: Sequence[str], ranges: Ranges, target: Path
 ) -> None:
+    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
@@ -81,6 +83,9 @@ def _static(
         calibrate_method=CalibrationMethod.MinMax,
         calibration_cache_path=str(cache),
     )
+    model = onnx.load(str(target))
+    keep_in_float(model, exclude)
+    target.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _quant_type(name: str) -> Any:

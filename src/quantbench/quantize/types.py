@@ -14,13 +14,13 @@ def resolve(settings: Settings, instruction_sets: Collection[str]) -> tuple[str,
 
     Source: ONNX Runtime, "Quantize ONNX models", data type selection. On x86 the kernels take unsigned activations;
     with VNNI or AMX signed weights are fastest, without them (``VPMADDUBSW``) signed weights can saturate, so weights
-    are unsigned too. Elsewhere (Arm) both are signed. Dynamic quantization always has unsigned activations.
+    are unsigned too. Elsewhere (Arm) both are signed. Dynamic quantization always has unsigned activations. Signed
+    activations have signed weights everywhere: ONNX Runtime has no kernels for the other pair.
     """
     x86 = "avx2" in instruction_sets
     fast = any(name in instruction_sets for name in DOT_PRODUCT_SETS)
     activation = "uint8" if x86 or settings.quantization_approach == "dynamic" else "int8"
-    weight = "uint8" if x86 and not fast else "int8"
-    return (
-        activation if settings.activation_type == "auto" else settings.activation_type,
-        weight if settings.weight_type == "auto" else settings.weight_type,
-    )
+    if settings.activation_type != "auto":
+        activation = settings.activation_type
+    weight = "uint8" if x86 and not fast and activation == "uint8" else "int8"
+    return activation, weight if settings.weight_type == "auto" else settings.weight_type

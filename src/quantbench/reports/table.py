@@ -34,11 +34,14 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         table.add_column(name, justify="right")
     for result in results:
         if not result.done:
-            table.add_row(result.run.name, f"failed: {result.failure.reason if result.failure else ''}")
+            table.add_row(result.run.name, "failed")
         for latency in result.latency:
             table.add_row(result.run.name, *_cells(result, latency, metric))
     console = Console(file=StringIO(), width=WIDTH)
     console.print(table)
+    for result in results:
+        if result.failure:
+            console.print(f"failed {result.run.name}: {result.failure.reason}", highlight=False)
     for item in skipped:
         console.print(f"skipped {item.benchmarked}: {item.reason}", highlight=False)
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {
         "Unsqueeze",
         "Where",
     ),
-    "dynamic": ("Attention", "Conv", "EmbedLayerNormalization", "Gather", "Gemm", "LSTM", "MatMul", "Transpose"),
+    "dynamic": ("Attention", "Conv", "EmbedLayerNormalization", "Gather", "LSTM", "MatMul", "Transpose"),
 }
 """Operators that ONNX Runtime 1.32 can quantize, per approach (its quantization registries)."""
 LEVELS = {0: "ORT_DISABLE_ALL", 1: "ORT_ENABLE_BASIC", 2: "ORT_ENABLE_EXTENDED", 99: "ORT_ENABLE_ALL"}

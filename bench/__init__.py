@@ -1,0 +1,1 @@
+"""Benchmarks of quantbench itself: ``make bench``. Ratios are of figures measured side by side in one call."""

@@ -1,0 +1,33 @@
+"""Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bench import calibration_memory, evaluation_batches, phases
+from quantbench.environment import detect
+
+PARTS = (calibration_memory, evaluation_batches, phases)
+OUT = Path("runs/bench/bench.md")
+
+
+def main() -> None:
+    """Run the parts named on the command line, or all of them."""
+    wanted = sys.argv[1:]
+    environment = detect()
+    texts = [f"{environment.cpu_model}, {environment.cores} cores, load before {environment.load}"]
+    print(texts[0], flush=True)
+    for part in PARTS:
+        if wanted and part.__name__.rpartition(".")[2] not in wanted:
+            continue
+        text = part.report()
+        print("\n" + text, flush=True)
+        texts.append(text)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text("\n\n".join(texts) + "\n")
+    print(f"\nkept in {OUT}")
+
+
+if __name__ == "__main__":
+    main()

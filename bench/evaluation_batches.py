@@ -1,0 +1,48 @@
+"""Evaluation in sorted batches against one sentence at a time, in turns on the same sentences."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from quantbench import embedded, environment, evaluate, registry, text
+from quantbench.config import load_config
+from quantbench.grid import combinations
+from quantbench.progress import Silent
+from quantbench.reports.card import table
+from quantbench.workbench import Workbench
+
+ROUNDS = 2
+
+
+def report() -> str:
+    """Markdown table: seconds of both ways for the original and for the float export, and the ratio."""
+    _, settings = next(combinations(load_config(embedded.CONFIG)))
+    rows = []
+    with tempfile.TemporaryDirectory() as cache:
+        bench = Workbench(Path(cache), environment.detect(), Silent())
+        examples = bench.examples(settings)
+        for label, spec in (
+            ("original (PyTorch)", bench.original(settings)),
+            ("float export", bench.float_model(settings)),
+        ):
+            session = registry.runtime(spec.runtime).load(spec, bench.threads)
+            rows.append([label, *_measure(session, examples, settings.task, bench.model(settings).tokenizer)])
+    header = ["arm", "one at a time, s", "sorted batches, s", "ratio", "sentences whose prediction differs"]
+    return f"## Evaluation of {len(examples.inputs)} sentences\n\n" + table(header, rows)
+
+
+def _measure(session: Any, examples: Any, task_name: str, tokenizer: Any) -> list[str]:
+    task, fill = registry.task(task_name), text.pad_values(tokenizer)
+    seconds = {1: 0.0, evaluate.TOKEN_BUDGET: 0.0}
+    predictions: dict[int, list[tuple[int, ...]]] = {}
+    for _ in range(ROUNDS):
+        for budget in seconds:
+            begin = time.perf_counter()
+            predictions[budget] = evaluate.predict(session, task, examples, fill, lambda _: None, budget)
+            seconds[budget] += (time.perf_counter() - begin) / ROUNDS
+    single, batched = seconds.values()
+    differing = evaluate.changed(*predictions.values())
+    return [f"{single:.1f}", f"{batched:.1f}", f"{single / batched:.2f}", str(differing)]

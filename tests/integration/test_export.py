@@ -1,0 +1,152 @@
+"""Checkpoints as float ONNX files: the same numbers, the same bytes, and nothing left that hides a constant."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from tests.support.tiny_models import export_tiny_encoder, tiny_inputs, token_classifier
+
+from quantbench import registry
+from quantbench.export import _tidy, export
+from quantbench.records import ArmSpec
+
+KINDS = ("bert", "distilbert", "roberta", "electra")
+OPSETS = (11, 13, 17, 20)
+SHAPES = ((2, 8), (1, 1), (1, 23), (5, 8), (3, 61))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders of a checkpoint and its export by kind and opset."""
+    made = {}
+    for kind in KINDS:
+        for opset in OPSETS:
+            folder = tmp_path_factory.mktemp(kind)
+            export_tiny_encoder(folder, kind, opset)
+            made[kind, opset] = folder
+    return made
+
+
+def accepted(kind: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in inputs.items() if kind != "distilbert" or name != "token_type_ids"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("opset", OPSETS)
+def test_the_export_computes_what_pytorch_computes(folders, kind, opset):
+    folder = folders[kind, opset]
+    original = registry.runtime("pytorch").load(token_classifier(folder / "checkpoint"), 1)
+    path = str(folder / "model.onnx")
+    spec = ArmSpec(runtime="onnxruntime", path=path, sha256="", options={"optimization_level": 99})
+    exported = registry.runtime("onnxruntime").load(spec, 1)
+    seen = []
+    for seed, (batch, length) in enumerate(SHAPES):
+        for padded in (False, True):
+            inputs = accepted(kind, tiny_inputs(batch, length, seed, padded))
+            [wanted], [got] = original.predict(inputs), exported.predict(inputs)
+            assert got.shape == wanted.shape == (batch, length, 5)
+            assert np.abs(got - wanted).max() < 1e-4
+            seen.append(wanted.ravel())
+    assert np.concatenate(seen).std() > 0.1  # the numbers compared are not all alike
+
+
+def test_padding_does_not_change_what_stands_before_it(folders):
+    path = str(folders["bert", 11] / "model.onnx")
+    spec = ArmSpec(runtime="onnxruntime", path=path, sha256="", options={"optimization_level": 99})
+    session = registry.runtime("onnxruntime").load(spec, 1)
+    padded = tiny_inputs(1, 12, padded=True)
+    [long] = session.predict(padded)
+    [short] = session.predict({name: array[:, :11] for name, array in padded.items()})
+    assert np.abs(long[:, :11] - short).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("opset", OPSETS)
+def test_constants_are_read_directly(folders, kind, opset):
+    model = onnx.load(folders[kind, opset] / "model.onnx")
+    constants = {item.name for item in model.graph.initializer}
+    assert len(constants) == len(model.graph.initializer)
+    assert not [node.name for node in model.graph.node if node.op_type == "Constant"]
+    identities = [node for node in model.graph.node if node.op_type == "Identity"]
+    assert not [node.name for node in identities if node.input[0] in constants]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("opset", OPSETS)
+def test_the_file_is_valid_and_says_its_opset_names_and_free_axes(folders, kind, opset):
+    model = onnx.load(folders[kind, opset] / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert [item.name for item in model.graph.input] == list(accepted(kind, tiny_inputs(1, 1)))
+    assert [item.name for item in model.graph.output] == ["logits"]
+    for item in [*model.graph.input, *model.graph.output]:
+        axes = [axis.dim_param for axis in item.type.tensor_type.shape.dim]
+        assert axes[:2] == ["batch_size", "sequence_length"]
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_types_of_all_tensors_are_inferred(folders, opset):
+    model = onnx.load(folders["bert", opset] / "model.onnx")
+    typed = {item.name for item in [*model.graph.value_info, *model.graph.output] if item.type.tensor_type.elem_type}
+    assert {name for node in model.graph.node for name in node.output if name} <= typed
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+import numpy as np
+from quantbench.export import export
+from quantbench.records import ArmSpec
+options = {"auto_class": "AutoModelForTokenClassification"}
+spec = ArmSpec(runtime="pytorch", path=sys.argv[1], sha256="", options=options)
+ones = np.ones((2, 8), np.int64)
+inputs = {name: ones for name in ("input_ids", "token_type_ids", "attention_mask")}
+export(spec, int(sys.argv[2]), inputs, ["logits"], Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("opset", [11, 20])
+def test_exporting_again_gives_the_same_bytes(folders, tmp_path, opset):
+    folder = folders["bert", opset]
+    before = (folder / "model.onnx").read_bytes()
+    spec = token_classifier(folder / "checkpoint")
+    export(spec, opset, tiny_inputs(2, 8), ["logits"], tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == before
+    export(spec, opset, tiny_inputs(3, 17, seed=9), ["logits"], tmp_path / "longer.onnx")
+    assert (tmp_path / "longer.onnx").read_bytes() == before
+
+
+def test_another_process_gives_the_same_bytes(folders, tmp_path):
+    folder = folders["bert", 11]
+    arguments = [str(folder / "checkpoint"), "11", str(tmp_path / "other.onnx")]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", EXPORT, *arguments], check=True, capture_output=True, env=environment)
+    assert (tmp_path / "other.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+
+
+def test_constants_behind_constants_are_read_directly_too():
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    two = numpy_helper.from_array(np.float32([2]))
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value=two),
+        helper.make_node("Identity", ["two"], ["again"]),
+        helper.make_node("Identity", ["again"], ["and_again"]),
+        helper.make_node("Identity", ["w"], ["tied"]),
+        helper.make_node("Identity", ["x"], ["copy"]),
+        helper.make_node("Mul", ["copy", "and_again"], ["m"]),
+        helper.make_node("Mul", ["m", "tied"], ["y"]),
+        helper.make_node("Identity", ["w"], ["z"]),
+    ]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xyz"]
+    weight = numpy_helper.from_array(np.float32([3]), "w")
+    graph = helper.make_graph(nodes, "chains", values[:1], values[1:], [weight])
+    model = _tidy(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+    onnx.checker.check_model(model, full_check=True)
+    kept = [(node.op_type, *node.input) for node in model.graph.node]
+    # A constant that is a result of the graph has to be made by a node.
+    assert kept == [("Identity", "x"), ("Mul", "copy", "two"), ("Mul", "m", "w"), ("Identity", "w")]

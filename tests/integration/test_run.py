@@ -1,0 +1,224 @@
+"""Whole runs of a tiny model through the command: what is written, resumed, shared, failed and interrupted."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+from tests.support.command import quantbench
+from transformers import AutoTokenizer
+
+from quantbench.graph import Graph
+
+GROUPS = ["layernorm", "gelu", "residual", "gather", "softmax"]
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def runs_by_name(folder):
+    return {run["name"]: run for run in summary(folder)["runs"]}
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(config, *arguments):
+        return quantbench("run", config, "--out", tmp_path / "out", *arguments, cwd=tmp_path)
+
+    return call
+
+
+def test_a_model_can_be_deployed_from_its_folder(write_config, run, tmp_path):
+    done = run(write_config())
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "out/models/static"
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    inputs = tokenizer(["a small test", "and a rather longer one"], padding=True, return_tensors="np")
+    names = {item.name for item in session.get_inputs()}
+    logits = session.run(None, {name: np.asarray(v, dtype=np.int64) for name, v in inputs.items() if name in names})[0]
+    config = json.loads((folder / "config.json").read_text())
+    assert logits.shape[:1] + logits.shape[2:] == (2, len(config["id2label"]))
+    recipe = json.loads((folder / "quantbench.json").read_text())
+    assert recipe["settings"]["quantization_approach"] == "static"
+    assert recipe["artifact"]["sha256"] == runs_by_name(tmp_path / "out")["static"]["artifact"]["sha256"]
+
+
+def test_a_grid_shares_its_work(write_config, run, tmp_path):
+    config = write_config(
+        quantization_approach=None,
+        operators_to_quantize=None,
+        benchmarked={
+            "quantization_approach": ["static", "dynamic"],
+            "operators_to_quantize": [["Add"], ["Add", "MatMul"]],
+            "node_exclusion": [[], GROUPS],
+        },
+    )
+    done = run(config, "-v")
+    assert done.returncode == 0, done.stderr
+    runs = summary(tmp_path / "out")["runs"]
+    assert len(runs) == 8
+    for text in ("Exporting to ONNX", "Collecting ranges", "Evaluating the original", "Evaluating the float export"):
+        assert done.stderr.count(text) == 1, text
+    results = [json.loads(path.read_text()) for path in (tmp_path / "out/results").iterdir()]
+    assert len({json.dumps(r["latency"][0]["arms"]["pytorch"]) for r in results}) == 1, "the original is timed once"
+    assert len({json.dumps(r["latency"][0]["arms"]["optimized"]) for r in results}) == 8 - 4 + 2
+
+
+def test_facts_of_the_reference_system_under_dynamic_quantization(write_config, run, tmp_path):
+    config = write_config(
+        operators_to_quantize=None,
+        quantization_approach="dynamic",
+        benchmarked={"operators_to_quantize": [["Add"], ["Add", "MatMul"]], "node_exclusion": [[], GROUPS]},
+    )
+    assert run(config).returncode == 0
+    runs = summary(tmp_path / "out")["runs"]
+    for one in runs[:2]:
+        assert one["artifact"]["operators"] == {}
+        assert one["artifact"]["same_as"] == "the original (nothing was quantized)"
+        assert all(value["optimized"] == value["onnx-float"] for value in one["metrics"].values())
+    assert runs[2]["artifact"]["operators"]["MatMul"] > 0
+    assert runs[3]["artifact"]["same_as"] == runs[2]["name"]
+    assert runs[3]["metrics"] == runs[2]["metrics"]
+
+
+def test_a_failing_run_is_a_row_and_the_others_go_on(write_config, run, tmp_path):
+    config = write_config(framework_args={"opset": 20}, benchmarked={"node_exclusion": [[], ["gather"], ["layernorm"]]})
+    first = run(config, "--only", "*none")
+    assert first.returncode == 0, first.stderr
+    model = next((tmp_path / "out/cache/float").glob("*/model.onnx"))
+    _damage(model)
+    done = run(config)
+    assert done.returncode == 3, done.stderr
+    runs = runs_by_name(tmp_path / "out")
+    assert runs["node_exclusion-none"]["status"] == "done"
+    assert runs["node_exclusion-layernorm"]["status"] == "failed"
+    assert "layernorm" in runs["node_exclusion-layernorm"]["reason"]
+    assert "## Failed runs" in (tmp_path / "out/card.md").read_text()
+
+
+def _damage(path):
+    """Rename the layer normalizations' operator, so that their group finds none."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for node in Graph(model).of_type("LayerNormalization"):
+        node.op_type = "NoSuchOperator"
+    onnx.save(model, str(path))
+
+
+def test_a_group_that_matches_nothing_is_an_error_unless_optional(write_config, run, tmp_path):
+    config = write_config(framework_args={"opset": 11}, benchmarked={"node_exclusion": [["gelu"], ["gelu?"]]})
+    done = run(config, "--set", f"model_name_or_path={_relu_model(tmp_path)}")
+    assert done.returncode == 3, done.stderr
+    runs = runs_by_name(tmp_path / "out")
+    assert "write 'gelu?' to allow that" in runs["node_exclusion-gelu"]["reason"]
+    optional = next(run for name, run in runs.items() if name != "node_exclusion-gelu")
+    assert optional["status"] == "done"
+    assert optional["artifact"]["excluded"] == {"gelu": 0}
+
+
+def _relu_model(tmp_path):
+    from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
+
+    folder = write_tiny_distilbert(tmp_path / "relu", CONLL_LABELS)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "activation": "relu"}))
+    return folder
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 99])
+def test_the_optimization_level_is_what_the_session_runs_with(write_config, run, tmp_path, level):
+    done = run(write_config(framework_args={"opset": 13, "optimization_level": level}))
+    assert done.returncode == 0, done.stderr
+    executed = runs_by_name(tmp_path / "out")["static"]["artifact"]["executed"]
+    assert any(name.startswith("QLinear") for name in executed) == (level >= 2)
+
+
+def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
+    config = write_config(
+        time_benchmark_args={"duration": 4, "warmup_runs": 1}, benchmarked={"node_exclusion": [[], ["gelu"]]}
+    )
+    out = tmp_path / "out"
+    first = quantbench("run", config, "--out", out, "--only", "*none", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantbench", "run", str(config), "--out", str(out)],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Timing"):
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert "what was finished is kept" in rest
+    assert [run["status"] for run in summary(out)["runs"]] == ["done"]
+    assert (out / "card.md").exists()
+
+
+def test_the_card_is_rendered_again_from_the_results(write_config, run, tmp_path):
+    assert run(write_config()).returncode == 0
+    card = (tmp_path / "out/card.md").read_text()
+    (tmp_path / "out/card.md").unlink()
+    (tmp_path / "out/summary.json").unlink()
+    done = quantbench("card", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/card.md").read_text() == card
+    assert summary(tmp_path / "out")["runs"]
+
+
+def test_the_configuration_beside_the_card_repeats_the_benchmark(write_config, run, tmp_path):
+    assert run(write_config(benchmarked={"calibration.method": ["minmax", "percentile"]})).returncode == 0
+    again = quantbench("run", tmp_path / "out/config.yaml", "--out", tmp_path / "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    first, second = runs_by_name(tmp_path / "out"), runs_by_name(tmp_path / "again")
+    assert {name: (run["key"], run["metrics"]) for name, run in first.items()} == {
+        name: (run["key"], run["metrics"]) for name, run in second.items()
+    }
+    assert all(first[name]["artifact"]["sha256"] == second[name]["artifact"]["sha256"] for name in first)
+
+
+def test_changed_data_does_not_mix_with_stored_results(write_config, run, tmp_path, tiny):
+    import shutil
+
+    copy = tmp_path / "data"
+    shutil.copytree(tiny / "data" / "conll2003", copy)
+    config = write_config(benchmarked={"node_exclusion": [[], ["gelu"]]})
+    changes = ("--set", f"dataset.path={copy}")
+    assert run(config, "--only", "*none", *changes).returncode == 0
+    shutil.copy(copy / "train/0000.parquet", copy / "validation/0000.parquet")
+    done = run(config, *changes)
+    assert done.returncode == 2
+    assert "changed since the stored results" in done.stderr
+
+
+def test_plan_lists_what_is_missing_and_what_is_done(write_config, run, tmp_path):
+    config = write_config(benchmarked={"node_exclusion": [[], ["gelu"]]})
+    assert run(config, "--only", "*none").returncode == 0
+    done = quantbench("plan", config, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "done     node_exclusion-none" in done.stdout
+    assert "run      node_exclusion-gelu" in done.stdout
+    assert "1 float export(s), 1 calibration(s)" in done.stdout
+
+
+def test_env_names_the_machine(tmp_path):
+    done = quantbench("env", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("CPU", "instruction sets", "usable cores", "onnxruntime", "torch"):
+        assert word in done.stdout
+
+
+def test_help_teaches(tmp_path):
+    for command in ((), ("run",), ("plan",), ("card",), ("demo",), ("env",)):
+        done = quantbench(*command, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert "Usage" in done.stdout

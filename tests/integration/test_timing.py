@@ -1,0 +1,113 @@
+"""Real processes, real pipes: arms that work, fail to load, die, hang."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+from onnx import TensorProto, helper
+
+from quantbench import timing
+from quantbench.errors import ArmFailed
+from quantbench.records import ArmSpec, TimeBenchmarkArgs
+from quantbench.sources import file_sha256
+from quantbench.timing import ArmProcess, Shape, time_arms
+
+ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2)
+SHAPE = Shape(1, 8, {"x": np.ones((1, 8), dtype=np.float32)})
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    """A model small enough that only the process around it matters."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
+    )
+    path = tmp_path_factory.mktemp("arm") / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return ArmSpec(runtime="onnxruntime", path=str(path), sha256=file_sha256(path), options={"optimization_level": 99})
+
+
+def broken(spec):
+    return spec.model_copy(update={"path": spec.path + ".missing"})
+
+
+def test_arms_are_interleaved_and_raw_samples_kept(spec):
+    told = []
+    outcome = time_arms({"a": spec, "b": spec}, [SHAPE], ARGS, 1, told.append)
+    assert not outcome.failures
+    a, b = outcome.latency["a"][0], outcome.latency["b"][0]
+    orders = sorted((slot.order, name) for name, arm in (("a", a), ("b", b)) for slot in arm.slots)
+    assert [order for order, _ in orders] == list(range(len(orders)))
+    assert all({orders[i][1], orders[i + 1][1]} == {"a", "b"} for i in range(0, len(orders), 2))
+    assert len({name for _, name in orders[::2]}) == 2, "the order of a round is drawn anew"
+    for arm in (a, b):
+        assert sum(sum(slot.nanoseconds) for slot in arm.slots) >= ARGS.duration * 1e9
+        assert all(len(slot.nanoseconds) >= timing.LEAST_CALLS for slot in arm.slots)
+        assert arm.load_seconds > 0
+        assert arm.first_call_seconds > 0
+
+
+def test_an_arm_that_cannot_load_is_left_out_and_the_other_goes_on(spec):
+    outcome = time_arms({"good": spec, "bad": broken(spec)}, [SHAPE], ARGS, 1, lambda n: None)
+    assert "bad" in outcome.failures
+    assert "missing" in outcome.failures["bad"]
+    assert outcome.latency["good"][0].slots
+
+
+def test_an_arm_that_is_killed_is_reported_with_the_signal(spec):
+    args = TimeBenchmarkArgs(duration=2, warmup_runs=0)
+    threading.Thread(target=_kill_first_arm, daemon=True).start()
+    outcome = time_arms({"first": spec, "second": spec}, [SHAPE], args, 1, lambda n: None)
+    assert len(outcome.failures) == 1
+    assert "SIGKILL" in next(iter(outcome.failures.values()))
+    assert len(outcome.latency) == 1
+
+
+def _kill_first_arm():
+    time.sleep(1.2)
+    arms = [p for p in psutil.Process().children() if "quantbench.arm" in " ".join(p.cmdline())]
+    os.kill(arms[0].pid, signal.SIGKILL)
+
+
+def test_an_arm_that_gives_no_answer_is_given_up(spec):
+    arm = ArmProcess("slow", spec, 1)
+    try:
+        arm.load()
+        arm.ask("shape", dict(SHAPE.inputs))
+        with pytest.raises(ArmFailed, match=r"no answer to 'slot' within 0 s"):
+            arm.ask("slot", 60.0, 3, timeout=0.2)
+    finally:
+        begin = time.monotonic()
+        arm.close()
+    assert time.monotonic() - begin < 10
+
+
+def test_no_process_stays_behind(spec):
+    time_arms({"a": spec, "b": broken(spec)}, [SHAPE], ARGS, 1, lambda n: None)
+    assert not [p for p in psutil.Process().children() if "quantbench.arm" in " ".join(p.cmdline())]
+
+
+def test_an_arm_ends_when_its_parent_is_gone(spec):
+    arm = ArmProcess("orphan", spec, 1)
+    arm.load()
+    arm._connection.close()
+    arm._process.wait(timeout=10)
+    arm.close()
+
+
+def test_threads_and_affinity_are_those_asked_for(spec):
+    arm = ArmProcess("pinned", spec, 1)
+    try:
+        arm.load()
+        process = psutil.Process(arm._process.pid)
+        assert process.cpu_affinity() == sorted(os.sched_getaffinity(0))[:1]
+    finally:
+        arm.close()

@@ -1,0 +1,101 @@
+"""What every plug-in must provide, over all files of the five folders."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.example_results import reference_config, reference_results
+
+import quantbench
+from quantbench import registry
+
+ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
+LOADERS = {
+    "tasks": registry.task,
+    "runtimes": registry.runtime,
+    "exclusions": registry.exclusion,
+    "launchers": registry.launcher,
+    "reports": registry.report,
+}
+PROTOCOLS = {
+    "tasks": registry.Task,
+    "runtimes": registry.Runtime,
+    "exclusions": registry.Exclusion,
+    "launchers": registry.Launcher,
+    "reports": registry.Report,
+}
+HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "huggingface_hub")
+
+
+def test_the_folders_hold_what_the_design_names():
+    assert registry.names("tasks") == ("token-classification",)
+    assert {"pytorch", "onnxruntime"} <= set(registry.names("runtimes"))
+    assert set(registry.names("exclusions")) == {"layernorm", "gelu", "residual", "gather", "softmax"}
+    assert "local" in registry.names("launchers")
+    assert {"card", "summary", "table"} <= set(registry.names("reports"))
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_plugin_has_every_member_of_its_protocol(kind, name):
+    plugin, protocol = LOADERS[kind](name), PROTOCOLS[kind]
+    for member in inspect.get_annotations(protocol):
+        assert hasattr(plugin, member), f"{name} has no {member}"
+    for member, method in vars(protocol).items():
+        if inspect.isfunction(method) and not member.startswith("_"):
+            wanted = list(inspect.signature(method).parameters)[1:]
+            assert list(inspect.signature(getattr(plugin, member)).parameters) == wanted, f"{name}.{member}"
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_plugin_says_in_one_line_what_it_is(kind, name):
+    plugin = LOADERS[kind](name)
+    assert plugin.__doc__
+    assert "\n" not in plugin.SUMMARY
+    assert plugin.SUMMARY[-1] != "."
+
+
+@pytest.mark.parametrize("name", registry.names("reports"))
+def test_a_report_is_pure(name):
+    config = reference_config()
+    results = reference_results(config)
+    report = registry.report(name)
+    assert report.render(config, results, ()) == report.render(config, results, ())
+    assert report.render(config, [], ())
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+def test_a_tasks_default_metrics_are_known(name):
+    task = registry.task(name)
+    assert set(task.DEFAULT_METRICS) <= set(task.METRICS)
+
+
+def test_listing_imports_no_plugin():
+    code = (
+        "import sys; from quantbench import registry; [registry.names(k) for k in registry.KINDS];"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_operators_that_can_be_quantized_are_those_of_the_installed_onnxruntime():
+    from onnxruntime.quantization.registry import CommonOpsRegistry, IntegerOpsRegistry, QDQRegistry, QLinearOpsRegistry
+
+    known = registry.runtime("onnxruntime").OPERATORS
+    assert set(known["static"]) == set(QLinearOpsRegistry) | set(QDQRegistry)
+    assert set(known["dynamic"]) == set(IntegerOpsRegistry) | set(CommonOpsRegistry)
+
+
+def _modules():
+    return sorted(Path(quantbench.__file__).parent.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: path.stem)
+def test_files_and_functions_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 55, f"{path.name}:{node.lineno} {node.name}"

@@ -1,0 +1,64 @@
+"""Batches hold every example once, under the budget; predictions come back in order."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantbench.evaluate import batches, changed, predict
+
+lengths_strategy = st.lists(st.integers(1, 300), max_size=60)
+
+
+@given(lengths_strategy, st.integers(1, 1000))
+def test_every_example_is_in_one_batch_under_the_budget(lengths, budget):
+    groups = batches(lengths, budget)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= budget
+
+
+@given(lengths_strategy)
+def test_a_budget_of_one_token_gives_single_examples(lengths):
+    assert all(len(group) == 1 for group in batches(lengths, 1))
+
+
+class EchoSession:
+    """Gives back the sum of each row's tokens, and remembers the batches it saw."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def predict(self, inputs):
+        self.shapes.append(inputs["input_ids"].shape)
+        return [inputs["input_ids"].sum(axis=1)]
+
+
+class EchoTask:
+    @staticmethod
+    def decode(outputs, row, examples, index):
+        return (int(outputs[0][row]), index)
+
+
+class EchoExamples:
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=20), min_size=1, max_size=30))
+def test_predictions_come_back_in_the_order_of_the_examples(rows):
+    told = []
+    examples = EchoExamples([{"input_ids": row} for row in rows])
+    found = predict(EchoSession(), EchoTask, examples, {"input_ids": 0}, told.append, token_budget=40)
+    assert found == [(sum(row), index) for index, row in enumerate(rows)]
+    assert sum(told) == len(rows)
+
+
+def test_padding_is_not_seen_as_a_token():
+    session = EchoSession()
+    examples = EchoExamples([{"input_ids": [1, 1]}, {"input_ids": [2, 2, 2]}])
+    assert predict(session, EchoTask, examples, {"input_ids": 0}, lambda n: None) == [(2, 0), (6, 1)]
+    assert session.shapes == [(2, 3)]
+
+
+def test_changed_counts_examples_that_differ():
+    assert changed([(1,), (2,), (3,)], [(1,), (0,), (4,)]) == 2
+    assert changed([], []) == 0

@@ -1,0 +1,194 @@
+"""The card's reference part to the letter, its metadata as the hub reads it, and the whole of it as stored text."""
+
+import json
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from tests.support.example_results import failed, reference_config, reference_results
+
+from quantbench import registry
+from quantbench.plan import make_plan
+from quantbench.records import Skipped
+
+REFERENCE_BLOCK = """\
+**task**: `token-classification`  
+**Backend:** `local`  
+**Backend args:** `{}`  
+**Number of evaluation samples:** `All dataset`  
+
+Fixed parameters:
+* **model_name_or_path**: `elastic/distilbert-base-uncased-finetuned-conll03-english`
+* **dataset**:
+    * **path**: `conll2003`
+    * **eval_split**: `validation`
+    * **data_keys**: `{'primary': 'tokens'}`
+    * **ref_keys**: `['ner_tags']`
+    * **calibration_split**: `train`
+* **quantization_approach**: `static`
+* **operators_to_quantize**: `['Add', 'MatMul']`
+* **per_channel**: `False`
+* **calibration**:
+    * **method**: `minmax`
+"""
+REFERENCE_REST = """\
+* **framework**: `onnxruntime`
+* **framework_args**:
+    * **opset**: `11`
+    * **optimization_level**: `1`
+* **aware_training**: `False`
+
+Benchmarked parameters:
+* **node_exclusion**: `[]`,  `['layernorm', 'gelu', 'residual', 'gather', 'softmax']`
+
+# Evaluation
+## Non-time metrics
+"""
+QUALITY_LINES = """\
+|                      node_exclusion                      |     | precision (original) | precision (optimized) |     | recall (original) | recall (optimized) |     | f1 (original) | f1 (optimized) |     | accuracy (original) | accuracy (optimized) |
+| :------------------------------------------------------: | :-: | :------------------: | :-------------------: | :-: | :---------------: | :----------------: | :-: | :-----------: | :------------: | :-: | :-----------------: | :------------------: |
+| `['layernorm', 'gelu', 'residual', 'gather', 'softmax']` |  \\|  |        0.936         |         0.904         |  \\|  |       0.944       |       0.921        |  \\|  |     0.940     |     0.912      |  \\|  |        0.988        |        0.984         |
+|                           `[]`                           |  \\|  |        0.936         |         0.065         |  \\|  |       0.944       |       0.243        |  \\|  |     0.940     |     0.103      |  \\|  |        0.988        |        0.357         |
+"""
+TIME_HEAD = """\
+## Time metrics
+Time benchmarks were run for 15 seconds per config.
+
+
+Below, time metrics for batch size = 4, input length = 64.
+
+"""
+TIME_LINES = """\
+|                      node_exclusion                      |     | latency_mean (original, ms) | latency_mean (optimized, ms) |     | throughput (original, /s) | throughput (optimized, /s) |
+| :------------------------------------------------------: | :-: | :-------------------------: | :--------------------------: | :-: | :-----------------------: | :------------------------: |
+| `['layernorm', 'gelu', 'residual', 'gather', 'softmax']` |  \\|  |           114.51            |            53.59             |  \\|  |           8.73            |           18.66            |
+|                           `[]`                           |  \\|  |            90.67            |            59.55             |  \\|  |           11.03           |           16.79            |
+"""
+
+
+@pytest.fixture(scope="module")
+def config():
+    return reference_config()
+
+
+@pytest.fixture(scope="module")
+def card(config):
+    return registry.report("card").render(config, reference_results(config), ())
+
+
+@pytest.mark.parametrize("part", [REFERENCE_BLOCK, REFERENCE_REST, TIME_HEAD])
+def test_the_card_has_the_parts_of_the_reference_card_word_for_word(card, part):
+    assert part in card
+
+
+@pytest.mark.parametrize("line", [*QUALITY_LINES.splitlines(), *TIME_LINES.splitlines()])
+def test_the_card_has_the_tables_of_the_reference_card_to_the_blank(card, line):
+    assert line in card.splitlines()
+
+
+def test_the_parts_stand_in_the_order_of_the_reference_card(card):
+    parts = ["---\npipeline_tag", "**task**", "Fixed parameters:", "Benchmarked parameters:", "# Evaluation"]
+    parts += ["## Non-time metrics", "## Time metrics", "# Beyond the reference card"]
+    places = [card.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_front_matter_begins_with_the_keys_of_the_reference_card(card):
+    front = yaml.safe_load(card.split("---")[1])
+    assert list(front)[:4] == ["pipeline_tag", "datasets", "metrics", "tags"]
+    assert front["metrics"] == ["precision", "recall", "f1", "accuracy"]
+    assert "distilbert" in front["tags"]
+
+
+def test_the_hub_reads_the_model_index(card):
+    data = ModelCard(card).data
+    found = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert found["f1 (original)"] == 0.94
+    assert found["f1 (optimized, node_exclusion=[])"] == 0.103
+    assert len(found) == 4 * 3
+    result = data.eval_results[0]
+    assert (result.task_type, result.dataset_type, result.dataset_split) == (
+        "token-classification",
+        "conll2003",
+        "validation",
+    )
+
+
+def test_the_whole_card_is_as_stored(card, snapshot):
+    assert card == snapshot
+
+
+def test_a_failed_run_has_its_reason_and_no_row(config):
+    runs = make_plan(config).runs
+    results = [reference_results(config)[0], failed(runs[1])]
+    card = registry.report("card").render(config, results, ())
+    assert "## Failed runs" in card
+    assert "preparation failed: RuntimeError: the quantizer gave up" in card
+    assert card.count("0.940") == 2, "one row in the table, one beside the float export"
+
+
+def test_a_card_without_a_finished_run_still_says_why(config):
+    results = [failed(run) for run in make_plan(config).runs]
+    card = registry.report("card").render(config, results, ())
+    assert "No run was finished." in card
+    assert card.count("the quantizer gave up") == 2
+    assert "model-index" not in card
+
+
+def test_skipped_combinations_are_told(config):
+    skipped = (Skipped(benchmarked={"per_channel": True}, reason="needs opset 13"),)
+    assert "* per_channel=`True`: needs opset 13" in registry.report("card").render(config, [], skipped)
+
+
+def test_runs_that_compute_the_same_say_so(config):
+    first, second = reference_results(config)
+    same = second.model_copy(update={"artifact": second.artifact.model_copy(update={"graph": first.artifact.graph})})
+    card = registry.report("card").render(config, [first, same], ())
+    assert f"| {first.run.name} " in card.split("## What was quantized")[1].replace("  ", " ")
+
+
+def test_several_shapes_give_a_table_each():
+    config = reference_config("batch_sizes=[1, 4]", "input_lengths=[32, 64]")
+    card = registry.report("card").render(config, reference_results(config), ())
+    for batch_size in (1, 4):
+        for length in (32, 64):
+            assert f"Below, time metrics for batch size = {batch_size}, input length = {length}." in card
+
+
+def test_every_varied_key_moves_to_the_benchmarked_parameters():
+    config = reference_config("benchmarked.per_channel=[true, false]", "framework_args.opset=13")
+    card = registry.report("card").render(config, reference_results(config), ())
+    fixed, _, benchmarked = card.partition("Benchmarked parameters:")
+    assert "**per_channel**" not in fixed
+    assert "* **per_channel**: `True`,  `False`" in benchmarked
+
+
+def test_the_summary_has_what_programs_need(config):
+    document = json.loads(registry.report("summary").render(config, reference_results(config), ()))
+    assert document["schema"] == 1
+    assert document["environment"]["cpu_model"] == "Example CPU"
+    run = document["runs"][1]
+    assert run["status"] == "done"
+    assert run["reason"] is None
+    assert run["metrics"]["f1"] == {"original": 0.94, "onnx-float": 0.94, "optimized": 0.912}
+    shape = run["latency"][0]
+    assert (shape["batch_size"], shape["input_length"]) == (4, 64)
+    assert shape["arms"]["optimized"]["mean_ms"] == pytest.approx(53.59)
+    assert shape["arms"]["optimized"]["p50_ms"] == pytest.approx(53.59)
+    assert shape["arms"]["pytorch"]["calls"] == 3
+    assert shape["arms"]["pytorch"]["calls_per_s"] == pytest.approx(1000 / 114.51)
+    assert shape["arms"]["pytorch"]["p90_ms"] is None, "three samples give no percentile"
+    assert run["artifact"]["operators"] == {"Add": 31, "MatMul": 49}
+    assert run["artifact"]["excluded"]["gelu"] == 1
+
+
+def test_the_summary_as_stored(config, snapshot):
+    assert registry.report("summary").render(config, reference_results(config), ()) == snapshot
+
+
+def test_the_table_has_a_row_per_run_and_the_reason_of_a_failure(config):
+    runs = make_plan(config).runs
+    text = registry.report("table").render(config, [reference_results(config)[0], failed(runs[1])], ())
+    assert "0.940" in text
+    assert "0.103" in text
+    assert "the quantizer gave up" in " ".join(text.split())
