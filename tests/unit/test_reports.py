@@ -147,6 +147,13 @@ def test_runs_that_compute_the_same_say_so(config):
     assert f"| {first.run.name} " in card.split("## What was quantized")[1].replace("  ", " ")
 
 
+def test_a_run_without_int8_kernels_is_told(config):
+    first = reference_results(config)[0]
+    slow = first.model_copy(update={"artifact": first.artifact.model_copy(update={"executed": {"MatMul": 49}})})
+    card = registry.report("card").render(config, [slow], ())
+    assert f"* {slow.run.name}: nothing was computed in int8. At optimization level 1" in card
+
+
 def test_several_shapes_give_a_table_each():
     config = reference_config("batch_sizes=[1, 4]", "input_lengths=[32, 64]")
     card = registry.report("card").render(config, reference_results(config), ())

@@ -82,7 +82,7 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         shapes=_shapes(config, done),
         apart=_apart(config, done),
         made=_made(config, done),
-        notes=sorted({note for result in done for note in result.notes}),
+        notes=_notes(done),
         failed=[result for result in results if not result.done],
         skipped=skipped,
         environment=done[0].environment if done else (results[0].environment if results else None),
@@ -270,6 +270,20 @@ def _made(config: Config, done: Sequence[Result]) -> str:
             ]
         )
     return table(header, rows)
+
+
+def _notes(done: Sequence[Result]) -> list[str]:
+    """What a reader must know before acting on the numbers."""
+    notes = sorted({note for result in done for note in result.notes})
+    for result in done:
+        artifact = result.artifact
+        if artifact and artifact.operators and not any(map(is_integer, artifact.executed)):
+            level = result.run.settings.framework_args.optimization_level
+            notes.append(
+                f"{result.run.name}: nothing was computed in int8. At optimization level {level} ONNX Runtime runs the "
+                "quantized graph in float, rounding in between; set framework_args.optimization_level to 2 or 99"
+            )
+    return notes
 
 
 def is_integer(operator: str) -> bool:
