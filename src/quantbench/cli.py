@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
@@ -161,14 +162,22 @@ def options(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except BadInput as error:
         for mistake in error.mistakes:
-            error_console.print(f"error: {mistake}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(EXIT_BAD_INPUT)
+            _print_error(str(mistake))
+        code = EXIT_BAD_INPUT
     except QuantbenchError as error:
-        error_console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+        _print_error(str(error))
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
         error_console.print("interrupted; what was finished is kept, the same command goes on from there")
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
+
+
+def _print_error(text: str) -> None:
+    error_console.print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents ``results/<key>.json`` and ``summary.json``."""
@@ -28,6 +28,13 @@ def canonical_json(value: JsonValue | dict[str, Any]) -> str:
 def digest(value: JsonValue | dict[str, Any]) -> str:
     """Hexadecimal SHA-256 of :func:`canonical_json`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _no_bool(value: object) -> object:
+    """``true`` equals 1 in Python, but is no number to a reader."""
+    if isinstance(value, bool):
+        raise ValueError("input should be a number, not true or false")
+    return value
 
 
 class Record(BaseModel):
@@ -72,13 +79,13 @@ class FrameworkArgs(Record):
     """Options of the runtime. ``optimization_level`` is ONNX Runtime's: 0 none, 1 basic, 2 extended, 99 all."""
 
     opset: Annotated[int, Field(strict=True)] = 17
-    optimization_level: Literal[0, 1, 2, 99] = 99
+    optimization_level: Annotated[Literal[0, 1, 2, 99], BeforeValidator(_no_bool)] = 99
 
 
 class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads."""
 
-    duration: Annotated[float, Field(gt=0)] = 15
+    duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15
     warmup_runs: Annotated[int, Field(ge=0, strict=True)] = 10
     num_threads: Positive | None = None
     seed: Annotated[int, Field(ge=0, strict=True)] = 0

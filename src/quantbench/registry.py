@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["tasks", "runtimes", "exclusions", "launchers", "reports"]
 KINDS: tuple[Kind, ...] = ("tasks", "runtimes", "exclusions", "launchers", "reports")
+LISTED = 8
+"""Names that a message lists although it knows a near one; of more it names only the near one."""
 Inputs = Mapping[str, "np.ndarray[Any, Any]"]
 Advance = Callable[[int], None]
 
@@ -150,6 +152,8 @@ def unknown_name(name: str, known: Iterable[str], what: str) -> str:
     """Message for a name that is not among the known ones."""
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1)
+    if near and len(choices) > LISTED:
+        return f"unknown {what} {name!r}; did you mean {near[0]!r}?"
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {what} {name!r}; {hint}there is: {', '.join(choices)}"
 

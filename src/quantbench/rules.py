@@ -60,6 +60,12 @@ def _activation_type(settings: Settings) -> str | None:
     return "dynamic quantization has uint8 activations only (DynamicQuantizeLinear); use auto or uint8"
 
 
+def _mixed_types(settings: Settings) -> str | None:
+    if settings.activation_type != "int8" or settings.weight_type != "uint8":
+        return None
+    return "ONNX Runtime has no kernels for int8 activations with uint8 weights; use int8 or auto for weight_type"
+
+
 def _aware_training(settings: Settings) -> str | None:
     if not settings.aware_training:
         return None
@@ -90,6 +96,7 @@ RULES: Sequence[Rule] = (
     Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
     Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
     Rule(("activation_type", "quantization_approach"), _activation_type),
+    Rule(("weight_type", "activation_type"), _mixed_types),
     Rule(("framework",), _framework),
     Rule(("aware_training",), _aware_training),
     Rule(("calibration.moving_average", "calibration.method"), _moving_average),

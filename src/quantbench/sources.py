@@ -183,9 +183,11 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
 
     """
     import datasets
+    import huggingface_hub
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    huggingface_hub.logging.set_verbosity_error()
     try:
         loaded = _load(dataset, split)
     except BadInput:

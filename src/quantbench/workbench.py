@@ -124,7 +124,8 @@ class Workbench:
             tokenizer = text.load_tokenizer(folder, settings.trust_remote_code)
             return Model(folder, _full_config(folder, config, settings), tokenizer, model_fingerprint(folder))
 
-        model: Model = self._once(f"model/{name}", load)
+        permissions = (settings.allow_pickled_weights, settings.trust_remote_code)
+        model: Model = self._once(f"model/{name}/{permissions}", load)
         return model
 
     def split(self, dataset: Dataset, which: str) -> Split:

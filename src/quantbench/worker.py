@@ -18,7 +18,7 @@ from typing import Any
 import onnx
 
 from quantbench import registry, text
-from quantbench.errors import QuantbenchError, RunFailed
+from quantbench.errors import BadInput, QuantbenchError, RunFailed
 from quantbench.export import FILE
 from quantbench.graph import Graph, computation_hash
 from quantbench.preflight import sources
@@ -61,6 +61,8 @@ def execute(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator
         logger.info("run %d of %d: %s", number, len(runs), run.name)
         try:
             ready.append(_prepare(run, store, workbench))
+        except BadInput:
+            raise  # the output folder cannot be written to, which concerns every run
         except Exception as error:
             yield _failed(run, workbench, "preparation", error)
     if ready:
@@ -162,7 +164,10 @@ def _inspect(
 def _write_folder(folder: Path, run: Run, artifact: Artifact, workbench: Workbench) -> None:
     """Put beside ``model.onnx`` what is needed to use it and to know how it was made."""
     model = workbench.model(run.settings)
-    model.tokenizer.save_pretrained(str(folder))
+    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
+        model.tokenizer.save_pretrained(scratch)
+        for path in Path(scratch).iterdir():
+            write_atomically(folder / path.name, path.read_bytes())
     write_atomically(folder / "config.json", (model.folder / "config.json").read_bytes())
     recipe = {
         "name": run.name,

@@ -38,7 +38,9 @@ def write_config(tiny, tmp_path):
             **changes,
         }
         path = tmp_path / name
-        path.write_text(yaml.safe_dump({key: value for key, value in data.items() if value is not None}))
+        path.write_text(
+            yaml.safe_dump({key: value for key, value in data.items() if value is not None}, sort_keys=False)
+        )
         return path
 
     return write

@@ -52,7 +52,9 @@ class TokenExamples:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    words_column = settings.dataset.data_keys.get("primary", "")
+    words_column = settings.dataset.data_keys.get("primary")
+    if words_column is None:
+        return [("dataset.data_keys", "data_keys needs primary, the column of words, such as {primary: tokens}")]
     if words_column not in features:
         return [("dataset.data_keys", _no_column("data_keys.primary", words_column, split, features))]
     if len(settings.dataset.ref_keys) != 1:
@@ -121,6 +123,7 @@ def prepare(settings: Settings, dataset: Any, tokenizer: Any, model_config: Any)
 
     Raises:
         ValueError: if a sentence has not as many labels as words, or a label that the model does not have.
+        IndexError: if a label number has no name.
 
     """
     labels = _model_labels(model_config)
@@ -155,15 +158,20 @@ def _references(settings: Settings, dataset: Any, labels: Sequence[str]) -> list
     column = settings.dataset.ref_keys[0]
     names, _ = _label_names(settings, dataset.features[column])
     mapping = settings.dataset.label_map
-    rows = [
-        [names[item] if names is not None and isinstance(item, int) else item for item in row]
-        for row in dataset[column]
-    ]
+    rows = [[_name(item, names) for item in row] for row in dataset[column]]
     mapped = [[mapping.get(name, name) for name in row] for row in rows]
     problem = _mismatch(sorted({name for row in mapped for name in row}), labels)
     if problem:
         raise ValueError(problem)
     return mapped
+
+
+def _name(item: int | str, names: Sequence[str] | None) -> str:
+    if names is None or isinstance(item, str):
+        return str(item)
+    if not 0 <= item < len(names):
+        raise IndexError(f"label number {item} has no name; the names are {', '.join(names)}")
+    return names[item]
 
 
 def _first_tokens(word_ids: Sequence[int | None], words: int) -> list[int]:
