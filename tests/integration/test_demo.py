@@ -32,7 +32,7 @@ def f1(run, arm="optimized"):
 def test_the_float_export_scores_as_the_original(runs):
     for run in runs.values():
         assert f1(run, "onnx-float") == pytest.approx(f1(run, "original"), abs=1e-3)
-    assert f1(runs["none", False], "original") > 0.65
+    assert f1(runs["none", False], "original") > 0.6
 
 
 def test_padded_calibration_collapses_further_than_unpadded(runs):
