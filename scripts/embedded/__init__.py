@@ -1,0 +1,1 @@
+"""Parts of ``build_embedded.py``: each file is one step of the build."""
