@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
@@ -82,7 +81,11 @@ def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) ->
     from quantbench.store import Store
 
     _log_to_console(quiet, verbose)
-    code = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
+    try:
+        code = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
+    except KeyboardInterrupt:
+        error_console.print("interrupted; what was finished is kept, the same command goes on from there")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     results = benchmark.in_order(config, Store(folder).results())
     typer.echo(registry.report("table").render(config, results, make_plan(config).skipped))
     typer.echo(f"card: {folder / 'card.md'}")
@@ -162,21 +165,14 @@ def options(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except BadInput as error:
         for mistake in error.mistakes:
             _print_error(str(mistake))
-        code = EXIT_BAD_INPUT
+        sys.exit(EXIT_BAD_INPUT)
     except QuantbenchError as error:
         _print_error(str(error))
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        error_console.print("interrupted; what was finished is kept, the same command goes on from there")
-        code = EXIT_INTERRUPTED
-    sys.exit(code)
+        sys.exit(error.exit_code)
 
 
 def _print_error(text: str) -> None:
