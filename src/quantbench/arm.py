@@ -3,9 +3,10 @@
 Started as ``python -m quantbench.arm FD`` by ``timing``. Messages are tuples, the first element says what is asked:
 
     ("load", ArmSpec as JSON, threads, CPU numbers)  -> seconds to load
-    ("shape", inputs by name)                        -> seconds of the first call
-    ("warm", calls)                                  -> nanoseconds of each call
-    ("slot", seconds, least calls)                   -> nanoseconds of each call, after one untimed call
+    ("shape", batches of inputs by name)             -> seconds of the first call
+    ("warm", passes)                                 -> nanoseconds of each call
+    ("peak",)                                        -> bytes of the largest resident size so far
+    ("slot", seconds, least calls)                   -> fields of a Slot, after one untimed pass over the batches
     ("stop",)                                        -> the process ends
 
 The answer is ``("ok", value)`` or ``("error", text)``. The end of the pipe ends the process.
@@ -14,25 +15,32 @@ The answer is ``("ok", value)`` or ``("error", text)``. The end of the pipe ends
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
 from quantbench.records import ArmSpec
 from quantbench.registry import Session, runtime
 
+STEAL_FIELD = 8
+"""Place of the stolen time in the first line of ``/proc/stat`` (proc(5))."""
+
 
 class Arm:
-    """The state of the process: a loaded model and a prepared call."""
+    """The state of the process: a loaded model and one prepared call per batch of the shape."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
-        self._call: Callable[[], object] | None = None
+        self._calls: list[Callable[[], object]] = []
+        self._cpus: list[int] = []
 
     def load(self, spec: str, threads: int, cpus: list[int]) -> float:
         """Pin this process to ``cpus`` and load the model; seconds that the loading took."""
+        self._cpus = cpus
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cpus)
         arm = ArmSpec.model_validate_json(spec)
@@ -41,36 +49,72 @@ class Arm:
         self._session = plugin.load(arm, threads)
         return perf_counter() - begin
 
-    def shape(self, inputs: dict[str, Any]) -> float:
-        """Take inputs for the calls that follow; seconds of the first call."""
+    def shape(self, batches: list[dict[str, Any]]) -> float:
+        """Take the batches that the following calls run in turn; seconds of the first call."""
         assert self._session is not None, "load comes first"
-        self._call = self._session.prepare(inputs)
+        self._calls = [self._session.prepare(inputs) for inputs in batches]
         begin = perf_counter()
-        self._call()
+        self._calls[0]()
         return perf_counter() - begin
 
-    def warm(self, calls: int) -> list[int]:
-        """Nanoseconds of ``calls`` calls."""
-        return self._timed(calls, 0)
+    def warm(self, passes: int) -> list[int]:
+        """Nanoseconds of each call of ``passes`` passes over the batches."""
+        return self._timed(passes, 0) if passes else []
 
-    def slot(self, seconds: float, least: int) -> list[int]:
-        """Nanoseconds of at least ``least`` calls, and as many as fit into ``seconds``, after an untimed one."""
-        assert self._call is not None, "shape comes first"
-        self._call()
-        return self._timed(least, int(seconds * 1e9))
+    def slot(self, seconds: float, least: int) -> dict[str, Any]:
+        """Whole passes over the batches: at least ``least``, and until ``seconds`` are filled, after an untimed one."""
+        for call in self._calls:
+            call()
+        steal, usage = _steal_seconds(), resource.getrusage(resource.RUSAGE_SELF)
+        samples = self._timed(least, int(seconds * 1e9))
+        after = _steal_seconds()
+        return {
+            "nanoseconds": samples,
+            "load": os.getloadavg()[0],
+            "steal_seconds": None if steal is None or after is None else round(after - steal, 3),
+            "involuntary_switches": resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - usage.ru_nivcsw,
+            "mhz": _mhz(self._cpus),
+        }
+
+    def peak(self) -> int:
+        """Largest resident size of this process so far, in bytes."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def _timed(self, least: int, nanoseconds: int) -> list[int]:
-        call, clock = self._call, perf_counter_ns
-        assert call is not None, "shape comes first"
+        calls, clock = self._calls, perf_counter_ns
+        assert calls, "shape comes first"
         samples: list[int] = []
-        total = 0
-        while len(samples) < least or total < nanoseconds:
-            begin = clock()
-            call()
-            sample = clock() - begin
-            samples.append(sample)
-            total += sample
+        total = passes = 0
+        while passes < least or total < nanoseconds:
+            for call in calls:
+                begin = clock()
+                call()
+                sample = clock() - begin
+                samples.append(sample)
+                total += sample
+            passes += 1
         return samples
+
+
+def _steal_seconds() -> float | None:
+    """Time that the hypervisor has taken from all CPUs since the start, where the system tells."""
+    try:
+        with Path("/proc/stat").open() as file:
+            return int(file.readline().split()[STEAL_FIELD]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _mhz(cpus: list[int]) -> float | None:
+    """Highest current frequency among CPUs, where the system tells."""
+    found = []
+    for cpu in cpus:
+        try:
+            found.append(int(Path(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq").read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return max(found, default=None)
 
 
 def serve(connection: Connection) -> None:

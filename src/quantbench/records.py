@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
+DATASET = "dataset"
+"""The input length that stands for batches of the evaluation set with their own lengths and padding."""
+InputLength = Positive | Literal["dataset"]
 ActivationType = Literal["auto", "uint8", "int8"]
 
 
@@ -83,11 +86,17 @@ class FrameworkArgs(Record):
 
 
 class TimeBenchmarkArgs(Record):
-    """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads."""
+    """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
+
+    The duration is shared by ``launches``, each of which starts all processes anew. Where the 95 % interval of a speedup
+    is wider than ``precision`` to either side, all arms get the duration once more.
+    """
 
     duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15
     warmup_runs: Annotated[int, Field(ge=0, strict=True)] = 10
     num_threads: Positive | None = None
+    launches: Positive = 1
+    precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
@@ -117,7 +126,7 @@ class Settings(Record):
     framework_args: FrameworkArgs = FrameworkArgs()
     aware_training: Flag = False
     batch_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (4,)
-    input_lengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64,)
+    input_lengths: Annotated[tuple[InputLength, ...], Field(min_length=1)] = (64,)
     time_benchmark_args: TimeBenchmarkArgs = TimeBenchmarkArgs()
     backend: Backend = Backend()
     trust_remote_code: Flag = False
@@ -216,37 +225,67 @@ class Artifact(Record):
 
 
 class Slot(Record):
-    """Consecutive timed calls of one arm: its place in the global order and each call's nanoseconds."""
+    """Consecutive timed calls of one arm and what the machine did meanwhile.
 
+    Attributes:
+        launch: which start of the processes it belongs to.
+        round: slots of different arms in the same launch and round are neighbours in time and are compared.
+        order: its place among all slots of the launch.
+        nanoseconds: of each call.
+        load: load average over a minute at the end.
+        steal_seconds: time that the hypervisor took from all CPUs meanwhile; None where the system does not tell.
+        involuntary_switches: how often this process was put off a CPU meanwhile.
+        mhz: the highest frequency of a used CPU at the end; None where the system does not tell.
+
+    """
+
+    launch: int = 0
+    round: int
     order: int
     nanoseconds: tuple[int, ...]
+    load: float = 0.0
+    steal_seconds: float | None = None
+    involuntary_switches: int = 0
+    mhz: float | None = None
 
 
 class ArmLatency(Record):
-    """Raw samples of one arm at one shape; ``load_seconds`` and ``first_call_seconds`` stand apart from them."""
+    """Raw samples of one arm at one shape.
+
+    ``load_seconds``, ``first_call_seconds`` and ``peak_memory_bytes`` (largest resident size of the process so far) are
+    one value per launch and stand apart from the samples.
+    """
 
     slots: tuple[Slot, ...]
-    load_seconds: float
-    first_call_seconds: float
+    load_seconds: tuple[float, ...]
+    first_call_seconds: tuple[float, ...]
+    peak_memory_bytes: tuple[int, ...] = ()
 
 
 class Latency(Record):
-    """Raw samples per arm at one shape."""
+    """Raw samples per arm at one shape.
+
+    Beside the arms of the run there is ``null``, the original once more in another process: what its ratio to the first
+    differs from 1 is noise. ``extended`` says that the duration was measured twice to narrow the intervals.
+    """
 
     batch_size: int
-    input_length: int
+    input_length: InputLength
     arms: dict[str, ArmLatency]
+    slot_seconds: float = 0.0
+    extended: bool = False
 
 
 class Scores(Record):
     """Metric values of one arm over the evaluation examples.
 
-    ``outcomes`` has one row per example with the counts named in ``columns``, from which every metric can be summed
+    ``changed`` counts the examples whose prediction differs from the original's. ``outcomes`` has one row per example with the counts named in ``columns``, from which every metric can be summed
     again over any resample of the examples.
     """
 
     metrics: dict[str, float]
     examples: int
+    changed: int = 0
     columns: tuple[str, ...]
     outcomes: tuple[tuple[int, ...], ...]
 

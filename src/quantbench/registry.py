@@ -72,6 +72,10 @@ class Task(Protocol):
         """Metric values and per-example outcomes of predictions in the examples' order."""
         ...
 
+    def metrics_from_counts(self, counts: Sequence[int]) -> dict[str, float]:
+        """Metric values from outcomes summed over any examples."""
+        ...
+
 
 class Session(Protocol):
     """A model that a runtime has loaded."""

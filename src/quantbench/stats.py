@@ -1,14 +1,36 @@
-"""What is computed from raw samples. Nothing here is stored."""
+"""What is computed from raw samples and per-example outcomes. Nothing here is stored."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from quantbench.records import ArmLatency, Latency, Result
+from quantbench.intervals import FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
+from quantbench.records import DATASET, ArmLatency, Latency, Result, Slot
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
+BASELINE = "pytorch"
+NULL = "null"
+COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float", "pytorch"))
+"""Pairs of arms whose ratio is a speedup of the first over the second."""
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How much faster one arm is than another at a shape; above 1 is faster.
+
+    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive, or unstable where the interval
+    stayed wider than asked for although the duration was doubled.
+    """
+
+    arm: str
+    against: str
+    ratio: float
+    interval: Interval | None
+    verdict: str
 
 
 def samples_ms(arm: ArmLatency) -> list[float]:
@@ -36,9 +58,88 @@ def calls_per_second(arm: ArmLatency) -> float:
     return 1000 / mean_ms(arm)
 
 
-def speedup(latency: Latency, arm: str = "optimized", against: str = "pytorch") -> float:
-    """Ratio of the mean latencies; above 1 the arm is faster."""
-    return mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
+def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> list[float]:
+    """Logarithms of the ratio of two arms' slots, one per round in which both have one; positive: the second is faster.
+
+    Args:
+        slow: the arm that is compared against.
+        fast: the arm that is compared.
+        mixed: whether calls differ in length, so that a slot is its mean over whole passes instead of its median.
+
+    """
+    middle = statistics.fmean if mixed else statistics.median
+    first, second = _by_round(slow.slots), _by_round(fast.slots)
+    return [
+        math.log(middle(first[key].nanoseconds) / middle(second[key].nanoseconds)) for key in first if key in second
+    ]
+
+
+def _by_round(slots: Sequence[Slot]) -> dict[tuple[int, int], Slot]:
+    return {(slot.launch, slot.round): slot for slot in slots}
+
+
+def noise_floor(latency: Latency) -> float | None:
+    """Distance from 1 that the ratio of the original to itself reaches: the far end of its interval.
+
+    The null arm is measured in the same rounds as all others, so that it meets the same machine at the same time.
+    """
+    if NULL not in latency.arms:
+        return None
+    ratios = _logs(latency, NULL, BASELINE)
+    if len(ratios) < FEWEST_PAIRS:
+        return None
+    interval = hodges_lehmann(ratios)
+    return math.expm1(max(abs(interval.low), abs(interval.high)))
+
+
+def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
+    """Speedups of all runs at all shapes, by run key and place of the shape, judged together.
+
+    P-values are corrected by Holm for the number of rows, separately for each pair of arms.
+    """
+    rows = [(result, index) for result in results for index in range(len(result.latency))]
+    found: dict[tuple[str, int], list[Speedup]] = {(result.run.key, index): [] for result, index in rows}
+    for arm, against in COMPARED:
+        logs = [_logs(result.latency[index], arm, against) for result, index in rows]
+        adjusted = holm([signed_rank_p(values) if len(values) >= FEWEST_PAIRS else 1.0 for values in logs])
+        for (result, index), values, p_value in zip(rows, logs, adjusted, strict=True):
+            found[result.run.key, index].append(_speedup(result, index, (arm, against), values, p_value))
+    return found
+
+
+def _speedup(result: Result, index: int, pair: tuple[str, str], logs: Sequence[float], p_value: float) -> Speedup:
+    latency = result.latency[index]
+    arm, against = pair
+    if len(logs) < FEWEST_PAIRS:
+        plain = mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
+        return Speedup(arm, against, plain, None, "inconclusive")
+    centre = hodges_lehmann(logs)
+    interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
+    word = verdict(interval, p_value, noise_floor(latency) or 0.0)
+    if latency.extended and centre.half_width > result.run.settings.time_benchmark_args.precision:
+        word = "unstable"
+    return Speedup(arm, against, interval.value, interval, word)
+
+
+def _logs(latency: Latency, arm: str, against: str) -> list[float]:
+    return log_ratios(latency.arms[against], latency.arms[arm], latency.input_length == DATASET)
+
+
+def drift(arm: ArmLatency) -> float:
+    """Steady-state diagnostic: median of the last third of slots over that of the first third; 1 is steady."""
+    medians = [statistics.median(slot.nanoseconds) for slot in arm.slots]
+    third = max(1, len(medians) // 3)
+    return statistics.median(medians[-third:]) / statistics.median(medians[:third])
+
+
+def retention(result: Result, metric: str, difference: Interval) -> dict[float, str]:
+    """Whether the optimized model keeps 99 % and 99.9 % of a metric (MLPerf Inference): yes, no or undecided."""
+    original = result.scores["original"].metrics[metric]
+    found = {}
+    for share in (0.99, 0.999):
+        limit = -(1 - share) * abs(original)
+        found[share] = "yes" if difference.low >= limit else "no" if difference.high < limit else "undecided"
+    return found
 
 
 def twins(results: Sequence[Result]) -> dict[str, str]:
@@ -55,3 +156,5 @@ def twins(results: Sequence[Result]) -> dict[str, str]:
             found[result.run.key] = first[graph]
         first.setdefault(graph, result.run.name)
     return found
+
+

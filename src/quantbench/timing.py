@@ -13,18 +13,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
 
+from quantbench import stats
 from quantbench.environment import usable_cpus
 from quantbench.errors import ArmFailed
-from quantbench.records import ArmLatency, ArmSpec, Slot, TimeBenchmarkArgs
+from quantbench.intervals import FEWEST_PAIRS, hodges_lehmann
+from quantbench.records import ArmLatency, ArmSpec, InputLength, Slot, TimeBenchmarkArgs
 from quantbench.registry import Advance, Inputs
 
 SLOT_SECONDS = 0.1
-LEAST_CALLS = 3
+LEAST_PASSES = 3
 LOAD_TIMEOUT = 600.0
 CALL_TIMEOUT = 300.0
 """Seconds without an answer after which an arm counts as hanging; a slot gets this on top of its own length."""
@@ -32,18 +34,27 @@ CALL_TIMEOUT = 300.0
 
 @dataclass(frozen=True)
 class Shape:
-    """Inputs of one (batch size, input length) pair."""
+    """Batches of one (batch size, input length) pair; one batch where the length is fixed, several of the data set."""
 
     batch_size: int
-    input_length: int
-    inputs: Inputs
+    input_length: InputLength
+    batches: Sequence[Inputs]
+
+
+@dataclass
+class ShapeTimings:
+    """What was measured at one shape: raw samples by arm, the length of a slot, whether the duration was doubled."""
+
+    arms: dict[str, ArmLatency] = field(default_factory=dict)
+    slot_seconds: float = 0.0
+    extended: bool = False
 
 
 @dataclass
 class Timings:
-    """Raw samples by arm and shape index, and the reason for every arm that failed."""
+    """What was measured by shape index, and the reason for every arm that failed."""
 
-    latency: dict[str, dict[int, ArmLatency]] = field(default_factory=dict)
+    shapes: list[ShapeTimings]
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -109,80 +120,136 @@ class ArmProcess:
 
 
 def time_arms(
-    specs: Mapping[str, ArmSpec], shapes: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, advance: Advance
+    specs: Mapping[str, ArmSpec],
+    baseline: str,
+    shapes: Sequence[Shape],
+    args: TimeBenchmarkArgs,
+    threads: int,
+    advance: Advance,
 ) -> Timings:
     """Time all arms at all shapes.
 
     Args:
         specs: the arms by name.
+        baseline: the arm that the others' intervals are computed against.
         shapes: the inputs.
-        args: ``duration`` seconds per arm and shape after ``warmup_runs`` untimed calls; ``seed`` of the slots' order.
+        args: how long and how; see the record.
         threads: threads and CPUs of every arm.
         advance: told whole seconds of measured time, over all arms and shapes.
 
     An arm that fails is left out of what follows; its reason is in the outcome, the others go on.
-
     """
-    outcome = Timings()
-    arms: dict[str, ArmProcess] = {}
-    try:
-        for name, spec in specs.items():
-            arms[name] = ArmProcess(name, spec, threads)
-            _guard(arms, name, outcome, arms[name].load)
-        for index, shape in enumerate(shapes):
-            _time_shape(arms, index, shape, args, outcome, advance)
-    finally:
-        for arm in arms.values():
-            arm.close()
-    return outcome
+    session = _Session(baseline, shapes, args, threads, advance)
+    for launch in range(args.launches):
+        session.launch({name: spec for name, spec in specs.items() if name not in session.outcome.failures}, launch)
+    return session.outcome
 
 
-def _guard(arms: dict[str, ArmProcess], name: str, outcome: Timings, work: Any, *arguments: Any) -> Any:
-    """Do work of one arm; if it fails, note why and drop the arm."""
-    try:
-        return work(*arguments)
-    except ArmFailed as failure:
-        outcome.failures[name] = str(failure)
-        arms.pop(name).close()
-        return None
+class _Session:
+    """One measurement: all launches of all arms at all shapes."""
 
+    def __init__(
+        self, baseline: str, shapes: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, advance: Advance
+    ) -> None:
+        self.baseline, self.shapes, self.args, self.threads = baseline, shapes, args, threads
+        self.outcome = Timings([ShapeTimings() for _ in shapes])
+        self._advance = advance
+        self._arms: dict[str, ArmProcess] = {}
+        self._generator = random.Random(args.seed)
+        self._measured = self._told = 0.0
 
-def _time_shape(
-    arms: dict[str, ArmProcess], index: int, shape: Shape, args: TimeBenchmarkArgs, outcome: Timings, advance: Advance
-) -> None:
-    first: dict[str, float] = {}
-    pilot: dict[str, float] = {}
-    for name in list(arms):
-        first[name] = _guard(arms, name, outcome, arms[name].ask, "shape", dict(shape.inputs))
-        if name in arms:
-            warm = _guard(arms, name, outcome, arms[name].ask, "warm", args.warmup_runs)
-            pilot[name] = statistics.median(warm) / 1e9 if warm else first[name]
-    if not arms:
-        return
-    slot_seconds = max(SLOT_SECONDS, LEAST_CALLS * max(pilot[name] for name in arms))
-    slots = _interleave(arms, slot_seconds, args, outcome, advance)
-    for name, arm in arms.items():
-        outcome.latency.setdefault(name, {})[index] = ArmLatency(
-            slots=tuple(slots[name]), load_seconds=arm.load_seconds, first_call_seconds=first[name]
+    def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> None:
+        """Start all processes, measure their share of the duration at every shape, end them."""
+        try:
+            for name, spec in specs.items():
+                self._arms[name] = ArmProcess(name, spec, self.threads)
+                self._guard(name, self._arms[name].load)
+            for index in range(len(self.shapes)):
+                self._shape(index, launch)
+        finally:
+            for arm in self._arms.values():
+                arm.close()
+            self._arms.clear()
+
+    def _guard(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do work of one arm; if it fails, note why and drop the arm with all that it measured."""
+        try:
+            return work(*arguments)
+        except ArmFailed as failure:
+            self.outcome.failures[name] = str(failure)
+            self._arms.pop(name).close()
+            for shape in self.outcome.shapes:
+                shape.arms.pop(name, None)
+            return None
+
+    def _shape(self, index: int, launch: int) -> None:
+        """Warm up every arm alike, then measure rounds; once more where an interval is too wide at the end."""
+        batches = [dict(batch) for batch in self.shapes[index].batches]
+        pilot: dict[str, float] = {}
+        for name in list(self._arms):
+            first = self._guard(name, self._arms[name].ask, "shape", batches)
+            warm = self._guard(name, self._arms[name].ask, "warm", self.args.warmup_runs) if name in self._arms else None
+            if name in self._arms:
+                pilot[name] = statistics.median(warm) * len(batches) / 1e9 if warm else first * len(batches)
+                self._start_record(index, name, first)
+        if not self._arms:
+            return
+        timings = self.outcome.shapes[index]
+        if launch == 0:
+            timings.slot_seconds = max(SLOT_SECONDS, LEAST_PASSES * max(pilot.values()))
+        share = self.args.duration / self.args.launches
+        self._rounds(timings, launch, share)
+        if launch == self.args.launches - 1 and self._too_wide(timings):
+            timings.extended = True
+            self._rounds(timings, launch, self.args.duration)
+        for name in list(self._arms):
+            peak = self._guard(name, self._arms[name].ask, "peak")
+            if peak is not None:
+                arm = timings.arms[name]
+                timings.arms[name] = arm.model_copy(update={"peak_memory_bytes": (*arm.peak_memory_bytes, peak)})
+
+    def _start_record(self, index: int, name: str, first_call: float) -> None:
+        arms = self.outcome.shapes[index].arms
+        before = arms.get(name) or ArmLatency(slots=(), load_seconds=(), first_call_seconds=())
+        arms[name] = before.model_copy(
+            update={
+                "load_seconds": (*before.load_seconds, self._arms[name].load_seconds),
+                "first_call_seconds": (*before.first_call_seconds, first_call),
+            }
         )
 
+    def _rounds(self, timings: ShapeTimings, launch: int, seconds: float) -> None:
+        """Rounds of one slot per arm, in an order drawn anew, until every arm has been timed for so long."""
+        slots: dict[str, list[Slot]] = {name: [] for name in self._arms}
+        measured = dict.fromkeys(self._arms, 0.0)
+        earlier = [slot for arm in timings.arms.values() for slot in arm.slots if slot.launch == launch]
+        order = len(earlier)
+        round_number = max((slot.round for slot in earlier), default=-1) + 1
+        while self._arms and any(measured[name] < seconds for name in self._arms):
+            for name in self._generator.sample(sorted(self._arms), len(self._arms)):
+                answer = self._guard(name, self._arms[name].ask, "slot", timings.slot_seconds, LEAST_PASSES)
+                if answer is not None:
+                    slots[name].append(Slot(launch=launch, round=round_number, order=order, **answer))
+                    measured[name] += sum(answer["nanoseconds"]) / 1e9
+                    self._tell(min(sum(answer["nanoseconds"]) / 1e9, timings.slot_seconds))
+                order += 1
+            round_number += 1
+        for name in self._arms:
+            arm = timings.arms[name]
+            timings.arms[name] = arm.model_copy(update={"slots": (*arm.slots, *slots[name])})
 
-def _interleave(
-    arms: dict[str, ArmProcess], slot_seconds: float, args: TimeBenchmarkArgs, outcome: Timings, advance: Advance
-) -> dict[str, list[Slot]]:
-    """Rounds of one slot per arm, in an order drawn anew, until every arm has been timed for its duration."""
-    slots: dict[str, list[Slot]] = {name: [] for name in arms}
-    measured = dict.fromkeys(arms, 0.0)
-    generator = random.Random(args.seed)
-    told = order = 0
-    while arms and any(measured[name] < args.duration for name in arms):
-        for name in generator.sample(sorted(arms), len(arms)):
-            samples = _guard(arms, name, outcome, arms[name].ask, "slot", slot_seconds, LEAST_CALLS)
-            if samples is not None:
-                slots[name].append(Slot(order=order, nanoseconds=tuple(samples)))
-                measured[name] += sum(samples) / 1e9
-            order += 1
-        total = int(sum(min(seconds, args.duration) for seconds in measured.values()))
-        advance(total - told)
-        told = total
-    return slots
+    def _too_wide(self, timings: ShapeTimings) -> bool:
+        """Whether some arm's speedup over the baseline is not known to the wished precision."""
+        base = timings.arms.get(self.baseline)
+        if base is None:
+            return False
+        others = [arm for name, arm in timings.arms.items() if name != self.baseline]
+        ratios = [stats.log_ratios(base, arm) for arm in others]
+        return any(
+            len(ratio) >= FEWEST_PAIRS and hodges_lehmann(ratio).half_width > self.args.precision for ratio in ratios
+        )
+
+    def _tell(self, seconds: float) -> None:
+        self._measured += seconds
+        self._advance(int(self._measured) - int(self._told))
+        self._told = self._measured
