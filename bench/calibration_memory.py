@@ -14,7 +14,7 @@ from quantbench import embedded, environment
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
-from quantbench.reports.card import table
+from quantbench.tables import table
 from quantbench.workbench import Workbench
 
 METHODS = ("minmax", "entropy", "percentile")

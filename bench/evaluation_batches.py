@@ -11,7 +11,7 @@ from quantbench import embedded, environment, evaluate, registry, text
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
-from quantbench.reports.card import table
+from quantbench.tables import table
 from quantbench.workbench import Workbench
 
 ROUNDS = 2

@@ -9,8 +9,8 @@ from pathlib import Path
 from quantbench import benchmark, embedded
 from quantbench.config import load_config
 from quantbench.progress import Silent
-from quantbench.reports.card import table
 from quantbench.store import Store
+from quantbench.tables import table
 
 PHASES = ("export", "calibration", "quantization", "evaluation", "timing")
 

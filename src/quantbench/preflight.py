@@ -112,7 +112,8 @@ def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     if not getattr(model.tokenizer, "is_fast", False):
         problems.append(("model_name_or_path", f"{name!r} has no fast tokenizer (tokenizer.json), which is needed"))
     limit = text.max_length(model.config, model.tokenizer)
-    too_long = [length for length in settings.input_lengths if limit is not None and length > limit]
+    lengths = [length for length in settings.input_lengths if isinstance(length, int)]
+    too_long = [length for length in lengths if limit is not None and length > limit]
     if too_long:
         message = f"input length {too_long[0]} is over the model's maximum of {limit} tokens; remove or lower it"
         problems.append(("input_lengths", message))

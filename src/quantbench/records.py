@@ -88,8 +88,8 @@ class FrameworkArgs(Record):
 class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
 
-    The duration is shared by ``launches``, each of which starts all processes anew. Where the 95 % interval of a speedup
-    is wider than ``precision`` to either side, all arms get the duration once more.
+    The duration is shared by ``launches``, each of which starts all processes anew. Where the 95 % interval of a
+    speedup is wider than ``precision`` to either side, all arms get the duration once more.
     """
 
     duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15
@@ -279,8 +279,8 @@ class Latency(Record):
 class Scores(Record):
     """Metric values of one arm over the evaluation examples.
 
-    ``changed`` counts the examples whose prediction differs from the original's. ``outcomes`` has one row per example with the counts named in ``columns``, from which every metric can be summed
-    again over any resample of the examples.
+    ``changed`` counts the examples whose prediction differs from the original's. ``outcomes`` has one row per example
+    with the counts named in ``columns``, from which every metric can be summed again over any resample.
     """
 
     metrics: dict[str, float]

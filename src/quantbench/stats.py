@@ -22,8 +22,8 @@ COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float"
 class Speedup:
     """How much faster one arm is than another at a shape; above 1 is faster.
 
-    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive, or unstable where the interval
-    stayed wider than asked for although the duration was doubled.
+    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive, or unstable where the
+    interval stayed wider than asked for although the duration was doubled.
     """
 
     arm: str
@@ -156,5 +156,3 @@ def twins(results: Sequence[Result]) -> dict[str, str]:
             found[result.run.key] = first[graph]
         first.setdefault(graph, result.run.name)
     return found
-
-

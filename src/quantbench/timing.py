@@ -138,6 +138,7 @@ def time_arms(
         advance: told whole seconds of measured time, over all arms and shapes.
 
     An arm that fails is left out of what follows; its reason is in the outcome, the others go on.
+
     """
     session = _Session(baseline, shapes, args, threads, advance)
     for launch in range(args.launches):
@@ -188,7 +189,9 @@ class _Session:
         pilot: dict[str, float] = {}
         for name in list(self._arms):
             first = self._guard(name, self._arms[name].ask, "shape", batches)
-            warm = self._guard(name, self._arms[name].ask, "warm", self.args.warmup_runs) if name in self._arms else None
+            warm = (
+                self._guard(name, self._arms[name].ask, "warm", self.args.warmup_runs) if name in self._arms else None
+            )
             if name in self._arms:
                 pilot[name] = statistics.median(warm) * len(batches) / 1e9 if warm else first * len(batches)
                 self._start_record(index, name, first)

@@ -264,9 +264,12 @@ class Workbench:
     def scores(self, spec: ArmSpec, settings: Settings, label: str) -> Scores:
         """Metric values of an arm; only those of the metrics that were asked for."""
         task = registry.task(settings.task)
-        scores = task.score(self.examples(settings), self.predictions(spec, settings, label))
+        predictions = self.predictions(spec, settings, label)
+        original = self.predictions(self.original(settings), settings, "the original")
+        scores = task.score(self.examples(settings), predictions)
         wanted = [value for name in settings.metrics or task.DEFAULT_METRICS for value in task.METRICS[name]]
-        return scores.model_copy(update={"metrics": {name: scores.metrics[name] for name in dict.fromkeys(wanted)}})
+        metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
+        return scores.model_copy(update={"metrics": metrics, "changed": evaluate.changed(original, predictions)})
 
 
 def onnx_arm(path: Path, sha256: str, settings: Settings) -> ArmSpec:

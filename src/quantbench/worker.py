@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 import onnx
 
-from quantbench import registry, text
+from quantbench import registry, stats, text
 from quantbench.errors import BadInput, QuantbenchError, RunFailed
 from quantbench.export import FILE
 from quantbench.graph import Graph, computation_hash
@@ -25,7 +26,19 @@ from quantbench.preflight import sources
 from quantbench.quantize import types
 from quantbench.quantize.inspection import quantized_operators
 from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import ArmLatency, ArmSpec, Artifact, Failure, Latency, Result, Run, Scores, Settings
+from quantbench.records import (
+    DATASET,
+    ArmSpec,
+    Artifact,
+    Failure,
+    InputLength,
+    Latency,
+    Result,
+    Run,
+    Scores,
+    Settings,
+)
+from quantbench.registry import Inputs
 from quantbench.runtimes.onnxruntime import executed_operators
 from quantbench.sources import file_sha256
 from quantbench.store import Store, write_atomically
@@ -35,6 +48,8 @@ from quantbench.workbench import Workbench, onnx_arm
 ARMS = ("pytorch", "onnx-float", "optimized")
 SCORED = {"pytorch": "original", "onnx-float": "onnx-float", "optimized": "optimized"}
 """What an arm is called where it is scored."""
+DATASET_BATCHES = 8
+"""Batches of evaluation examples in one pass of the shape ``dataset``."""
 PROCESS_BYTES = 300_000_000
 """Memory of a timed process besides its model, for the decision how many runs are timed together."""
 
@@ -185,9 +200,10 @@ def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
     groups: dict[str, list[Prepared]] = {}
     for prepared in ready:
         settings = prepared.run.settings
-        key = settings.model_dump_json(
-            include={"model_name_or_path", "batch_sizes", "input_lengths", "time_benchmark_args"}
-        )
+        fields = {"model_name_or_path", "batch_sizes", "input_lengths", "time_benchmark_args"}
+        key = settings.model_dump_json(include=fields)
+        if DATASET in settings.input_lengths:
+            key += workbench.examples(settings).fingerprint
         groups.setdefault(key, []).append(prepared)
     for group in groups.values():
         for together in _fitting(group, workbench.environment.memory_bytes):
@@ -209,20 +225,24 @@ def _fitting(group: Sequence[Prepared], memory_bytes: int) -> Iterator[list[Prep
 
 
 def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
-    """Time the arms of runs that belong together, each distinct arm once."""
+    """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
     names = {
         _identity(spec): f"{name} of {prepared.run.name}" for prepared in ready for name, spec in prepared.arms.items()
     }
     specs = {names[_identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
+    originals = {names[_identity(prepared.arms[stats.BASELINE])]: prepared.arms[stats.BASELINE] for prepared in ready}
+    specs |= {_null_name(name): spec for name, spec in originals.items()}
     shapes = _shapes(ready[0].run.settings, workbench)
     args = ready[0].run.settings.time_benchmark_args
+    threads = args.num_threads or workbench.threads
     total = int(args.duration * len(specs) * len(shapes))
-    what = f"Timing {len(specs)} arms at {len(shapes)} shapes, seconds"
+    what = f"Timing {len(specs)} arms at {len(shapes)} shape(s), seconds"
     with workbench.phase("timing"), workbench.reporter.stage(what, total) as advance:
-        timings = time_arms(specs, shapes, args, args.num_threads or workbench.threads, advance)
+        timings = time_arms(specs, next(iter(originals)), shapes, args, threads, advance)
     seconds = workbench.take_seconds()
     for prepared in ready:
         arms = {name: names[_identity(spec)] for name, spec in prepared.arms.items()}
+        arms[stats.NULL] = _null_name(arms[stats.BASELINE])
         failed = [timings.failures[key] for key in arms.values() if key in timings.failures]
         if failed:
             yield _failed(prepared.run, workbench, "timing", RunFailed(failed[0]))
@@ -235,22 +255,39 @@ def _identity(spec: ArmSpec) -> str:
     return spec.model_dump_json(exclude={"path"})
 
 
+def _null_name(original: str) -> str:
+    return f"{original}, again"
+
+
 def _shapes(settings: Settings, workbench: Workbench) -> list[Shape]:
-    tokenizer, seed = workbench.model(settings).tokenizer, settings.time_benchmark_args.seed
     return [
-        Shape(batch_size, length, text.exact_inputs(tokenizer, batch_size, length, seed))
+        Shape(batch_size, length, _batches(batch_size, length, settings, workbench))
         for batch_size in settings.batch_sizes
         for length in settings.input_lengths
     ]
 
 
-def _latency(arms: dict[str, str], shapes: Sequence[Shape], timings: Timings) -> tuple[Latency, ...]:
-    def of(index: int) -> dict[str, ArmLatency]:
-        return {name: timings.latency[key][index] for name, key in arms.items()}
+def _batches(batch_size: int, length: InputLength, settings: Settings, workbench: Workbench) -> list[Inputs]:
+    """One batch of an exact length, or batches of evaluation examples drawn at random, padded to their longest."""
+    tokenizer, seed = workbench.model(settings).tokenizer, settings.time_benchmark_args.seed
+    if isinstance(length, int):
+        return [text.exact_inputs(tokenizer, batch_size, length, seed)]
+    inputs = workbench.examples(settings).inputs
+    generator = random.Random(seed)
+    drawn = [[inputs[generator.randrange(len(inputs))] for _ in range(batch_size)] for _ in range(DATASET_BATCHES)]
+    return [text.collate(batch, text.pad_values(tokenizer)) for batch in drawn]
 
+
+def _latency(arms: dict[str, str], shapes: Sequence[Shape], timings: Timings) -> tuple[Latency, ...]:
     return tuple(
-        Latency(batch_size=shape.batch_size, input_length=shape.input_length, arms=of(index))
-        for index, shape in enumerate(shapes)
+        Latency(
+            batch_size=shape.batch_size,
+            input_length=shape.input_length,
+            arms={name: measured.arms[key] for name, key in arms.items()},
+            slot_seconds=measured.slot_seconds,
+            extended=measured.extended,
+        )
+        for shape, measured in zip(shapes, timings.shapes, strict=True)
     )
 
 

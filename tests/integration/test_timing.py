@@ -17,8 +17,8 @@ from quantbench.records import ArmSpec, TimeBenchmarkArgs
 from quantbench.sources import file_sha256
 from quantbench.timing import ArmProcess, Shape, time_arms
 
-ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2)
-SHAPE = Shape(1, 8, {"x": np.ones((1, 8), dtype=np.float32)})
+ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2, precision=0.9)
+SHAPE = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
 
 
 @pytest.fixture(scope="module")
@@ -41,34 +41,35 @@ def broken(spec):
 
 def test_arms_are_interleaved_and_raw_samples_kept(spec):
     told = []
-    outcome = time_arms({"a": spec, "b": spec}, [SHAPE], ARGS, 1, told.append)
+    outcome = time_arms({"a": spec, "b": spec}, "a", [SHAPE], ARGS, 1, told.append)
     assert not outcome.failures
-    a, b = outcome.latency["a"][0], outcome.latency["b"][0]
+    a, b = outcome.shapes[0].arms["a"], outcome.shapes[0].arms["b"]
     orders = sorted((slot.order, name) for name, arm in (("a", a), ("b", b)) for slot in arm.slots)
     assert [order for order, _ in orders] == list(range(len(orders)))
     assert all({orders[i][1], orders[i + 1][1]} == {"a", "b"} for i in range(0, len(orders), 2))
     assert len({name for _, name in orders[::2]}) == 2, "the order of a round is drawn anew"
     for arm in (a, b):
         assert sum(sum(slot.nanoseconds) for slot in arm.slots) >= ARGS.duration * 1e9
-        assert all(len(slot.nanoseconds) >= timing.LEAST_CALLS for slot in arm.slots)
-        assert arm.load_seconds > 0
-        assert arm.first_call_seconds > 0
+        assert all(len(slot.nanoseconds) >= timing.LEAST_PASSES for slot in arm.slots)
+        assert arm.load_seconds[0] > 0
+        assert arm.first_call_seconds[0] > 0
+        assert arm.peak_memory_bytes[0] > 1e7
 
 
 def test_an_arm_that_cannot_load_is_left_out_and_the_other_goes_on(spec):
-    outcome = time_arms({"good": spec, "bad": broken(spec)}, [SHAPE], ARGS, 1, lambda n: None)
+    outcome = time_arms({"good": spec, "bad": broken(spec)}, "good", [SHAPE], ARGS, 1, lambda n: None)
     assert "bad" in outcome.failures
     assert "missing" in outcome.failures["bad"]
-    assert outcome.latency["good"][0].slots
+    assert outcome.shapes[0].arms["good"].slots
 
 
 def test_an_arm_that_is_killed_is_reported_with_the_signal(spec):
-    args = TimeBenchmarkArgs(duration=2, warmup_runs=0)
+    args = TimeBenchmarkArgs(duration=2, warmup_runs=0, precision=0.9)
     threading.Thread(target=_kill_first_arm, daemon=True).start()
-    outcome = time_arms({"first": spec, "second": spec}, [SHAPE], args, 1, lambda n: None)
+    outcome = time_arms({"first": spec, "second": spec}, "first", [SHAPE], args, 1, lambda n: None)
     assert len(outcome.failures) == 1
     assert "SIGKILL" in next(iter(outcome.failures.values()))
-    assert len(outcome.latency) == 1
+    assert len(outcome.shapes[0].arms) == 1
 
 
 def _kill_first_arm():
@@ -81,7 +82,7 @@ def test_an_arm_that_gives_no_answer_is_given_up(spec):
     arm = ArmProcess("slow", spec, 1)
     try:
         arm.load()
-        arm.ask("shape", dict(SHAPE.inputs))
+        arm.ask("shape", list(SHAPE.batches))
         with pytest.raises(ArmFailed, match=r"no answer to 'slot' within 0 s"):
             arm.ask("slot", 60.0, 3, timeout=0.2)
     finally:
@@ -91,7 +92,7 @@ def test_an_arm_that_gives_no_answer_is_given_up(spec):
 
 
 def test_no_process_stays_behind(spec):
-    time_arms({"a": spec, "b": broken(spec)}, [SHAPE], ARGS, 1, lambda n: None)
+    time_arms({"a": spec, "b": broken(spec)}, "a", [SHAPE], ARGS, 1, lambda n: None)
     assert not [p for p in psutil.Process().children() if "quantbench.arm" in " ".join(p.cmdline())]
 
 
@@ -111,3 +112,35 @@ def test_threads_and_affinity_are_those_asked_for(spec):
         assert process.cpu_affinity() == sorted(os.sched_getaffinity(0))[:1]
     finally:
         arm.close()
+
+
+def test_launches_share_the_duration_and_start_anew(spec):
+    args = TimeBenchmarkArgs(duration=0.6, warmup_runs=1, launches=2, precision=0.9)
+    arm = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0].arms["a"]
+    assert {slot.launch for slot in arm.slots} == {0, 1}
+    assert len(arm.load_seconds) == len(arm.first_call_seconds) == len(arm.peak_memory_bytes) == 2
+    for launch in (0, 1):
+        seconds = sum(sum(slot.nanoseconds) for slot in arm.slots if slot.launch == launch) / 1e9
+        assert 0.3 <= seconds < 0.6
+
+
+def test_a_wide_interval_extends_all_arms_alike_once(spec):
+    args = TimeBenchmarkArgs(duration=1.0, warmup_runs=1, precision=1e-9)
+    measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0]
+    assert measured.extended
+    for arm in measured.arms.values():
+        assert sum(sum(slot.nanoseconds) for slot in arm.slots) >= 2e9
+        assert [slot.round for slot in arm.slots] == list(range(len(arm.slots)))
+
+
+def test_every_slot_says_what_the_machine_did(spec):
+    arm = time_arms({"a": spec, "b": spec}, "a", [SHAPE], ARGS, 1, lambda n: None).shapes[0].arms["a"]
+    assert all(slot.load >= 0 and slot.involuntary_switches >= 0 for slot in arm.slots)
+    assert all(slot.steal_seconds is not None and slot.steal_seconds >= 0 for slot in arm.slots)
+
+
+def test_batches_of_a_shape_are_called_in_whole_passes(spec):
+    batches = [{"x": np.ones((1, width), dtype=np.float32)} for width in (4, 8, 16)]
+    shape = Shape(1, "dataset", batches)
+    arm = time_arms({"a": spec, "b": spec}, "a", [shape], ARGS, 1, lambda n: None).shapes[0].arms["a"]
+    assert all(len(slot.nanoseconds) % 3 == 0 for slot in arm.slots)

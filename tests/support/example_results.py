@@ -5,6 +5,7 @@ from pathlib import Path
 from quantbench.config import load_config
 from quantbench.plan import make_plan
 from quantbench.records import ArmLatency, Artifact, Environment, Failure, Latency, Result, Scores, Slot
+from quantbench.tasks.token_classification import COLUMNS
 
 REFERENCE_YAML = Path(__file__).parents[2] / "examples" / "reference.yaml"
 ORIGINAL = {"precision": 0.936, "recall": 0.944, "f1": 0.940, "accuracy": 0.988}
@@ -65,6 +66,7 @@ def done(run, column):
                     "pytorch": arm(MILLISECONDS[column][0]),
                     "onnx-float": arm(70.0),
                     "optimized": arm(MILLISECONDS[column][1]),
+                    "null": arm(MILLISECONDS[column][0], shift=0.004),
                 },
             )
             for batch_size in run.settings.batch_sizes
@@ -79,16 +81,22 @@ def failed(run, reason="RuntimeError: the quantizer gave up"):
 
 
 def scores(metrics):
-    return Scores(metrics=metrics, examples=1, columns=("words",), outcomes=((1,),))
+    """Counts over ten examples that give the metrics to three digits."""
+    correct = round(1000 * metrics["recall"])
+    totals = (correct, round(correct / metrics["precision"]), 1000, round(10_000 * metrics["accuracy"]), 10_000)
+    rows = [tuple(total // 10 + (number < total % 10) for total in totals) for number in range(10)]
+    return Scores(metrics=metrics, examples=10, changed=2, columns=COLUMNS, outcomes=tuple(rows))
 
 
-def arm(milliseconds):
-    nanoseconds = round(milliseconds * 1e6)
+def arm(milliseconds, shift=0.0):
+    """Ten slots around a mean, a thousandth to either side in turn."""
+    nanoseconds = round(milliseconds * 1e6 * (1 + shift))
+    steps = [round(nanoseconds / 1000) * step for step in (-1, 1, 0, 1, -1)] * 2
     return ArmLatency(
-        slots=(
-            Slot(order=0, nanoseconds=(nanoseconds - 1000, nanoseconds)),
-            Slot(order=1, nanoseconds=(nanoseconds + 1000,)),
+        slots=tuple(
+            Slot(round=number, order=number, nanoseconds=(nanoseconds + step,)) for number, step in enumerate(steps)
         ),
-        load_seconds=1.0,
-        first_call_seconds=0.2,
+        load_seconds=(1.0,),
+        first_call_seconds=(0.2,),
+        peak_memory_bytes=(400_000_000,),
     )

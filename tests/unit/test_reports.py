@@ -124,7 +124,7 @@ def test_a_failed_run_has_its_reason_and_no_row(config):
     card = registry.report("card").render(config, results, ())
     assert "## Failed runs" in card
     assert "preparation failed: RuntimeError: the quantizer gave up" in card
-    assert card.count("0.940") == 2, "one row in the table, one beside the float export"
+    assert card.count("     0.940     ") == 1, "one row in the table"
 
 
 def test_a_card_without_a_finished_run_still_says_why(config):
@@ -182,11 +182,32 @@ def test_the_summary_has_what_programs_need(config):
     assert (shape["batch_size"], shape["input_length"]) == (4, 64)
     assert shape["arms"]["optimized"]["mean_ms"] == pytest.approx(53.59)
     assert shape["arms"]["optimized"]["p50_ms"] == pytest.approx(53.59)
-    assert shape["arms"]["pytorch"]["calls"] == 3
+    assert shape["arms"]["pytorch"]["calls"] == 10
     assert shape["arms"]["pytorch"]["calls_per_s"] == pytest.approx(1000 / 114.51)
-    assert shape["arms"]["pytorch"]["p90_ms"] is None, "three samples give no percentile"
+    assert shape["arms"]["pytorch"]["p90_ms"] is None, "ten samples give no percentile"
     assert run["artifact"]["operators"] == {"Add": 31, "MatMul": 49}
     assert run["artifact"]["excluded"]["gelu"] == 1
+
+
+def test_the_summary_says_how_sure_each_number_is(config):
+    run = json.loads(registry.report("summary").render(config, reference_results(config), ()))["runs"][1]
+    speedup = next(s for s in run["latency"][0]["speedup"] if (s["arm"], s["against"]) == ("optimized", "pytorch"))
+    assert speedup["low"] <= speedup["ratio"] <= speedup["high"]
+    assert speedup["ratio"] == pytest.approx(114.51 / 53.59, rel=1e-3)
+    assert speedup["verdict"] == "faster"
+    assert run["latency"][0]["noise_floor"] == pytest.approx(0.004, abs=2e-3)
+    difference = run["difference"]["f1"]
+    assert difference["low"] <= difference["value"] <= difference["high"] < 0
+    assert run["changed"] == 2
+
+
+def test_the_card_says_how_to_read_it_and_gives_intervals(card):
+    assert "## How to read this card" in card
+    assert "2.137 (2.1" in card
+    assert "faster" in card.split("## How much faster")[1].split("## How much is lost")[0]
+    lost = card.split("## How much is lost")[1].split("## Latency in detail")[0]
+    assert "undecided" in lost or "no" in lost
+    assert "20.0 %" in lost
 
 
 def test_the_summary_as_stored(config, snapshot):

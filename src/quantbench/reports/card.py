@@ -10,9 +10,10 @@ import yaml
 from jinja2 import Environment as Templates
 from jinja2 import StrictUndefined
 
-from quantbench import registry, stats
+from quantbench import evidence, registry, stats
 from quantbench.grid import lookup
-from quantbench.records import Config, Latency, Result, Settings, Skipped
+from quantbench.records import Config, InputLength, Result, Settings, Skipped
+from quantbench.tables import BAR, table
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SUMMARY = "the benchmark card (card.md)"
 FILE = "card.md"
 SEPARATOR = ""
-BAR = "\\|"
 FRONT_MATTER = ("pipeline_tag", "datasets", "metrics", "tags")
 ORIGINAL_KEYS = ("model_name_or_path", "dataset", "max_eval_samples")
 """Parameters that the original's scores depend on."""
@@ -80,9 +80,12 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         benchmarked=[(d.key, ",  ".join(f"`{value!r}`" for value in d.values)) for d in config.dimensions],
         quality=_quality(config, done),
         shapes=_shapes(config, done),
-        apart=_apart(config, done),
-        made=_made(config, done),
-        notes=_notes(done),
+        speed=evidence.speed_table(config, done),
+        loss=evidence.loss_table(config, done),
+        latency=evidence.latency_table(config, done),
+        float_scores=_float_scores(done),
+        made=evidence.made_table(config, done),
+        notes=evidence.notes(done),
         failed=[result for result in results if not result.done],
         skipped=skipped,
         environment=done[0].environment if done else (results[0].environment if results else None),
@@ -178,22 +181,22 @@ def _show(value: Any) -> str:
 
 def _quality(config: Config, done: Sequence[Result]) -> str:
     metrics = list(done[0].scores["original"].metrics) if done else []
-    header = _keys(config)
+    header = evidence.keys(config)
     for metric in metrics:
         header += [SEPARATOR, f"{metric} (original)", f"{metric} (optimized)"]
     rows = []
     for result in done:
-        row = _values(config, result)
+        row = evidence.values(result)
         for metric in metrics:
             row += [BAR, *(f"{result.scores[arm].metrics[metric]:.3f}" for arm in ("original", "optimized"))]
         rows.append(row)
     return table(header, rows)
 
 
-def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, int, str]]:
+def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLength, str]]:
     """(batch size, input length, time table) per shape, as on the reference card."""
     header = [
-        *_keys(config),
+        *evidence.keys(config),
         SEPARATOR,
         "latency_mean (original, ms)",
         "latency_mean (optimized, ms)",
@@ -201,133 +204,22 @@ def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, int, str]
         "throughput (original, /s)",
         "throughput (optimized, /s)",
     ]
-    shapes: dict[tuple[int, int], list[list[str]]] = {}
+    shapes: dict[tuple[int, InputLength], list[list[str]]] = {}
     for result in done:
         for latency in result.latency:
             arms = [latency.arms[name] for name in ("pytorch", "optimized")]
-            row = [*_values(config, result), BAR, *(f"{stats.mean_ms(arm):.2f}" for arm in arms)]
+            row = [*evidence.values(result), BAR, *(f"{stats.mean_ms(arm):.2f}" for arm in arms)]
             row += [BAR, *(f"{stats.calls_per_second(arm):.2f}" for arm in arms)]
             shapes.setdefault((latency.batch_size, latency.input_length), []).append(row)
     return [(batch, length, table(header, rows)) for (batch, length), rows in shapes.items()]
 
 
-def _apart(config: Config, done: Sequence[Result]) -> str:
-    """What the runtime gives and what quantization gives, with the float export between the two."""
-    metrics = list(done[0].scores["original"].metrics) if done else []
-    header = [
-        *_keys(config),
-        "shape",
-        "pytorch, ms",
-        "onnx-float, ms",
-        "optimized, ms",
-        "pytorch / onnx-float",
-        "onnx-float / optimized",
-        "pytorch / optimized",
-        *(f"{metric} (onnx-float)" for metric in metrics),
-    ]
-    return table(
-        header,
-        [[*_values(config, result), *_apart_row(latency, result)] for result in done for latency in result.latency],
-    )
-
-
-def _apart_row(latency: Latency, result: Result) -> list[str]:
-    ratios = (("onnx-float", "pytorch"), ("optimized", "onnx-float"), ("optimized", "pytorch"))
-    return [
-        f"{latency.batch_size} × {latency.input_length}",
-        *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "onnx-float", "optimized")),
-        *(f"{stats.speedup(latency, arm, against):.2f}" for arm, against in ratios),
-        *(f"{value:.3f}" for value in result.scores["onnx-float"].metrics.values()),
-    ]
-
-
-def _made(config: Config, done: Sequence[Result]) -> str:
-    header = [
-        *_keys(config),
-        "size, MB",
-        "float size, MB",
-        "operators quantized",
-        "nodes excluded",
-        "types (activations, weights)",
-        "int8 operators executed",
-        "computes the same as",
-    ]
-    twins = stats.twins(done)
-    rows = []
-    for result in done:
-        artifact = result.artifact
-        assert artifact is not None, "a finished run has an artifact"
-        rows.append(
-            [
-                *_values(config, result),
-                f"{artifact.bytes / 1e6:.1f}",
-                f"{float(str(result.float_artifact['bytes'])) / 1e6:.1f}",
-                _counts(artifact.operators),
-                _counts({group: len(nodes) for group, nodes in artifact.excluded.items()}),
-                f"{artifact.recipe['activation_type']}, {artifact.recipe['weight_type']}",
-                _counts({name: n for name, n in artifact.executed.items() if is_integer(name)}),
-                twins.get(result.run.key, "–"),
-            ]
-        )
-    return table(header, rows)
-
-
-def _notes(done: Sequence[Result]) -> list[str]:
-    """What a reader must know before acting on the numbers."""
-    notes = sorted({note for result in done for note in result.notes})
-    for result in done:
-        artifact = result.artifact
-        if artifact and artifact.operators and not any(map(is_integer, artifact.executed)):
-            level = result.run.settings.framework_args.optimization_level
-            notes.append(
-                f"{result.run.name}: nothing was computed in int8. At optimization level {level} ONNX Runtime runs the "
-                "quantized graph in float, rounding in between; set framework_args.optimization_level to 2 or 99"
-            )
-    return notes
-
-
-def is_integer(operator: str) -> bool:
-    """Whether an executed operator of ONNX Runtime computes on integers."""
-    return (
-        operator.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantizeM", "DynamicQuantizeLSTM"))
-        or "Integer" in operator
-    )
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+def _float_scores(done: Sequence[Result]) -> str:
+    """Metrics of the float export, which the original's should equal."""
+    metrics = done[0].scores["onnx-float"].metrics if done else {}
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
 def _seconds(results: Sequence[Result]) -> list[tuple[str, float]]:
     phases = ("export", "calibration", "quantization", "evaluation", "timing")
     return [(phase, sum(result.seconds.get(phase, 0.0) for result in results)) for phase in phases]
-
-
-def _keys(config: Config) -> list[str]:
-    return [dimension.key for dimension in config.dimensions] or ["quantization_approach"]
-
-
-def _values(config: Config, result: Result) -> list[str]:
-    if not result.run.benchmarked:
-        return [f"`{result.run.settings.quantization_approach}`"]
-    return [f"`{value!r}`" for value in result.run.benchmarked.values()]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with centred, padded columns, as on the reference card."""
-    if not rows:
-        return "No run was finished."
-    widths = [max(3, *(_width(row[i]) for row in (header, *rows))) for i in range(len(header))]
-    lines = [" | ".join(map(_centred, row, widths)) for row in (header, *rows)]
-    lines.insert(1, " | ".join(":" + "-" * (width - 2) + ":" for width in widths))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _width(cell: str) -> int:
-    """Characters of a cell as it is rendered: an escaped bar is one."""
-    return len(cell.replace(BAR, "|"))
-
-
-def _centred(cell: str, width: int) -> str:
-    left = (width - _width(cell)) // 2
-    return " " * left + cell + " " * (width - _width(cell) - left)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from quantbench import stats
+from quantbench import evidence, stats
 from quantbench.records import SCHEMA_VERSION, ArmLatency, Config, Latency, Result, Skipped
 
 SUMMARY = "one row per run, for programs (summary.json)"
@@ -15,16 +15,17 @@ FILE = "summary.json"
 
 def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
     """The summary as JSON text."""
+    twins, judged = stats.twins(results), stats.speedups(results)
     document = {
         "schema": SCHEMA_VERSION,
         "environment": results[0].environment.model_dump(mode="json") if results else None,
-        "runs": [_run(result, stats.twins(results)) for result in results],
+        "runs": [_run(result, twins, judged) for result in results],
         "skipped": [item.model_dump(mode="json") for item in skipped],
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _run(result: Result, twins: dict[str, str]) -> dict[str, Any]:
+def _run(result: Result, twins: dict[str, str], judged: dict[tuple[str, int], list[stats.Speedup]]) -> dict[str, Any]:
     artifact = result.artifact
     return {
         "name": result.run.name,
@@ -33,7 +34,12 @@ def _run(result: Result, twins: dict[str, str]) -> dict[str, Any]:
         "reason": result.failure.reason if result.failure else None,
         "parameters": result.run.settings.model_dump(mode="json"),
         "metrics": _metrics(result),
-        "latency": [_latency(latency) for latency in result.latency],
+        "difference": _differences(result),
+        "changed": result.scores["optimized"].changed if result.scores else None,
+        "latency": [
+            {**_latency(latency), "speedup": [_speedup(item) for item in judged[result.run.key, index]]}
+            for index, latency in enumerate(result.latency)
+        ],
         "artifact": artifact
         and {
             "path": artifact.path,
@@ -55,15 +61,37 @@ def _metrics(result: Result) -> dict[str, dict[str, float]]:
     return {name: {arm: scores.metrics[name] for arm, scores in result.scores.items()} for name in names}
 
 
+def _differences(result: Result) -> dict[str, dict[str, float]]:
+    if not result.scores:
+        return {}
+    return {
+        name: {"value": difference.value, "low": difference.low, "high": difference.high}
+        for name, difference in evidence.differences(result).items()
+    }
+
+
+def _speedup(speedup: stats.Speedup) -> dict[str, Any]:
+    return {
+        "arm": speedup.arm,
+        "against": speedup.against,
+        "ratio": speedup.ratio,
+        "low": speedup.interval.low if speedup.interval else None,
+        "high": speedup.interval.high if speedup.interval else None,
+        "verdict": speedup.verdict,
+    }
+
+
 def _latency(latency: Latency) -> dict[str, Any]:
     return {
         "batch_size": latency.batch_size,
         "input_length": latency.input_length,
-        "arms": {name: _arm(arm) for name, arm in latency.arms.items()},
+        "noise_floor": stats.noise_floor(latency),
+        "extended": latency.extended,
+        "arms": {name: _arm(arm, latency) for name, arm in latency.arms.items()},
     }
 
 
-def _arm(arm: ArmLatency) -> dict[str, Any]:
+def _arm(arm: ArmLatency, latency: Latency) -> dict[str, Any]:
     return {
         "mean_ms": stats.mean_ms(arm),
         "p50_ms": stats.percentile_ms(arm, 50),
@@ -71,6 +99,9 @@ def _arm(arm: ArmLatency) -> dict[str, Any]:
         "p99_ms": stats.percentile_ms(arm, 99),
         "calls": sum(len(slot.nanoseconds) for slot in arm.slots),
         "calls_per_s": stats.calls_per_second(arm),
+        "samples_per_s": stats.calls_per_second(arm) * latency.batch_size,
         "load_s": arm.load_seconds,
         "first_call_s": arm.first_call_seconds,
+        "peak_memory_bytes": max(arm.peak_memory_bytes, default=None),
+        "drift": stats.drift(arm),
     }

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from quantbench import registry, stats
 from quantbench.records import Config, Latency, Result, Skipped
+from quantbench.tables import spread
 
 SUMMARY = "a table for the terminal"
 FILE = "table.txt"
@@ -28,15 +29,17 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         "shape",
         "original, ms",
         "optimized, ms",
-        "speedup",
+        "speedup (95 %)",
+        "verdict",
         "size, MB",
     ):
         table.add_column(name, justify="right")
+    judged = stats.speedups(results)
     for result in results:
         if not result.done:
             table.add_row(result.run.name, "failed")
-        for latency in result.latency:
-            table.add_row(result.run.name, *_cells(result, latency, metric))
+        for index, latency in enumerate(result.latency):
+            table.add_row(result.run.name, *_cells(result, latency, metric, judged[result.run.key, index][0]))
     console = Console(file=StringIO(), width=WIDTH)
     console.print(table)
     for result in results:
@@ -52,13 +55,14 @@ def _has(results: Sequence[Result], name: str) -> bool:
     return any(name in result.scores["original"].metrics for result in results if result.scores)
 
 
-def _cells(result: Result, latency: Latency, metric: str) -> list[str]:
+def _cells(result: Result, latency: Latency, metric: str, speedup: stats.Speedup) -> list[str]:
     scores = [result.scores[arm].metrics[metric] for arm in ("original", "optimized")]
     size = result.artifact.bytes / 1e6 if result.artifact else 0.0
     return [
         *(f"{score:.3f}" for score in scores),
         f"{latency.batch_size} × {latency.input_length}",
         *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
-        f"{stats.speedup(latency):.2f}×",
+        spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}",
+        speedup.verdict,
         f"{size:.1f}",
     ]

@@ -1,0 +1,146 @@
+"""The tables of the card beyond the reference: how sure each number is, and what was really made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantbench import registry, stats
+from quantbench.intervals import Interval, paired_bootstrap
+from quantbench.records import Config, Latency, Result
+from quantbench.tables import counts, spread, table
+
+ARMS = ("pytorch", "onnx-float", "optimized")
+
+
+def keys(config: Config) -> list[str]:
+    """Header of the columns that tell runs apart."""
+    return [dimension.key for dimension in config.dimensions] or ["quantization_approach"]
+
+
+def values(result: Result) -> list[str]:
+    """A run's cells in the columns of :func:`keys`."""
+    if not result.run.benchmarked:
+        return [f"`{result.run.settings.quantization_approach}`"]
+    return [f"`{value!r}`" for value in result.run.benchmarked.values()]
+
+
+def shape_name(latency: Latency) -> str:
+    """A shape as batch size times input length."""
+    return f"{latency.batch_size} × {latency.input_length}"
+
+
+def differences(result: Result) -> dict[str, Interval]:
+    """Optimized minus original of every reported metric, with paired bootstrap intervals over the examples."""
+    task = registry.task(result.run.settings.task)
+    original, optimized = result.scores["original"], result.scores["optimized"]
+    found = paired_bootstrap(original.outcomes, optimized.outcomes, task.metrics_from_counts)
+    return {name: found[name] for name in original.metrics}
+
+
+def speed_table(config: Config, done: Sequence[Result]) -> str:
+    """Speedups with intervals and verdicts, beside the noise floor that they must exceed."""
+    header = [*keys(config), "shape", "optimized over pytorch", "optimized over onnx-float", "onnx-float over pytorch"]
+    header += ["noise floor", "slots", "launches"]
+    judged = stats.speedups(done)
+    rows = []
+    for result in done:
+        for index, latency in enumerate(result.latency):
+            cells = [_speedup_cell(speedup) for speedup in judged[result.run.key, index]]
+            floor = stats.noise_floor(latency)
+            slots = [len(latency.arms[arm].slots) for arm in ARMS]
+            launches = len(latency.arms["optimized"].load_seconds)
+            noise = "unknown" if floor is None else f"{100 * floor:.1f} %"
+            rows.append([*values(result), shape_name(latency), *cells, noise, str(min(slots)), str(launches)])
+    return table(header, rows)
+
+
+def _speedup_cell(speedup: stats.Speedup) -> str:
+    if speedup.interval is None:
+        return f"{speedup.ratio:.2f} (too few slots) {speedup.verdict}"
+    return f"{spread(speedup.interval, 3)} {speedup.verdict}"
+
+
+def loss_table(config: Config, done: Sequence[Result]) -> str:
+    """Differences of metrics with intervals, against the limits of MLPerf Inference, and changed predictions."""
+    header = [*keys(config), "metric", "optimized − original", "keeps 99 %", "keeps 99.9 %", "predictions changed"]
+    rows = []
+    for result in done:
+        scores = result.scores["optimized"]
+        for name, difference in differences(result).items():
+            kept = stats.retention(result, name, difference)
+            changed = f"{100 * scores.changed / scores.examples:.1f} %"
+            rows.append([*values(result), name, spread(difference, 4, "+"), *kept.values(), changed])
+    return table(header, rows)
+
+
+def latency_table(config: Config, done: Sequence[Result]) -> str:
+    """Every arm at every shape: percentiles, throughput, what stands apart from the samples, steadiness."""
+    header = [*keys(config), "shape", "arm", "mean, ms", "p50, ms", "p90, ms", "p99, ms", "calls", "samples/s"]
+    header += ["load, s", "first call, ms", "peak memory, MB", "last third / first third"]
+    rows = []
+    for result in done:
+        for latency in result.latency:
+            for name in ARMS:
+                rows.append([*values(result), shape_name(latency), name, *_latency_cells(latency, name)])
+    return table(header, rows)
+
+
+def _latency_cells(latency: Latency, name: str) -> list[str]:
+    arm = latency.arms[name]
+    percentiles = [stats.percentile_ms(arm, percent) for percent in (50, 90, 99)]
+    return [
+        f"{stats.mean_ms(arm):.2f}",
+        *("–" if value is None else f"{value:.2f}" for value in percentiles),
+        str(len(stats.samples_ms(arm))),
+        f"{stats.calls_per_second(arm) * latency.batch_size:.1f}",
+        f"{arm.load_seconds[0]:.2f}",
+        f"{1000 * arm.first_call_seconds[0]:.1f}",
+        f"{max(arm.peak_memory_bytes) / 1e6:.0f}" if arm.peak_memory_bytes else "–",
+        f"{stats.drift(arm):.3f}",
+    ]
+
+
+def made_table(config: Config, done: Sequence[Result]) -> str:
+    """What each optimized model really is."""
+    header = [*keys(config), "size, MB", "float size, MB", "operators quantized", "nodes excluded"]
+    header += ["types (activations, weights)", "int8 operators executed", "computes the same as"]
+    same = stats.twins(done)
+    rows = []
+    for result in done:
+        artifact = result.artifact
+        assert artifact is not None, "a finished run has an artifact"
+        rows.append(
+            [
+                *values(result),
+                f"{artifact.bytes / 1e6:.1f}",
+                f"{float(str(result.float_artifact['bytes'])) / 1e6:.1f}",
+                counts(artifact.operators),
+                counts({group: len(nodes) for group, nodes in artifact.excluded.items()}),
+                f"{artifact.recipe['activation_type']}, {artifact.recipe['weight_type']}",
+                counts({name: n for name, n in artifact.executed.items() if is_integer(name)}),
+                same.get(result.run.key, "–"),
+            ]
+        )
+    return table(header, rows)
+
+
+def notes(done: Sequence[Result]) -> list[str]:
+    """What a reader must know before acting on the numbers."""
+    found = sorted({note for result in done for note in result.notes})
+    for result in done:
+        artifact = result.artifact
+        if artifact and artifact.operators and not any(map(is_integer, artifact.executed)):
+            level = result.run.settings.framework_args.optimization_level
+            found.append(
+                f"{result.run.name}: nothing was computed in int8. At optimization level {level} ONNX Runtime runs the "
+                "quantized graph in float, rounding in between; set framework_args.optimization_level to 2 or 99"
+            )
+    return found
+
+
+def is_integer(operator: str) -> bool:
+    """Whether an executed operator of ONNX Runtime computes on integers."""
+    return (
+        operator.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantizeM", "DynamicQuantizeLSTM"))
+        or "Integer" in operator
+    )
