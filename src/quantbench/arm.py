@@ -65,9 +65,9 @@ class Arm:
         """Whole passes over the batches: at least ``least``, and until ``seconds`` are filled, after an untimed one."""
         for call in self._calls:
             call()
-        steal, usage = _steal_seconds(), resource.getrusage(resource.RUSAGE_SELF)
+        steal, usage = steal_seconds(), resource.getrusage(resource.RUSAGE_SELF)
         samples = self._timed(least, int(seconds * 1e9))
-        after = _steal_seconds()
+        after = steal_seconds()
         return {
             "nanoseconds": samples,
             "load": os.getloadavg()[0],
@@ -77,9 +77,15 @@ class Arm:
         }
 
     def peak(self) -> int:
-        """Largest resident size of this process so far, in bytes."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        """Largest resident size of this process so far, in bytes.
+
+        From ``VmHWM`` (proc(5)): ``ru_maxrss`` would be at least the parent's size, which it keeps through exec.
+        """
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def _timed(self, least: int, nanoseconds: int) -> list[int]:
         calls, clock = self._calls, perf_counter_ns
@@ -97,7 +103,7 @@ class Arm:
         return samples
 
 
-def _steal_seconds() -> float | None:
+def steal_seconds() -> float | None:
     """Time that the hypervisor has taken from all CPUs since the start, where the system tells."""
     try:
         with Path("/proc/stat").open() as file:

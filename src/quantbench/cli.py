@@ -140,7 +140,24 @@ def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output fold
 
 
 @app.command()
-def env() -> None:
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Output folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Output folder of another.")],
+    across: Annotated[bool, typer.Option("--across", help="Compare although machine or libraries differ.")] = False,
+) -> None:
+    """Put two output folders side by side and say whether B is faster, slower or of other quality than A.
+
+    Refuses to compare across CPUs, instruction sets or library versions unless asked to.
+    """
+    from quantbench.benchmark import compared
+
+    typer.echo(compared(first, second, across))
+
+
+@app.command()
+def env(
+    check: Annotated[bool, typer.Option("--check", help="Is it fit for timing? Measures, takes 20 s.")] = False,
+) -> None:
     """Show CPU, instruction sets, usable cores and library versions."""
     from quantbench.environment import detect
 
@@ -152,6 +169,17 @@ def env() -> None:
     typer.echo(f"system            {found.system}")
     for name, version in found.versions.items():
         typer.echo(f"{name:<17} {version}")
+    if check:
+        _check_machine()
+
+
+def _check_machine() -> None:
+    from quantbench import machine
+    from quantbench.progress import Bars
+
+    for finding in machine.findings(Bars(error_console)):
+        advice = f"  -> {finding.advice}" if finding.advice else ""
+        typer.echo(f"{finding.what:<17} {finding.value}{advice}")
 
 
 @app.callback(invoke_without_command=True)

@@ -291,7 +291,10 @@ class Scores(Record):
 
 
 class Environment(Record):
-    """The machine and the libraries that a result was measured with."""
+    """The machine and the libraries that a result was measured with.
+
+    ``cap`` is the level of ``supported_instructions`` that libraries were held to where they could be.
+    """
 
     cpu_model: str
     architecture: str
@@ -301,6 +304,7 @@ class Environment(Record):
     system: str
     versions: dict[str, str]
     load: tuple[float, float, float] | None = None
+    cap: str | None = None
 
 
 class Failure(Record):

@@ -112,9 +112,10 @@ class Exclusion(Protocol):
 
 
 class Launcher(Protocol):
-    """Where runs execute."""
+    """Where runs execute. ``ARGS`` names what may stand in ``backend.args``."""
 
     SUMMARY: str
+    ARGS: tuple[str, ...]
 
     def launch(self, runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterable[Result]:
         """Execute runs, yielding each result as it comes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quantbench import registry
+from quantbench import instructions, registry
 from quantbench.records import Settings
 
 MIN_OPSET = 11
@@ -60,6 +60,19 @@ def _activation_type(settings: Settings) -> str | None:
     return "dynamic quantization has uint8 activations only (DynamicQuantizeLinear); use auto or uint8"
 
 
+def _backend_args(settings: Settings) -> str | None:
+    known = registry.launcher(settings.backend.name).ARGS
+    wrong = [name for name in settings.backend.args if name not in known]
+    return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}") if wrong else None
+
+
+def _supported_instructions(settings: Settings) -> str | None:
+    level = settings.backend.args.get(instructions.KEY)
+    if level is None or level in instructions.LEVELS:
+        return None
+    return registry.unknown_name(str(level), ["null", *instructions.LEVELS], instructions.KEY)
+
+
 def _mixed_types(settings: Settings) -> str | None:
     if settings.activation_type != "int8" or settings.weight_type != "uint8":
         return None
@@ -97,6 +110,8 @@ RULES: Sequence[Rule] = (
     Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
     Rule(("activation_type", "quantization_approach"), _activation_type),
     Rule(("weight_type", "activation_type"), _mixed_types),
+    Rule(("backend.args",), _backend_args),
+    Rule((f"backend.args.{instructions.KEY}",), _supported_instructions),
     Rule(("framework",), _framework),
     Rule(("aware_training",), _aware_training),
     Rule(("calibration.moving_average", "calibration.method"), _moving_average),

@@ -59,7 +59,9 @@ def calls_per_second(arm: ArmLatency) -> float:
 
 
 def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> list[float]:
-    """Logarithms of the ratio of two arms' slots, one per round in which both have one; positive: the second is faster.
+    """Logarithms of the ratio of two arms' slots, one per round in which both have one, in the order of the rounds.
+
+    Positive: the second is faster.
 
     Args:
         slow: the arm that is compared against.
@@ -70,7 +72,8 @@ def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> list[
     middle = statistics.fmean if mixed else statistics.median
     first, second = _by_round(slow.slots), _by_round(fast.slots)
     return [
-        math.log(middle(first[key].nanoseconds) / middle(second[key].nanoseconds)) for key in first if key in second
+        math.log(middle(first[key].nanoseconds) / middle(second[key].nanoseconds))
+        for key in sorted(first.keys() & second.keys())
     ]
 
 
@@ -85,7 +88,7 @@ def noise_floor(latency: Latency) -> float | None:
     """
     if NULL not in latency.arms:
         return None
-    ratios = _logs(latency, NULL, BASELINE)
+    ratios = latency_logs(latency, NULL, BASELINE)
     if len(ratios) < FEWEST_PAIRS:
         return None
     interval = hodges_lehmann(ratios)
@@ -100,8 +103,8 @@ def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
     rows = [(result, index) for result in results for index in range(len(result.latency))]
     found: dict[tuple[str, int], list[Speedup]] = {(result.run.key, index): [] for result, index in rows}
     for arm, against in COMPARED:
-        logs = [_logs(result.latency[index], arm, against) for result, index in rows]
-        adjusted = holm([signed_rank_p(values) if len(values) >= FEWEST_PAIRS else 1.0 for values in logs])
+        logs = [latency_logs(result.latency[index], arm, against) for result, index in rows]
+        adjusted = holm([signed_rank_p(values) for values in logs])
         for (result, index), values, p_value in zip(rows, logs, adjusted, strict=True):
             found[result.run.key, index].append(_speedup(result, index, (arm, against), values, p_value))
     return found
@@ -121,7 +124,8 @@ def _speedup(result: Result, index: int, pair: tuple[str, str], logs: Sequence[f
     return Speedup(arm, against, interval.value, interval, word)
 
 
-def _logs(latency: Latency, arm: str, against: str) -> list[float]:
+def latency_logs(latency: Latency, arm: str, against: str) -> list[float]:
+    """Logarithms of the speedups of one arm over another at a shape, one per round."""
     return log_ratios(latency.arms[against], latency.arms[arm], latency.input_length == DATASET)
 
 

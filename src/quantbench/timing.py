@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -28,8 +29,10 @@ from quantbench.registry import Advance, Inputs
 SLOT_SECONDS = 0.1
 LEAST_PASSES = 3
 LOAD_TIMEOUT = 600.0
+END_TIMEOUT = 2.0
+"""Seconds that a process has to end by itself."""
 CALL_TIMEOUT = 300.0
-"""Seconds without an answer after which an arm counts as hanging; a slot gets this on top of its own length."""
+"""Seconds without an answer after which an arm counts as hanging; timed calls get this on top of their own length."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,24 @@ class Timings:
 
 
 class ArmProcess:
-    """The parent's end of an arm."""
+    """The parent's end of an arm.
+
+    Raises:
+        ArmFailed: if the system starts no process.
+
+    """
 
     def __init__(self, name: str, spec: ArmSpec, threads: int) -> None:
         self.name = name
         self.load_seconds = 0.0
+        self._spec, self._threads = spec, threads
+        self._given_up = False
+        try:
+            self._start()
+        except OSError as error:
+            raise ArmFailed(f"arm {name} cannot be started: {error.strerror or error}") from error
+
+    def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._connection, child = Pipe()
         self._process = subprocess.Popen(
@@ -75,7 +91,11 @@ class ArmProcess:
             start_new_session=True,
         )
         child.close()
-        self._spec, self._threads = spec, threads
+
+    @property
+    def pid(self) -> int:
+        """Process number of the arm."""
+        return self._process.pid
 
     def load(self) -> None:
         """Load the model; to be called once, before anything else.
@@ -87,31 +107,46 @@ class ArmProcess:
         cpus = usable_cpus()[: self._threads]
         self.load_seconds = self.ask("load", self._spec.model_dump_json(), self._threads, cpus, timeout=LOAD_TIMEOUT)
 
-    def ask(self, *message: Any, timeout: float = CALL_TIMEOUT) -> Any:
-        """Send a message and block until the answer comes."""
+    def ask(self, *message: Any, timeout: float | None = None) -> Any:
+        """Send a message and block until the answer comes, at most ``timeout`` or else CALL_TIMEOUT seconds.
+
+        Sending blocks as well where an arm does not read, so the time limit is kept by ending the process.
+        """
+        seconds = CALL_TIMEOUT if timeout is None else timeout
+        watchdog = threading.Timer(seconds, self._give_up)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             self._connection.send(message)
-            if not self._connection.poll(timeout):
-                raise ArmFailed(f"arm {self.name} gave no answer to {message[0]!r} within {timeout:.0f} s")
             status, value = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise ArmFailed(self._death()) from error
+            silence = f"arm {self.name} gave no answer to {message[0]!r} within {seconds:.0f} s"
+            raise ArmFailed(silence if self._given_up else self._death()) from error
+        finally:
+            watchdog.cancel()
         if status == "error":
             raise ArmFailed(f"arm {self.name}: {value}")
         return value
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._process.kill()
 
     def close(self) -> None:
         """End the process, whatever state it is in."""
         self._connection.close()
         try:
-            self._process.wait(timeout=2)
+            self._process.wait(timeout=END_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._stderr.close()
 
     def _death(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return f"arm {self.name} closed its pipe"
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         self._stderr.seek(0)
@@ -163,8 +198,7 @@ class _Session:
         """Start all processes, measure their share of the duration at every shape, end them."""
         try:
             for name, spec in specs.items():
-                self._arms[name] = ArmProcess(name, spec, self.threads)
-                self._guard(name, self._arms[name].load)
+                self._guard(name, self._load, name, spec)
             for index in range(len(self.shapes)):
                 self._shape(index, launch)
         finally:
@@ -172,13 +206,18 @@ class _Session:
                 arm.close()
             self._arms.clear()
 
+    def _load(self, name: str, spec: ArmSpec) -> None:
+        self._arms[name] = ArmProcess(name, spec, self.threads)
+        self._arms[name].load()
+
     def _guard(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do work of one arm; if it fails, note why and drop the arm with all that it measured."""
         try:
             return work(*arguments)
         except ArmFailed as failure:
             self.outcome.failures[name] = str(failure)
-            self._arms.pop(name).close()
+            if name in self._arms:
+                self._arms.pop(name).close()
             for shape in self.outcome.shapes:
                 shape.arms.pop(name, None)
             return None

@@ -246,6 +246,7 @@ class Workbench:
             "examples": examples.fingerprint,
             "token_budget": evaluate.TOKEN_BUDGET,
             "threads": self.threads,
+            "cap": self.environment.cap,
             "cpu": self.environment.cpu_model,
         }
 

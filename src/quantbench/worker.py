@@ -18,7 +18,7 @@ from typing import Any
 
 import onnx
 
-from quantbench import registry, stats, text
+from quantbench import instructions, registry, stats, text
 from quantbench.errors import BadInput, QuantbenchError, RunFailed
 from quantbench.export import FILE
 from quantbench.graph import Graph, computation_hash
@@ -117,7 +117,7 @@ def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
 
 def _quantize(run: Run, exported: ArmSpec, store: Store, workbench: Workbench) -> tuple[Artifact, ArmSpec]:
     settings = run.settings
-    resolved = types.resolve(settings, workbench.environment.instruction_sets)
+    resolved = types.resolve(settings, instructions.usable(workbench.environment))
     excluded = select_nodes(settings.node_exclusion, Graph.read(Path(exported.path)))
     ranges = workbench.ranges(settings) if settings.quantization_approach == "static" else None
     folder = store.folder / "models" / run.name
@@ -304,5 +304,5 @@ def _result(
         scores=prepared.scores,
         latency=latency,
         seconds={**prepared.seconds, **timing_seconds},
-        notes=prepared.notes,
+        notes=(*prepared.notes, *([instructions.UNCAPPED] if workbench.environment.cap else [])),
     )

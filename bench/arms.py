@@ -1,0 +1,101 @@
+"""What the timing experiments share: arms of the embedded model, a planted slowdown, a load that comes and goes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from quantbench import embedded, environment, text
+from quantbench.config import load_config
+from quantbench.grid import combinations
+from quantbench.progress import Silent
+from quantbench.records import ArmSpec
+from quantbench.runtimes.onnxruntime import session_options
+from quantbench.timing import Shape
+from quantbench.workbench import Workbench
+
+BATCH_SIZE, LENGTH = 4, 64
+SIDE = 64
+"""Width of the matrices whose products are the planted extra work."""
+
+
+def float_arm(cache: Path) -> tuple[ArmSpec, ArmSpec, Shape]:
+    """The original, the float export of the embedded model, and the shape that they are timed at."""
+    _, settings = next(combinations(load_config(embedded.CONFIG, ["framework_args.opset=17"])))
+    bench = Workbench(cache, environment.detect(), Silent())
+    inputs = text.exact_inputs(bench.model(settings).tokenizer, BATCH_SIZE, LENGTH, 0)
+    return bench.original(settings), bench.float_model(settings), Shape(BATCH_SIZE, LENGTH, [inputs])
+
+
+def slowed(spec: ArmSpec, shape: Shape, share: float) -> ArmSpec:
+    """The same model with real extra work of about ``share`` of its time: a chain of small matrix products."""
+    threads = environment.usable_cores()
+    plain = _seconds(spec.path, shape, threads)
+    probe = Path(spec.path).with_name("probe.onnx")
+    _write_with_chain(Path(spec.path), probe, 400)
+    product = (_seconds(str(probe), shape, threads) - plain) / 400
+    path = Path(spec.path).with_name(f"slowed-{share}.onnx")
+    _write_with_chain(Path(spec.path), path, max(1, round(share * plain / product)))
+    return spec.model_copy(update={"path": str(path), "sha256": f"{spec.sha256}+{share}"})
+
+
+def _seconds(path: str, shape: Shape, threads: int) -> float:
+    """Seconds of a call: the fastest of many, which is what extra work adds to."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, session_options(99, threads), providers=["CPUExecutionProvider"])
+    names = {item.name for item in session.get_inputs()}
+    feed = {name: array for name, array in shape.batches[0].items() if name in names}
+    best = float("inf")
+    for _ in range(60):
+        begin = time.perf_counter()
+        session.run(None, feed)
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _write_with_chain(source: Path, target: Path, length: int) -> None:
+    """Add ``length`` matrix products that depend on the input and end in an output of their own."""
+    model = onnx.load(str(source))
+    graph = model.graph
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(SIDE, SIDE)))[0].astype(np.float32)
+    graph.initializer.append(numpy_helper.from_array(rotation, "extra/rotation"))
+    graph.node.append(helper.make_node("Cast", [graph.input[0].name], ["extra/float"], to=TensorProto.FLOAT))
+    graph.node.append(helper.make_node("ReduceMean", ["extra/float"], ["extra/mean"], keepdims=0))
+    graph.node.append(helper.make_node("Mul", ["extra/mean", "extra/rotation"], ["extra/0"]))
+    for number in range(length):
+        graph.node.append(helper.make_node("MatMul", [f"extra/{number}", "extra/rotation"], [f"extra/{number + 1}"]))
+    graph.output.append(helper.make_tensor_value_info(f"extra/{length}", TensorProto.FLOAT, [SIDE, SIDE]))
+    onnx.save(model, str(target))
+
+
+@contextmanager
+def load_on_and_off(wanted: bool) -> Iterator[None]:
+    """A second process that uses one core for half a second to three seconds at a time, with pauses as long."""
+    if not wanted:
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _burn() -> None:
+    generator = random.Random(1)
+    while True:
+        end = time.monotonic() + generator.uniform(0.5, 3)
+        while time.monotonic() < end:
+            pass
+        time.sleep(generator.uniform(0.5, 3))

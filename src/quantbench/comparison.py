@@ -1,0 +1,130 @@
+"""Two output folders side by side: whether the same run is faster, slower or of other quality in the second.
+
+Absolute latencies of two sessions are hours apart and not comparable on a shared machine; the speedups over the
+original, measured in the same rounds, are. So the ratio of the two speedups is judged, with the interval of the
+two-sample shift (Hodges and Lehmann, 1963; Hollander, Wolfe and Chicken, 4.2-4.3) and against the noise floors of both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantbench import registry, stats
+from quantbench.intervals import FEWEST_PAIRS, Interval, Z, holm, paired_bootstrap, verdict
+from quantbench.records import Environment, Latency, Result
+from quantbench.tables import spread, table
+
+IDENTITY = ("cpu_model", "instruction_sets", "cap", "cores", "versions")
+"""What two environments must share for their results to be compared."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run at one shape in both folders; ratios above 1 mean that the second is faster."""
+
+    name: str
+    shape: str
+    first_ms: float
+    second_ms: float
+    ratio: Interval | None
+    p_value: float
+    floor: float
+
+
+def unlike(first: Environment, second: Environment) -> list[str]:
+    """What keeps two environments from being compared, one text each."""
+    found = []
+    for key in IDENTITY:
+        one, other = getattr(first, key), getattr(second, key)
+        if key == "versions":
+            names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+            found += [f"{name} {one.get(name, 'none')} against {other.get(name, 'none')}" for name in names]
+        elif one != other:
+            found.append(f"{key} {one} against {other}")
+    return found
+
+
+def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, float]:
+    """Two-sample Hodges-Lehmann shift, second minus first, with its 95 % interval and the Mann-Whitney p-value."""
+    from scipy.stats import mannwhitneyu
+
+    one, other = np.asarray(first), np.asarray(second)
+    pairwise = np.sort((other[None, :] - one[:, None]).ravel())
+    count = len(pairwise)
+    cut = max(0, math.floor(count / 2 - Z * math.sqrt(count * (len(one) + len(other) + 1) / 12)))
+    interval = Interval(float(np.median(pairwise)), float(pairwise[cut]), float(pairwise[count - 1 - cut]))
+    return interval, float(mannwhitneyu(one, other, method="asymptotic").pvalue)
+
+
+def compare(first: Sequence[Result], second: Sequence[Result]) -> list[Compared]:
+    """Every run that is done in both, at every shape that both have."""
+    others = {result.run.name: result for result in second if result.done}
+    found = []
+    for result in first:
+        if result.done and result.run.name in others:
+            shapes = {(x.batch_size, x.input_length): x for x in others[result.run.name].latency}
+            for latency in result.latency:
+                other = shapes.get((latency.batch_size, latency.input_length))
+                if other is not None:
+                    found.append(_compared(result.run.name, latency, other))
+    return found
+
+
+def _compared(name: str, first: Latency, second: Latency) -> Compared:
+    logs = [stats.latency_logs(latency, "optimized", stats.BASELINE) for latency in (first, second)]
+    floors = [stats.noise_floor(latency) or 0.0 for latency in (first, second)]
+    ratio, p_value = None, 1.0
+    if min(map(len, logs)) >= FEWEST_PAIRS:
+        centre, p_value = shift(*logs)
+        ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
+    means = [stats.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
+    return Compared(name, f"{first.batch_size} × {first.input_length}", means[0], means[1], ratio, p_value, sum(floors))
+
+
+def render(first: Sequence[Result], second: Sequence[Result]) -> str:
+    """Markdown tables of speed and quality."""
+    rows = compare(first, second)
+    adjusted = holm([row.p_value for row in rows])
+    speed = [
+        [
+            f"`{row.name}`",
+            row.shape,
+            f"{row.first_ms:.2f}",
+            f"{row.second_ms:.2f}",
+            spread(row.ratio, 3) if row.ratio else "too few slots",
+            f"{100 * row.floor:.1f} %",
+            verdict(row.ratio, p_value, row.floor) if row.ratio else "inconclusive",
+        ]
+        for row, p_value in zip(rows, adjusted, strict=True)
+    ]
+    header = [
+        "run",
+        "shape",
+        "A optimized, ms",
+        "B optimized, ms",
+        "speedup in B over speedup in A",
+        "noise floors",
+        "B is",
+    ]
+    return f"## Speed\n{table(header, speed)}\n\n## Quality of the optimized model\n{_quality(first, second)}\n"
+
+
+def _quality(first: Sequence[Result], second: Sequence[Result]) -> str:
+    others = {result.run.name: result for result in second if result.done}
+    rows = []
+    for result in first:
+        other = others.get(result.run.name)
+        if not result.done or other is None:
+            continue
+        if result.sources.get("evaluation") != other.sources.get("evaluation"):
+            rows.append([f"`{result.run.name}`", "–", "not compared: other evaluation data"])
+            continue
+        task = registry.task(result.run.settings.task)
+        one, two = result.scores["optimized"], other.scores["optimized"]
+        for name, difference in paired_bootstrap(one.outcomes, two.outcomes, task.metrics_from_counts).items():
+            rows.append([f"`{result.run.name}`", name, spread(difference, 4, "+")])
+    return table(["run", "metric", "B − A"], rows)

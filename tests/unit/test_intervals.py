@@ -1,0 +1,393 @@
+"""Intervals cover what they should, and verdicts follow from them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import norm, wilcoxon
+
+from quantbench import stats
+from quantbench.intervals import (
+    FEWEST_PAIRS,
+    Interval,
+    hodges_lehmann,
+    holm,
+    inflation,
+    paired_bootstrap,
+    signed_rank_p,
+    verdict,
+)
+from quantbench.records import ArmLatency, Slot
+from quantbench.tasks.token_classification import metrics_from_counts
+
+EIGHTHS = st.lists(st.integers(-(2**20), 2**20).map(lambda number: number / 8), min_size=FEWEST_PAIRS, max_size=40)
+"""Numbers whose sums and halves are exact, so that ties stay ties."""
+P_VALUES = st.lists(st.floats(0, 1), max_size=12)
+TRIALS = 500
+RATIO = 1.3
+
+
+def walsh(values):
+    return sorted((a + b) / 2 for index, a in enumerate(values) for b in values[index:])
+
+
+def triple(interval):
+    return interval.value, interval.low, interval.high
+
+
+# Hodges-Lehmann
+
+
+@given(EIGHTHS)
+def test_the_centre_is_the_median_of_all_pairwise_means(values):
+    assert hodges_lehmann(values).value == np.median(walsh(values))
+
+
+@given(EIGHTHS)
+def test_the_interval_holds_the_centre_and_stays_within_the_differences(values):
+    interval = hodges_lehmann(values)
+    assert min(values) <= interval.low <= interval.value <= interval.high <= max(values)
+    assert interval.half_width == (interval.high - interval.low) / 2
+
+
+@given(EIGHTHS, st.integers(-1000, 1000))
+def test_a_shift_moves_centre_and_edges(values, shift):
+    moved = triple(hodges_lehmann([value + shift for value in values]))
+    assert moved == tuple(edge + shift for edge in triple(hodges_lehmann(values)))
+
+
+@given(EIGHTHS)
+def test_the_other_sign_mirrors_the_interval(values):
+    interval = hodges_lehmann(values)
+    assert triple(hodges_lehmann([-value for value in values])) == (-interval.value, -interval.high, -interval.low)
+
+
+@given(EIGHTHS, st.sampled_from([0.25, 2, 1024]))
+def test_a_scale_stretches_the_interval(values, scale):
+    stretched = triple(hodges_lehmann([value * scale for value in values]))
+    assert stretched == tuple(edge * scale for edge in triple(hodges_lehmann(values)))
+
+
+def test_six_pairs_give_their_range_as_there_is_nothing_more_certain():
+    # the chance that all six lie on one side is 2/64; leaving out the outermost mean on each side would make it 4/64
+    interval = hodges_lehmann([1, -2, 8, -16, 32, 64])
+    assert (interval.low, interval.high) == (-16, 64)
+
+
+def test_fewer_than_six_pairs_give_no_interval():
+    with pytest.raises(ValueError, match="at least 6 pairs, there are 5"):
+        hodges_lehmann([1, 2, 3, 4, 5])
+    with pytest.raises(ValueError, match="there are 0"):
+        hodges_lehmann([])
+
+
+def test_one_burst_moves_neither_centre_nor_edges_far():
+    calm = np.random.default_rng(0).normal(0.2, 0.01, 50)
+    burst = calm.copy()
+    burst[7] = 100.0
+    assert triple(hodges_lehmann(burst)) == pytest.approx(triple(hodges_lehmann(calm)), abs=0.003)
+
+
+# autocorrelation
+
+
+def test_noise_that_alternates_or_is_constant_inflates_nothing():
+    assert inflation([1, -1] * 20) == 1.0
+    assert inflation([0.25] * 30) == 1.0
+    assert inflation([0.25]) == inflation([]) == 1.0
+
+
+@pytest.mark.parametrize(("phi", "low", "high"), [(0.0, 1.0, 1.4), (0.5, 2.4, 3.6), (0.8, 6.0, 11.0)])
+def test_inflation_finds_the_autocorrelation_time(phi, low, high):
+    """Of an AR(1) process it is (1 + phi) / (1 - phi)."""
+    series = autoregressive(np.random.default_rng(3), (50, 400), phi)
+    assert low < np.mean([inflation(one) for one in series]) < high
+
+
+@given(EIGHTHS)
+def test_inflation_depends_on_ranks_alone_and_never_narrows(values):
+    assert inflation(values) >= 1
+    assert inflation([2 * value + 3 for value in values]) == pytest.approx(inflation(values))
+    assert inflation([-value for value in values]) == pytest.approx(inflation(values))
+    assert inflation([math.copysign(abs(value) ** 2, value) for value in values]) == pytest.approx(inflation(values))
+
+
+def test_lasting_noise_widens_the_interval():
+    calm = np.random.default_rng(1).normal(size=60)
+    lasting = np.sort(calm)
+    assert hodges_lehmann(lasting).half_width > 2 * hodges_lehmann(calm).half_width
+    assert hodges_lehmann(lasting).value == hodges_lehmann(calm).value
+
+
+# signed-rank test
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("count", [8, 30, 100])
+def test_p_is_that_of_scipy_with_the_variance_inflated(count, seed):
+    values = np.random.default_rng(seed).normal(0.15, 1, count)
+    peer = wilcoxon(values, correction=True, method="approx")
+    limit = (count * (count + 1) / 4 - 0.5) / norm.isf(0.025)
+    deviation = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
+    inflated = min(math.sqrt(inflation(values)) * deviation, limit)
+    assert signed_rank_p(values) == pytest.approx(2 * norm.sf(norm.isf(peer.pvalue / 2) * deviation / inflated))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, -1.0])
+def test_p_is_that_of_scipy_where_nothing_is_autocorrelated(shift):
+    values = np.sort(np.random.default_rng(2).normal(size=40))
+    alternating = np.concatenate([values[:20], values[20:][::-1]]).reshape(2, 20).T.ravel() + shift
+    assert inflation(alternating) == 1.0
+    assert signed_rank_p(alternating) == pytest.approx(wilcoxon(alternating, correction=True, method="approx").pvalue)
+
+
+@given(EIGHTHS, st.integers(-(2**18), 2**18))
+def test_p_is_below_five_percent_exactly_where_the_interval_excludes_zero(values, shift):
+    moved = [value + shift for value in values]
+    assume(0 not in walsh(moved))
+    interval = hodges_lehmann(moved)
+    assert (signed_rank_p(moved) < 0.05) == (not interval.low <= 0 <= interval.high)
+
+
+@given(EIGHTHS)
+def test_p_is_a_probability_and_blind_to_the_sign(values):
+    assert 0 <= signed_rank_p(values) <= 1
+    assert signed_rank_p([-value for value in values]) == pytest.approx(signed_rank_p(values))
+
+
+def test_differences_of_zero_prove_nothing():
+    assert signed_rank_p([0.0] * 50) == 1.0
+    assert triple(hodges_lehmann([0.0] * 50)) == (0, 0, 0)
+
+
+def test_few_differences_prove_nothing_until_they_all_agree():
+    assert signed_rank_p([1, 2, 3, 4, 5]) == signed_rank_p([]) == 1.0
+    assert signed_rank_p([1, 2, 3, 4, 5, 6]) < 0.05
+    assert signed_rank_p([-1, 2, 3, 4, 5, 6]) > 0.05
+
+
+# coverage of the whole chain, from slots as they are timed
+
+
+def autoregressive(generator, shape, phi):
+    """AR(1) noise of unit variance along the last axis, started in its steady state."""
+    noise = generator.normal(size=shape)
+    for index in range(1, shape[-1]):
+        noise[..., index] = phi * noise[..., index - 1] + math.sqrt(1 - phi**2) * noise[..., index]
+    return noise
+
+
+def arm_logs(generator, phi, burst_rate, rounds):
+    """An arm's own disturbances: lasting noise of 2 %, and bursts with a tail so heavy that it has no variance."""
+    noise = 0.02 * autoregressive(generator, (TRIALS, rounds), phi)
+    bursts = generator.random((TRIALS, rounds)) < burst_rate
+    return noise + bursts * np.log1p(0.1 * (1 + generator.pareto(1.5, (TRIALS, rounds))))
+
+
+def drift_logs(generator, rounds):
+    """What all arms of a round share: a random walk and a slow wave."""
+    walk = np.cumsum(0.01 * generator.normal(size=(TRIALS, rounds)), axis=1)
+    return walk + 0.1 * np.sin(np.linspace(0, 5, rounds) + generator.uniform(0, 6, (TRIALS, 1)))
+
+
+def as_arm(milliseconds, generator):
+    slots = []
+    for number, middle in enumerate(milliseconds):
+        calls = middle * 1e6 * (1 + 0.005 * generator.normal(size=3))
+        slots.append(Slot(round=number, order=number, nanoseconds=tuple(int(call) for call in calls)))
+    return ArmLatency(slots=tuple(slots), load_seconds=(), first_call_seconds=())
+
+
+def measured_logs(phis, burst_rate, drifting, rounds=100):
+    generator = np.random.default_rng(0)
+    shared = drift_logs(generator, rounds) if drifting else np.zeros((TRIALS, rounds))
+    slow = 30 * RATIO * np.exp(shared + arm_logs(generator, phis[0], burst_rate, rounds))
+    fast = 30 * np.exp(shared + arm_logs(generator, phis[1], burst_rate, rounds))
+    for first, second in zip(slow, fast, strict=True):
+        yield stats.log_ratios(as_arm(first, generator), as_arm(second, generator))
+
+
+@pytest.mark.parametrize(
+    ("phis", "burst_rate", "drifting", "rounds"),
+    [
+        pytest.param((0.0, 0.0), 0.0, False, 100, id="independent"),
+        pytest.param((0.0, 0.0), 0.05, True, 100, id="drift and bursts"),
+        pytest.param((0.3, 0.3), 0.0, False, 100, id="lasting noise"),
+        pytest.param((0.3, 0.3), 0.05, True, 100, id="lasting noise, drift and bursts"),
+        pytest.param((0.5, 0.5), 0.0, True, 100, id="longer noise and drift"),
+        pytest.param((0.5, 0.5), 0.05, True, 100, id="longer noise, drift and bursts"),
+        pytest.param((0.5, 0.0), 0.05, True, 100, id="one arm with longer noise"),
+        pytest.param((0.3, 0.3), 0.05, True, 30, id="few rounds"),
+    ],
+)
+def test_intervals_cover_the_true_ratio(phis, burst_rate, drifting, rounds, record_property):
+    covered = 0
+    for logs in measured_logs(phis, burst_rate, drifting, rounds):
+        interval = hodges_lehmann(logs)
+        covered += interval.low <= math.log(RATIO) <= interval.high
+        assert (signed_rank_p(logs) < 0.05) == (interval.low > 0)
+    record_property("coverage", covered / TRIALS)
+    assert 0.92 <= covered / TRIALS <= 0.98
+
+
+# Holm
+
+
+@pytest.mark.parametrize(
+    ("raw", "adjusted"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.04, 0.01, 0.03, 0.005], [0.06, 0.03, 0.06, 0.02]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
+        ([0.6, 0.7], [1.0, 1.0]),
+        ([0.0, 1.0], [0.0, 1.0]),
+    ],
+)
+def test_holm_by_hand(raw, adjusted):
+    assert holm(raw) == pytest.approx(adjusted)
+
+
+@given(P_VALUES)
+def test_holm_never_lowers_and_keeps_the_order(values):
+    adjusted = holm(values)
+    assert all(raw <= new <= 1 for raw, new in zip(values, adjusted, strict=True))
+    ranked = sorted(zip(values, adjusted, strict=True))
+    assert [new for _, new in ranked] == sorted(adjusted)
+
+
+@given(P_VALUES, st.randoms())
+def test_holm_belongs_to_the_value_not_to_its_place(values, random):
+    places = list(range(len(values)))
+    random.shuffle(places)
+    assert holm([values[place] for place in places]) == [holm(values)[place] for place in places]
+
+
+@given(P_VALUES)
+def test_holm_rejects_as_its_definition_does(values):
+    """Step down: the k-th smallest of m is rejected while all before it are and it is below alpha / (m - k + 1)."""
+    adjusted = holm(values)
+    rejecting = True
+    for rank, index in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
+        rejecting = rejecting and (len(values) - rank) * values[index] < 0.05
+        assert (adjusted[index] < 0.05) == rejecting
+
+
+# verdicts
+
+
+@pytest.mark.parametrize(
+    ("ratio", "p_value", "noise_floor", "word"),
+    [
+        ((1.2, 1.1, 1.3), 0.001, 0.02, "faster"),
+        ((0.8, 0.7, 0.9), 0.001, 0.02, "slower"),
+        ((1.2, 0.9, 1.5), 0.001, 0.02, "inconclusive"),
+        ((1.2, 1.0, 1.4), 0.001, 0.0, "inconclusive"),
+        ((0.8, 0.6, 1.0), 0.001, 0.0, "inconclusive"),
+        ((1.2, 1.1, 1.3), 0.2, 0.02, "inconclusive"),
+        ((1.2, 1.1, 1.3), 0.05, 0.02, "inconclusive"),
+        ((1.2, 1.1, 1.3), 0.0499, 0.02, "faster"),
+        ((1.02, 1.01, 1.03), 0.001, 0.05, "inconclusive"),
+        ((1.05, 1.04, 1.06), 0.001, 0.05, "inconclusive"),
+        ((1 / 1.05, 0.94, 0.96), 0.001, 0.05, "inconclusive"),
+        ((1.051, 1.04, 1.06), 0.001, 0.05, "faster"),
+        ((1 / 1.051, 0.94, 0.96), 0.001, 0.05, "slower"),
+        ((1.001, 1.0005, 1.0015), 0.001, 0.0, "faster"),
+    ],
+)
+def test_verdicts(ratio, p_value, noise_floor, word):
+    assert verdict(Interval(*ratio), p_value, noise_floor) == word
+
+
+# paired bootstrap
+
+
+def sentences(generator, count, skill):
+    """Counts of two arms for the same sentences, correlated through how hard each sentence is."""
+    reference = generator.poisson(2.0, count)
+    hardness = generator.normal(0, 1, count)
+    words = reference + 5 + generator.poisson(10, count)
+    arms = []
+    shared = generator.random((count, reference.max(initial=1)))
+    for bonus in skill:
+        own = generator.random(shared.shape)
+        luck = np.where(generator.random(shared.shape) < 0.9, shared, own)
+        found = luck < (1 / (1 + np.exp(-(bonus - hardness))))[:, None]
+        correct = (found & (np.arange(shared.shape[1]) < reference[:, None])).sum(axis=1)
+        predicted = correct + generator.poisson(0.2 + 0.05 * (reference - correct))
+        right = words - (reference - correct) - (predicted - correct).clip(0, 5)
+        arms.append(np.stack([correct, predicted, reference, right, words], axis=1))
+    return arms
+
+
+SKILL = (2.0, 1.7)
+
+
+def test_the_bootstrap_covers_the_true_differences(record_property):
+    first, second = (
+        metrics_from_counts(arm.sum(axis=0)) for arm in sentences(np.random.default_rng(9), 1_000_000, SKILL)
+    )
+    truth = {name: second[name] - first[name] for name in first}
+    assert truth["f1"] < -0.01
+    generator = np.random.default_rng(10)
+    covered = dict.fromkeys(truth, 0)
+    for trial in range(TRIALS):
+        original, optimized = sentences(generator, 220, SKILL)
+        intervals = paired_bootstrap(original, optimized, metrics_from_counts, seed=trial, resamples=400)
+        for name, interval in intervals.items():
+            covered[name] += interval.low <= truth[name] <= interval.high
+    record_property("coverage", {name: count / TRIALS for name, count in covered.items()})
+    assert all(0.92 <= count / TRIALS <= 0.98 for count in covered.values()), covered
+
+
+def test_the_bootstrap_reports_the_difference_of_the_sums():
+    original, optimized = sentences(np.random.default_rng(1), 50, SKILL)
+    first, second = metrics_from_counts(original.sum(axis=0)), metrics_from_counts(optimized.sum(axis=0))
+    for name, interval in paired_bootstrap(original, optimized, metrics_from_counts).items():
+        assert interval.value == pytest.approx(second[name] - first[name])
+        assert interval.low <= interval.value <= interval.high
+
+
+def test_the_bootstrap_follows_from_its_seed():
+    arms = sentences(np.random.default_rng(1), 50, SKILL)
+    again = [paired_bootstrap(*arms, metrics_from_counts, seed=seed, resamples=100) for seed in (0, 0, 1)]
+    assert again[0] == again[1]
+    assert again[0]["f1"] != again[2]["f1"]
+
+
+def test_equal_arms_differ_by_nothing_at_all():
+    original, _ = sentences(np.random.default_rng(1), 50, SKILL)
+    for interval in paired_bootstrap(original, original.tolist(), metrics_from_counts, resamples=50).values():
+        assert triple(interval) == (0, 0, 0)
+
+
+def test_the_other_order_mirrors_the_intervals():
+    original, optimized = sentences(np.random.default_rng(1), 50, SKILL)
+    forth = paired_bootstrap(original, optimized, metrics_from_counts, resamples=200)["f1"]
+    back = paired_bootstrap(optimized, original, metrics_from_counts, resamples=200)["f1"]
+    assert triple(back) == pytest.approx((-forth.value, -forth.high, -forth.low))
+
+
+def test_pairing_narrows_the_interval():
+    original, optimized = sentences(np.random.default_rng(2), 300, SKILL)
+    paired = paired_bootstrap(original, optimized, metrics_from_counts, resamples=400)["f1"]
+    other = optimized[np.random.default_rng(3).permutation(len(optimized))]
+    unpaired = paired_bootstrap(original, other, metrics_from_counts, resamples=400)["f1"]
+    assert paired.value == unpaired.value
+    assert paired.half_width < 0.8 * unpaired.half_width
+
+
+def test_a_single_example_has_nothing_to_resample():
+    found = paired_bootstrap([(1, 2, 3, 4, 5)], [(3, 3, 3, 5, 5)], metrics_from_counts, resamples=10)
+    assert triple(found["recall"]) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    assert triple(found["accuracy"]) == pytest.approx((0.2, 0.2, 0.2))
+
+
+def test_resamples_without_any_entity_score_nothing():
+    nothing = [(0, 0, 0, 5, 5), (0, 0, 0, 4, 5)]
+    assert triple(paired_bootstrap(nothing, nothing, metrics_from_counts, resamples=10)["f1"]) == (0, 0, 0)
