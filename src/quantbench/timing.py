@@ -228,9 +228,7 @@ class _Session:
         pilot: dict[str, float] = {}
         for name in list(self._arms):
             first = self._guard(name, self._arms[name].ask, "shape", batches)
-            warm = (
-                self._guard(name, self._arms[name].ask, "warm", self.args.warmup_runs) if name in self._arms else None
-            )
+            warm = self._guard(name, self._warm, name, first * len(batches)) if name in self._arms else None
             if name in self._arms:
                 pilot[name] = statistics.median(warm) * len(batches) / 1e9 if warm else first * len(batches)
                 self._start_record(index, name, first)
@@ -249,6 +247,14 @@ class _Session:
             if peak is not None:
                 arm = timings.arms[name]
                 timings.arms[name] = arm.model_copy(update={"peak_memory_bytes": (*arm.peak_memory_bytes, peak)})
+
+    def _warm(self, name: str, pass_seconds: float) -> Any:
+        """Passes may differ from the first call; each may take a multiple of it before the arm counts as hanging."""
+        passes = self.args.warmup_runs
+        return self._arms[name].ask("warm", passes, timeout=CALL_TIMEOUT + 3 * passes * pass_seconds)
+
+    def _slot(self, name: str, seconds: float) -> Any:
+        return self._arms[name].ask("slot", seconds, LEAST_PASSES, timeout=CALL_TIMEOUT + 2 * seconds)
 
     def _start_record(self, index: int, name: str, first_call: float) -> None:
         arms = self.outcome.shapes[index].arms
@@ -269,7 +275,7 @@ class _Session:
         round_number = max((slot.round for slot in earlier), default=-1) + 1
         while self._arms and any(measured[name] < seconds for name in self._arms):
             for name in self._generator.sample(sorted(self._arms), len(self._arms)):
-                answer = self._guard(name, self._arms[name].ask, "slot", timings.slot_seconds, LEAST_PASSES)
+                answer = self._guard(name, self._slot, name, timings.slot_seconds)
                 if answer is not None:
                     slots[name].append(Slot(launch=launch, round=round_number, order=order, **answer))
                     measured[name] += sum(answer["nanoseconds"]) / 1e9

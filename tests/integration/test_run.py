@@ -223,3 +223,43 @@ def test_help_teaches(tmp_path):
         done = quantbench(*command, "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert "Usage" in done.stdout
+
+
+def test_two_runs_of_the_same_are_compared_without_a_verdict(write_config, run, tmp_path):
+    config = write_config(time_benchmark_args={"duration": 1, "warmup_runs": 2})
+    assert run(config).returncode == 0
+    again = quantbench("run", config, "--out", tmp_path / "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    done = quantbench("compare", tmp_path / "out", tmp_path / "again", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "B − A" in done.stdout
+    assert "+0.0000 (+0.0000 to +0.0000)" in done.stdout
+
+
+def test_real_lengths_are_timed_beside_fixed_ones(write_config, run, tmp_path):
+    assert run(write_config(input_lengths=[16, "dataset"])).returncode == 0
+    shapes = summary(tmp_path / "out")["runs"][0]["latency"]
+    assert [shape["input_length"] for shape in shapes] == [16, "dataset"]
+    assert "input length = dataset" in (tmp_path / "out/card.md").read_text()
+
+
+def test_a_cap_is_told_and_a_requirement_enforced(write_config, run, tmp_path):
+    config = write_config(backend={"name": "local", "args": {"supported_instructions": "avx2"}})
+    assert run(config).returncode == 0
+    card = (tmp_path / "out/card.md").read_text()
+    assert "* supported_instructions caps PyTorch and oneDNN; ONNX Runtime" in card
+    assert "**Backend args:** `{'supported_instructions': 'avx2'}`" in card
+    from quantbench.environment import detect
+
+    if "amx_int8" not in detect().instruction_sets:
+        refused = run(config, "--set", "backend.args={supported_instructions: amx}", "--out", tmp_path / "other")
+        assert refused.returncode == 2
+        assert "this machine has no amx_int8" in refused.stderr
+        assert not (tmp_path / "other").exists()
+
+
+def test_env_check_measures_the_noise_floor(tmp_path):
+    done = quantbench("env", "--check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("governor", "turbo", "hyper-threads", "load", "steal", "cgroup CPU limit", "noise floor"):
+        assert word in done.stdout

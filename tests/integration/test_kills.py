@@ -1,0 +1,479 @@
+"""Real processes that are killed, stopped, starved of memory or of disk: what the row says, what is kept, what goes on.
+
+Each story is a sequence of commands on one output folder. The stories run side by side, since most of a command's time
+is spent on starting processes; every test looks at what one command of a story left.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+import yaml
+from onnx import TensorProto, helper
+
+from quantbench import timing
+from quantbench.errors import ArmFailed
+from quantbench.records import ArmSpec, TimeBenchmarkArgs
+from quantbench.sources import file_sha256
+from quantbench.timing import ArmProcess, Shape, time_arms
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes, /proc")
+
+FIRST, SECOND, THIRD, FOURTH = (f"node_exclusion-{name}" for name in ("none", "gelu", "layernorm", "softmax"))
+ORIGINAL, OPTIMIZED_OF_SECOND, OPTIMIZED_OF_THIRD = 0, 2, 3
+"""Places of arms in the order in which they are started, with FIRST done: pytorch, onnx-float, optimized..., null."""
+ARMS = 6
+DEADLINE = 120
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a command left: its exit code, what it said, results by run name, when they were written, arms alive."""
+
+    code: int
+    said: str
+    results: dict
+    written: dict
+    alive: list
+
+    @property
+    def statuses(self):
+        return {name: "failed" if result["failure"] else "done" for name, result in self.results.items()}
+
+    def reason(self, name):
+        return self.results[name]["failure"]["reason"]
+
+
+class Command:
+    """A running ``quantbench run`` in a process group of its own."""
+
+    def __init__(self, config, folder, *arguments):
+        self.folder = folder
+        self.log = config.parent / f"{folder.name}-{time.monotonic_ns()}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "quantbench", "run", str(config), "--out", str(folder), *arguments],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.arms = []
+
+    def send(self, number):
+        os.killpg(self.process.pid, number)
+
+    def wait_for(self, text):
+        self._until(lambda: text in self.log.read_text())
+
+    def wait_for_arms(self, count):
+        """Until so many arms were started; they stay in ``arms`` in that order."""
+
+        def found():
+            known = {arm.pid for arm in self.arms}
+            self.arms += [arm for arm in arms_of(self.process.pid) if arm.pid not in known]
+            return len(self.arms) >= count
+
+        self._until(found)
+
+    def wait_for_timing(self):
+        """Until slots are measured: an arm that was loaded long ago and has waited since works again."""
+        self.wait_for_arms(ARMS)
+        arm = self.arms[OPTIMIZED_OF_SECOND]
+        before = arm.cpu_times().user
+        self._until(lambda: arm.cpu_times().user > before + 0.05)
+
+    def seen(self):
+        """Wait for the end."""
+        code = self.process.wait(DEADLINE)
+        files = list((self.folder / "results").glob("[!.]*.json"))
+        results = {path: json.loads(path.read_text()) for path in files}
+        return Seen(
+            code,
+            " ".join(self.log.read_text().split()),
+            {result["run"]["name"]: result for result in results.values()},
+            {result["run"]["name"]: path.stat().st_mtime_ns for path, result in results.items()},
+            still_alive(self.arms),
+        )
+
+    def _until(self, condition):
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                raise AssertionError(f"it never came to that: {self.log.read_text()}")
+            time.sleep(0.005)
+
+
+def arms_of(pid):
+    """The arms that a process has started, in their order."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.Error):
+            if "quantbench.arm" in child.cmdline():
+                found.append(child)
+    return sorted(found, key=lambda arm: (arm.create_time(), arm.pid))
+
+
+def still_alive(processes, seconds=10.0):
+    """Those that do not end within some seconds; one that nobody has waited for is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = []
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    left.append(process)
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def little_memory(megabytes):
+    """Folder of a control group whose processes the kernel kills beyond a few megabytes; None where root may make none."""
+    for root, limit in (
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+        (Path("/sys/fs/cgroup"), "memory.max"),
+    ):
+        group = root / f"quantbench-test-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(megabytes * 2**20))
+            if (group / "memory.swap.max").exists():
+                (group / "memory.swap.max").write_text("0")
+        except OSError:
+            group.rmdir()
+            continue
+        try:
+            yield group
+        finally:
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+                    break
+                time.sleep(0.05)
+        return
+    yield None
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """The folder as a file system of 32 MB, where root may mount one; whether it is one."""
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    try:
+        yield done.returncode == 0
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(path):
+    """Write a file until the disk is full."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+@pytest.fixture(scope="module")
+def config(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("kills") / "config.yaml"
+    data = {
+        "task": "token-classification",
+        "model_name_or_path": str(tiny / "model"),
+        "dataset": {
+            "path": str(tiny / "data" / "conll2003"),
+            "calibration_split": "train",
+            "data_keys": {"primary": "tokens"},
+            "ref_keys": ["ner_tags"],
+        },
+        "quantization_approach": "static",
+        "operators_to_quantize": ["Add", "MatMul"],
+        "calibration": {"num_calibration_samples": 10},
+        "batch_sizes": [2],
+        "input_lengths": [16],
+        "time_benchmark_args": {"duration": 0.6, "warmup_runs": 1, "num_threads": 1, "precision": 0.99},
+        "benchmarked": {"node_exclusion": [[], ["gelu"], ["layernorm"], ["softmax"]]},
+    }
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+def story_of_the_preparation(config, folder):
+    """Killed while ranges are collected, killed while a model is evaluated, then let alone with one run."""
+    seen = []
+    for stage in ("Collecting ranges", "Evaluating the float export"):
+        command = Command(config, folder)
+        command.wait_for(stage)
+        command.send(signal.SIGKILL)
+        seen.append(command.seen())
+    return [*seen, Command(config, folder, "--only", FIRST).seen()]
+
+
+def story_of_the_arms(config, folder):
+    """The original's arm is killed, then one optimized arm is killed and another starved, then all is let alone."""
+    first = Command(config, folder)
+    first.wait_for_timing()
+    first.arms[ORIGINAL].kill()
+    seen = [first.seen()]
+    second = Command(config, folder)
+    with little_memory(16) as group:
+        second.wait_for_arms(OPTIMIZED_OF_THIRD + 1)
+        starved = second.arms[OPTIMIZED_OF_THIRD]
+        if group:
+            (group / "cgroup.procs").write_text(str(starved.pid))
+        else:
+            starved.rlimit(psutil.RLIMIT_AS, (2**20, 2**20))
+        second.wait_for_arms(ARMS)
+        victim = second.arms[OPTIMIZED_OF_SECOND]
+        before = victim.cpu_times().user
+        second._until(lambda: victim.cpu_times().user > before + 0.05)
+        victim.kill()
+        seen.append(second.seen())
+    return [*seen, Command(config, folder).seen()]
+
+
+def story_of_the_command(config, folder, mounted):
+    """Killed while timing, interrupted while timing, out of disk when results are written, then let alone."""
+    seen = []
+    for number in (signal.SIGKILL, signal.SIGINT):
+        command = Command(config, folder)
+        command.wait_for_timing()
+        command.send(number)
+        seen.append(command.seen())
+    full = Command(config, folder)
+    full.wait_for("Timing")
+    if mounted:
+        fill(folder / "ballast")
+    else:
+        psutil.Process(full.process.pid).rlimit(psutil.RLIMIT_FSIZE, (100, psutil.RLIM_INFINITY))
+    seen.append(full.seen())
+    (folder / "ballast").unlink(missing_ok=True)
+    return [*seen, Command(config, folder).seen()]
+
+
+@pytest.fixture(scope="module")
+def stories(config, tmp_path_factory):
+    """What the commands of every story left, and what the folder held before it, by the story's name."""
+    root = tmp_path_factory.mktemp("stories")
+    with small_disk(root / "small") as mounted, ThreadPoolExecutor(3) as pool:
+        preparation = pool.submit(story_of_the_preparation, config, root / "prepared")
+        begun = [
+            pool.submit(lambda folder: Command(config, folder, "--only", FIRST).seen(), folder)
+            for folder in (root / "arms", root / "small")
+        ]
+        arms = pool.submit(lambda: [begun[0].result(), *story_of_the_arms(config, root / "arms")])
+        command = pool.submit(lambda: [begun[1].result(), *story_of_the_command(config, root / "small", mounted)])
+        yield {"preparation": preparation.result(), "arms": arms.result(), "command": command.result()}
+
+
+def test_a_finished_run_comes_before_the_stories(stories):
+    for name in ("arms", "command"):
+        begun = stories[name][0]
+        assert (begun.code, begun.statuses) == (0, {FIRST: "done"}), begun.said
+
+
+def test_a_kill_during_preparation_leaves_nothing_that_is_taken_for_a_result(stories):
+    *killed, last = stories["preparation"]
+    assert [(seen.code, seen.results) for seen in killed] == [(-signal.SIGKILL, {})] * 2
+    assert "Collecting ranges" in killed[1].said
+    assert "Exporting" not in killed[1].said, "what was finished is not done again"
+    assert (last.code, last.statuses) == (0, {FIRST: "done"}), last.said
+    assert "Collecting ranges" not in last.said
+    assert "Evaluating the original" not in last.said
+    assert "Evaluating the float export" in last.said
+
+
+def test_a_killed_original_fails_every_row_that_needs_it(stories):
+    begun, seen, *_ = stories["arms"]
+    assert seen.code == 3, seen.said
+    assert seen.statuses == {FIRST: "done", SECOND: "failed", THIRD: "failed", FOURTH: "failed"}
+    for name in (SECOND, THIRD, FOURTH):
+        assert seen.reason(name).startswith(f"arm pytorch of {SECOND} was killed by SIGKILL")
+        assert f"{name} failed in timing: arm pytorch of {SECOND} was killed by SIGKILL" in seen.said
+    assert seen.written[FIRST] == begun.written[FIRST]
+    assert not seen.alive
+
+
+def test_a_killed_and_a_starved_arm_fail_their_rows_only(stories):
+    begun, _, seen, _ = stories["arms"]
+    assert seen.code == 3, seen.said
+    assert seen.statuses == {FIRST: "done", SECOND: "failed", THIRD: "failed", FOURTH: "done"}
+    assert seen.reason(SECOND).startswith(f"arm optimized of {SECOND} was killed by SIGKILL (out of memory?)")
+    starved = seen.reason(THIRD)
+    assert starved.startswith(f"arm optimized of {THIRD}")
+    assert "SIGKILL (out of memory?)" in starved or "ended with exit code" in starved
+    assert seen.written[FIRST] == begun.written[FIRST]
+    assert not seen.alive
+
+
+def test_after_arms_were_killed_the_next_command_completes_what_is_missing(stories):
+    *_, before, after = stories["arms"]
+    assert (after.code, set(after.statuses.values())) == (0, {"done"}), after.said
+    assert len(after.results) == 4
+    assert {name for name in after.written if after.written[name] == before.written.get(name)} == {FIRST, FOURTH}
+
+
+def test_a_command_killed_while_timing_keeps_what_was_finished_and_leaves_no_process(stories):
+    begun, seen, *_ = stories["command"]
+    assert seen.code == -signal.SIGKILL
+    assert (seen.statuses, seen.written) == (begun.statuses, begun.written)
+    assert not seen.alive
+
+
+def test_an_interrupt_while_timing_ends_everything(stories):
+    begun, _, seen, *_ = stories["command"]
+    assert seen.code == 130, seen.said
+    assert "what was finished is kept" in seen.said
+    assert "Traceback" not in seen.said
+    assert (seen.statuses, seen.written) == (begun.statuses, begun.written)
+    assert not seen.alive
+
+
+def test_a_full_disk_stops_the_command_and_keeps_what_was_finished(stories):
+    begun, _, _, seen, _ = stories["command"]
+    assert seen.code == 2, seen.said
+    assert "no space to write it" in seen.said
+    assert "Traceback" not in seen.said
+    assert (seen.statuses, seen.written) == (begun.statuses, begun.written)
+
+
+def test_after_the_command_died_the_next_one_completes_the_rest(stories):
+    begun, *_, seen = stories["command"]
+    assert (seen.code, set(seen.statuses.values())) == (0, {"done"}), seen.said
+    assert len(seen.results) == 4
+    assert seen.written[FIRST] == begun.written[FIRST], "the finished run is not repeated"
+    assert "Quantizing" in seen.said
+
+
+ARGS = TimeBenchmarkArgs(duration=1, warmup_runs=1, precision=0.99)
+LARGE = 100_000_000
+"""Numbers of four bytes."""
+
+
+def write_model(path, operator, name, kind):
+    """A model of one operator; gives its arm."""
+    graph = helper.make_graph(
+        [helper.make_node(operator, [name], ["y"])],
+        "g",
+        [helper.make_tensor_value_info(name, kind, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return ArmSpec(runtime="onnxruntime", path=str(path), sha256=file_sha256(path), options={"optimization_level": 99})
+
+
+@pytest.fixture(scope="module")
+def modest(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("modest") / "model.onnx", "Relu", "x", TensorProto.FLOAT)
+
+
+@pytest.fixture(scope="module")
+def greedy(tmp_path_factory):
+    """The arm of a model that makes a tensor of as many numbers as it is told to."""
+    return write_model(tmp_path_factory.mktemp("greedy") / "model.onnx", "ConstantOfShape", "n", TensorProto.INT64)
+
+
+def shape(numbers=8, wanted=8):
+    return Shape(1, 8, [{"x": np.ones(numbers, dtype=np.float32), "n": np.array([wanted])}])
+
+
+def meanwhile(count, act):
+    """Start a thread that does something to an arm as soon as this process has started so many; gives all of them."""
+    arms = []
+
+    def watch():
+        while len(arms) < count:
+            arms[:] = arms_of(os.getpid())
+            time.sleep(0.005)
+        act(arms)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return arms
+
+
+def test_an_arm_that_hangs_is_given_up_and_the_others_go_on(modest, monkeypatch):
+    monkeypatch.setattr(timing, "CALL_TIMEOUT", 1.0)
+
+    def stop(arms):
+        before = arms[1].cpu_times().user
+        while arms[1].cpu_times().user < before + 0.1:  # it is loaded only now
+            time.sleep(0.005)
+        arms[0].suspend()
+
+    arms = meanwhile(2, stop)
+    outcome = time_arms({"first": modest, "second": modest}, "second", [shape()], ARGS, 1, lambda n: None)
+    assert list(outcome.failures) == ["first"]
+    assert "arm first gave no answer to" in outcome.failures["first"]
+    assert list(outcome.shapes[0].arms) == ["second"]
+    seconds = sum(sum(slot.nanoseconds) for slot in outcome.shapes[0].arms["second"].slots) / 1e9
+    assert seconds >= ARGS.duration
+    assert not still_alive(arms)
+
+
+def test_an_arm_that_does_not_even_read_is_given_up(modest):
+    arm = ArmProcess("deaf", modest, 1)
+    try:
+        arm.load()
+        process = psutil.Process(arm._process.pid)
+        process.suspend()
+        with pytest.raises(ArmFailed, match=r"arm deaf gave no answer to 'shape' within 1 s"):
+            arm.ask("shape", list(shape(numbers=4_000_000).batches), timeout=1)
+    finally:
+        arm.close()
+    assert not still_alive([process])
+
+
+def test_slow_calls_are_no_hang(greedy, monkeypatch):
+    monkeypatch.setattr(timing, "CALL_TIMEOUT", 1.0)
+    args = TimeBenchmarkArgs(duration=0.2, warmup_runs=80, precision=0.99)
+    outcome = time_arms({"a": greedy}, "a", [shape(wanted=LARGE // 2)], args, 1, lambda n: None)
+    assert not outcome.failures
+
+
+def test_memory_that_cannot_be_had_is_named(greedy):
+    arm = ArmProcess("greedy", greedy, 1)
+    try:
+        arm.load()
+        process = psutil.Process(arm._process.pid)
+        limit = process.memory_info().vms + 50 * 2**20
+        process.rlimit(psutil.RLIMIT_AS, (limit, limit))
+        assert arm.ask("shape", list(shape().batches)) > 0
+        with pytest.raises(ArmFailed, match=r"(?i)arm greedy: .*(alloc|memory)"):
+            arm.ask("shape", list(shape(wanted=LARGE).batches))
+    finally:
+        arm.close()
+
+
+def test_the_kernel_kills_an_arm_that_takes_too_much_memory(greedy, modest):
+    with little_memory(100) as group:
+        if group is None:
+            pytest.skip("a control group needs root")
+        arms = meanwhile(1, lambda arms: (group / "cgroup.procs").write_text(str(arms[0].pid)))
+        outcome = time_arms({"a": greedy, "b": modest}, "b", [shape(wanted=LARGE)], ARGS, 1, lambda n: None)
+        assert outcome.failures == {"a": "arm a was killed by SIGKILL (out of memory?)"}
+        assert outcome.shapes[0].arms["b"].slots
+        assert not still_alive(arms)
+
+
+def test_a_process_that_cannot_be_started_is_named(modest, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    outcome = time_arms({"a": modest}, "a", [shape()], ARGS, 1, lambda n: None)
+    assert outcome.failures == {"a": "arm a cannot be started: No such file or directory"}

@@ -1,0 +1,91 @@
+"""Two folders side by side: refused where unlike, and verdicts where alike."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
+
+from quantbench import benchmark, comparison
+from quantbench.errors import BadInput
+from quantbench.store import Store
+
+numbers = st.lists(st.floats(-1, 1), min_size=8, max_size=30)
+
+
+def changed(results, **updates):
+    """The same results with the optimized arm, or the environment, replaced."""
+    return [result.model_copy(update=_updates(result, updates)) for result in results]
+
+
+def _updates(result, updates):
+    if "optimized" not in updates:
+        return updates
+    arms = {"optimized": updates["optimized"]}
+    shapes = (shape.model_copy(update={"arms": {**shape.arms, **arms}}) for shape in result.latency)
+    return {"latency": tuple(shapes)}
+
+
+@settings(deadline=None)
+@given(numbers, numbers, st.floats(-1, 1))
+def test_a_shift_is_found_with_its_sign(first, second, offset):
+    interval, _ = comparison.shift(first, second)
+    moved, _ = comparison.shift(first, [value + offset for value in second])
+    assert interval.low <= interval.value <= interval.high
+    assert moved.value == pytest.approx(interval.value + offset, abs=1e-9)
+
+
+def test_the_same_results_are_inconclusive_everywhere():
+    results = reference_results(reference_config())
+    assert {row.ratio.value for row in comparison.compare(results, results)} == {1.0}
+    text = comparison.render(results, results)
+    assert text.count("inconclusive") == 2
+    assert "faster" not in text
+    assert "+0.0000 (+0.0000 to +0.0000)" in text
+
+
+def test_a_slower_version_is_called():
+    first = reference_results(reference_config())[1:]
+    second = changed(first, optimized=arm(60.0))
+    text = comparison.render(first, second)
+    assert "slower" in text
+    assert "0.89" in text
+
+
+def folder(path, config, results):
+    store = Store(path)
+    store.open(config)
+    for result in results:
+        store.save(result)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        ({"instruction_sets": ("avx2",)}, "instruction_sets"),
+        ({"versions": {"quantbench": "0.1.0", "onnxruntime": "1.33.0"}}, "onnxruntime 1.32.0 against 1.33.0"),
+        ({"cpu_model": "Other CPU"}, "cpu_model Example CPU against Other CPU"),
+        ({"cap": "avx2"}, "cap None against avx2"),
+    ],
+)
+def test_unlike_machines_are_refused_unless_asked_for(tmp_path, update, words):
+    config = reference_config()
+    results = reference_results(config)
+    a = folder(tmp_path / "a", config, results)
+    b = folder(tmp_path / "b", config, changed(results, environment=ENVIRONMENT.model_copy(update=update)))
+    with pytest.raises(BadInput, match="add --across") as refused:
+        benchmark.compared(a, b, across=False)
+    assert words in str(refused.value)
+    text = benchmark.compared(a, b, across=True)
+    assert text.startswith("Measured under unlike conditions")
+    assert words in text
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    config = reference_config()
+    a = folder(tmp_path / "a", config, reference_results(config))
+    b = folder(tmp_path / "b", config, [])
+    with pytest.raises(BadInput, match="no finished run"):
+        benchmark.compared(a, b, across=False)
+    with pytest.raises(BadInput, match="no benchmark"):
+        benchmark.compared(a, tmp_path / "c", across=False)
