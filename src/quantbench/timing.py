@@ -23,7 +23,7 @@ from quantbench import stats
 from quantbench.environment import usable_cpus
 from quantbench.errors import ArmFailed
 from quantbench.intervals import FEWEST_PAIRS, hodges_lehmann
-from quantbench.records import ArmLatency, ArmSpec, InputLength, Slot, TimeBenchmarkArgs
+from quantbench.records import DATASET, ArmLatency, ArmSpec, InputLength, Slot, TimeBenchmarkArgs
 from quantbench.registry import Advance, Inputs
 
 SLOT_SECONDS = 0.1
@@ -239,7 +239,8 @@ class _Session:
             timings.slot_seconds = max(SLOT_SECONDS, LEAST_PASSES * max(pilot.values()))
         share = self.args.duration / self.args.launches
         self._rounds(timings, launch, share)
-        if launch == self.args.launches - 1 and self._too_wide(timings):
+        mixed = self.shapes[index].input_length == DATASET
+        if launch == self.args.launches - 1 and self._too_wide(timings, mixed):
             timings.extended = True
             self._rounds(timings, launch, self.args.duration)
         for name in list(self._arms):
@@ -286,13 +287,13 @@ class _Session:
             arm = timings.arms[name]
             timings.arms[name] = arm.model_copy(update={"slots": (*arm.slots, *slots[name])})
 
-    def _too_wide(self, timings: ShapeTimings) -> bool:
+    def _too_wide(self, timings: ShapeTimings, mixed: bool) -> bool:
         """Whether some arm's speedup over the baseline is not known to the wished precision."""
         base = timings.arms.get(self.baseline)
         if base is None:
             return False
         others = [arm for name, arm in timings.arms.items() if name != self.baseline]
-        ratios = [stats.log_ratios(base, arm) for arm in others]
+        ratios = [stats.log_ratios(base, arm, mixed) for arm in others]
         return any(
             len(ratio) >= FEWEST_PAIRS and hodges_lehmann(ratio).half_width > self.args.precision for ratio in ratios
         )
