@@ -11,10 +11,12 @@ from quantbench import embedded, environment, evaluate, registry, text
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
+from quantbench.quantize.rewrite import write_quantized
+from quantbench.records import ArmSpec, Calibration, Settings
 from quantbench.tables import table
-from quantbench.workbench import Workbench
+from quantbench.workbench import Workbench, onnx_arm
 
-ROUNDS = 2
+ROUNDS = 1
 
 
 def report() -> str:
@@ -27,11 +29,22 @@ def report() -> str:
         for label, spec in (
             ("original (PyTorch)", bench.original(settings)),
             ("float export", bench.float_model(settings)),
+            ("int8, static", _int8(bench, settings, Path(cache))),
         ):
             session = registry.runtime(spec.runtime).load(spec, bench.threads)
             rows.append([label, *_measure(session, examples, settings.task, bench.model(settings).tokenizer)])
     header = ["arm", "one at a time, s", "sorted batches, s", "ratio", "sentences whose prediction differs"]
     return f"## Evaluation of {len(examples.inputs)} sentences\n\n" + table(header, rows)
+
+
+def _int8(bench: Workbench, settings: Settings, folder: Path) -> ArmSpec:
+    """The embedded model with every MatMul static int8."""
+    unpadded = {"quantization_approach": "static", "operators_to_quantize": ("MatMul",), "calibration": Calibration()}
+    settings = settings.model_copy(update=unpadded)
+    path = folder / "int8.onnx"
+    exported = Path(bench.float_model(settings).path)
+    write_quantized(exported, settings, ("uint8", "int8"), (), bench.ranges(settings), path)
+    return onnx_arm(path, "int8", settings)
 
 
 def _measure(session: Any, examples: Any, task_name: str, tokenizer: Any) -> list[str]:

@@ -34,9 +34,10 @@ def report() -> str:
         original, plain, shape = float_arm(Path(cache))
         parts = [_rest(original, plain, shape)]
         for loaded in (False, True):
-            with load_on_and_off(loaded):
-                parts += [_null(plain, shape, loaded), _power(plain, shape, loaded)]
-            print("\n\n".join(parts[-2:]), flush=True)
+            for experiment in (_null, _power):
+                with load_on_and_off(loaded):
+                    parts.append(experiment(plain, shape, loaded))
+                print(parts[-1], flush=True)
     return "## Timing\n\n" + "\n\n".join(parts)
 
 

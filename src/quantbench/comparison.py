@@ -76,13 +76,14 @@ def compare(first: Sequence[Result], second: Sequence[Result]) -> list[Compared]
 
 def _compared(name: str, first: Latency, second: Latency) -> Compared:
     logs = [stats.latency_logs(latency, "optimized", stats.BASELINE) for latency in (first, second)]
-    floors = [stats.noise_floor(latency) or 0.0 for latency in (first, second)]
+    floors = [stats.noise_floor(latency) for latency in (first, second)]
+    known = [floor for floor in floors if floor is not None]
     ratio, p_value = None, 1.0
-    if min(map(len, logs)) >= FEWEST_PAIRS:
+    if min(map(len, logs)) >= FEWEST_PAIRS and len(known) == len(floors):
         centre, p_value = shift(*logs)
         ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     means = [stats.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
-    return Compared(name, f"{first.batch_size} × {first.input_length}", means[0], means[1], ratio, p_value, sum(floors))
+    return Compared(name, f"{first.batch_size} × {first.input_length}", means[0], means[1], ratio, p_value, sum(known))
 
 
 def render(first: Sequence[Result], second: Sequence[Result]) -> str:

@@ -57,7 +57,7 @@ def speed_table(config: Config, done: Sequence[Result]) -> str:
 def _speedup_cell(speedup: stats.Speedup) -> str:
     if speedup.interval is None:
         return f"{speedup.ratio:.2f} (too few slots) {speedup.verdict}"
-    return f"{spread(speedup.interval, 3)} {speedup.verdict}"
+    return f"{spread(speedup.interval, 3)} {speedup.verdict}{', unstable' if speedup.unstable else ''}"
 
 
 def loss_table(config: Config, done: Sequence[Result]) -> str:

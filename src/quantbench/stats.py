@@ -22,8 +22,8 @@ COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float"
 class Speedup:
     """How much faster one arm is than another at a shape; above 1 is faster.
 
-    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive, or unstable where the
-    interval stayed wider than asked for although the duration was doubled.
+    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive. ``unstable``: the interval
+    stayed wider than asked for although the duration was doubled.
     """
 
     arm: str
@@ -31,6 +31,7 @@ class Speedup:
     ratio: float
     interval: Interval | None
     verdict: str
+    unstable: bool = False
 
 
 def samples_ms(arm: ArmLatency) -> list[float]:
@@ -118,10 +119,10 @@ def _speedup(result: Result, index: int, pair: tuple[str, str], logs: Sequence[f
         return Speedup(arm, against, plain, None, "inconclusive")
     centre = hodges_lehmann(logs)
     interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
-    word = verdict(interval, p_value, noise_floor(latency) or 0.0)
-    if latency.extended and centre.half_width > result.run.settings.time_benchmark_args.precision:
-        word = "unstable"
-    return Speedup(arm, against, interval.value, interval, word)
+    floor = noise_floor(latency)
+    word = "inconclusive" if floor is None else verdict(interval, p_value, floor)
+    wide = latency.extended and centre.half_width > result.run.settings.time_benchmark_args.precision
+    return Speedup(arm, against, interval.value, interval, word, wide)
 
 
 def latency_logs(latency: Latency, arm: str, against: str) -> list[float]:

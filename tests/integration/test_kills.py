@@ -32,8 +32,8 @@ from quantbench.timing import ArmProcess, Shape, time_arms
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes, /proc")
 
 FIRST, SECOND, THIRD, FOURTH = (f"node_exclusion-{name}" for name in ("none", "gelu", "layernorm", "softmax"))
-ORIGINAL, OPTIMIZED_OF_SECOND, OPTIMIZED_OF_THIRD = 0, 2, 3
-"""Places of arms in the order in which they are started, with FIRST done: pytorch, onnx-float, optimized..., null."""
+ORIGINAL, SOME_OPTIMIZED, OPTIMIZED_OF_SECOND, OPTIMIZED_OF_FOURTH = 0, 2, 3, 4
+"""Places of arms in the order of their start: pytorch, onnx-float, optimized..., null; FIRST and THIRD share a model."""
 ARMS = 6
 DEADLINE = 120
 
@@ -90,7 +90,7 @@ class Command:
     def wait_for_timing(self):
         """Until slots are measured: an arm that was loaded long ago and has waited since works again."""
         self.wait_for_arms(ARMS)
-        arm = self.arms[OPTIMIZED_OF_SECOND]
+        arm = self.arms[SOME_OPTIMIZED]
         before = arm.cpu_times().user
         self._until(lambda: arm.cpu_times().user > before + 0.05)
 
@@ -216,48 +216,43 @@ def config(tiny, tmp_path_factory):
     return path
 
 
-def story_of_the_preparation(config, folder):
-    """Killed while ranges are collected, killed while a model is evaluated, then let alone with one run."""
+def story_of_the_command(config, folder):
+    """Killed in two stages of the preparation, let alone with one run, killed and interrupted in timing, let alone."""
     seen = []
     for stage in ("Collecting ranges", "Evaluating the float export"):
         command = Command(config, folder)
         command.wait_for(stage)
         command.send(signal.SIGKILL)
         seen.append(command.seen())
-    return [*seen, Command(config, folder, "--only", FIRST).seen()]
+    seen.append(Command(config, folder, "--only", FIRST).seen())
+    killed = Command(config, folder)
+    killed.wait_for_timing()
+    killed.send(signal.SIGKILL)
+    seen.append(killed.seen())
+    interrupted = Command(config, folder)
+    interrupted.wait_for_arms(OPTIMIZED_OF_SECOND)
+    interrupted.send(signal.SIGINT)
+    seen.append(interrupted.seen())
+    return [*seen, Command(config, folder).seen()]
 
 
-def story_of_the_arms(config, folder):
-    """The original's arm is killed, then one optimized arm is killed and another starved, then all is let alone."""
+def story_of_the_arms(config, folder, mounted):
+    """The original's arm is killed; one optimized arm is killed and another starved; the disk is full; let alone."""
     first = Command(config, folder)
     first.wait_for_timing()
     first.arms[ORIGINAL].kill()
     seen = [first.seen()]
     second = Command(config, folder)
     with little_memory(16) as group:
-        second.wait_for_arms(OPTIMIZED_OF_THIRD + 1)
-        starved = second.arms[OPTIMIZED_OF_THIRD]
+        second.wait_for_arms(OPTIMIZED_OF_FOURTH + 1)
+        starved = second.arms[OPTIMIZED_OF_FOURTH]
         if group:
             (group / "cgroup.procs").write_text(str(starved.pid))
         else:
             starved.rlimit(psutil.RLIMIT_AS, (2**20, 2**20))
-        second.wait_for_arms(ARMS)
-        victim = second.arms[OPTIMIZED_OF_SECOND]
-        before = victim.cpu_times().user
-        second._until(lambda: victim.cpu_times().user > before + 0.05)
-        victim.kill()
+        second.wait_for_timing()
+        second.arms[OPTIMIZED_OF_SECOND].kill()
         seen.append(second.seen())
-    return [*seen, Command(config, folder).seen()]
-
-
-def story_of_the_command(config, folder, mounted):
-    """Killed while timing, interrupted while timing, out of disk when results are written, then let alone."""
-    seen = []
-    for number in (signal.SIGKILL, signal.SIGINT):
-        command = Command(config, folder)
-        command.wait_for_timing()
-        command.send(number)
-        seen.append(command.seen())
     full = Command(config, folder)
     full.wait_for("Timing")
     if mounted:
@@ -271,27 +266,16 @@ def story_of_the_command(config, folder, mounted):
 
 @pytest.fixture(scope="module")
 def stories(config, tmp_path_factory):
-    """What the commands of every story left, and what the folder held before it, by the story's name."""
+    """What every command of the two stories left."""
     root = tmp_path_factory.mktemp("stories")
-    with small_disk(root / "small") as mounted, ThreadPoolExecutor(3) as pool:
-        preparation = pool.submit(story_of_the_preparation, config, root / "prepared")
-        begun = [
-            pool.submit(lambda folder: Command(config, folder, "--only", FIRST).seen(), folder)
-            for folder in (root / "arms", root / "small")
-        ]
-        arms = pool.submit(lambda: [begun[0].result(), *story_of_the_arms(config, root / "arms")])
-        command = pool.submit(lambda: [begun[1].result(), *story_of_the_command(config, root / "small", mounted)])
-        yield {"preparation": preparation.result(), "arms": arms.result(), "command": command.result()}
-
-
-def test_a_finished_run_comes_before_the_stories(stories):
-    for name in ("arms", "command"):
-        begun = stories[name][0]
-        assert (begun.code, begun.statuses) == (0, {FIRST: "done"}), begun.said
+    with small_disk(root / "small") as mounted, ThreadPoolExecutor(2) as pool:
+        command = pool.submit(story_of_the_command, config, root / "command")
+        arms = pool.submit(story_of_the_arms, config, root / "small", mounted)
+        yield {"command": command.result(), "arms": arms.result()}
 
 
 def test_a_kill_during_preparation_leaves_nothing_that_is_taken_for_a_result(stories):
-    *killed, last = stories["preparation"]
+    *killed, last = stories["command"][:3]
     assert [(seen.code, seen.results) for seen in killed] == [(-signal.SIGKILL, {})] * 2
     assert "Collecting ranges" in killed[1].said
     assert "Exporting" not in killed[1].said, "what was finished is not done again"
@@ -301,45 +285,15 @@ def test_a_kill_during_preparation_leaves_nothing_that_is_taken_for_a_result(sto
     assert "Evaluating the float export" in last.said
 
 
-def test_a_killed_original_fails_every_row_that_needs_it(stories):
-    begun, seen, *_ = stories["arms"]
-    assert seen.code == 3, seen.said
-    assert seen.statuses == {FIRST: "done", SECOND: "failed", THIRD: "failed", FOURTH: "failed"}
-    for name in (SECOND, THIRD, FOURTH):
-        assert seen.reason(name).startswith(f"arm pytorch of {SECOND} was killed by SIGKILL")
-        assert f"{name} failed in timing: arm pytorch of {SECOND} was killed by SIGKILL" in seen.said
-    assert seen.written[FIRST] == begun.written[FIRST]
-    assert not seen.alive
-
-
-def test_a_killed_and_a_starved_arm_fail_their_rows_only(stories):
-    begun, _, seen, _ = stories["arms"]
-    assert seen.code == 3, seen.said
-    assert seen.statuses == {FIRST: "done", SECOND: "failed", THIRD: "failed", FOURTH: "done"}
-    assert seen.reason(SECOND).startswith(f"arm optimized of {SECOND} was killed by SIGKILL (out of memory?)")
-    starved = seen.reason(THIRD)
-    assert starved.startswith(f"arm optimized of {THIRD}")
-    assert "SIGKILL (out of memory?)" in starved or "ended with exit code" in starved
-    assert seen.written[FIRST] == begun.written[FIRST]
-    assert not seen.alive
-
-
-def test_after_arms_were_killed_the_next_command_completes_what_is_missing(stories):
-    *_, before, after = stories["arms"]
-    assert (after.code, set(after.statuses.values())) == (0, {"done"}), after.said
-    assert len(after.results) == 4
-    assert {name for name in after.written if after.written[name] == before.written.get(name)} == {FIRST, FOURTH}
-
-
 def test_a_command_killed_while_timing_keeps_what_was_finished_and_leaves_no_process(stories):
-    begun, seen, *_ = stories["command"]
+    begun, seen = stories["command"][2:4]
     assert seen.code == -signal.SIGKILL
     assert (seen.statuses, seen.written) == (begun.statuses, begun.written)
     assert not seen.alive
 
 
 def test_an_interrupt_while_timing_ends_everything(stories):
-    begun, _, seen, *_ = stories["command"]
+    begun, _, seen = stories["command"][2:5]
     assert seen.code == 130, seen.said
     assert "what was finished is kept" in seen.said
     assert "Traceback" not in seen.said
@@ -347,20 +301,48 @@ def test_an_interrupt_while_timing_ends_everything(stories):
     assert not seen.alive
 
 
-def test_a_full_disk_stops_the_command_and_keeps_what_was_finished(stories):
-    begun, _, _, seen, _ = stories["command"]
-    assert seen.code == 2, seen.said
-    assert "no space to write it" in seen.said
-    assert "Traceback" not in seen.said
-    assert (seen.statuses, seen.written) == (begun.statuses, begun.written)
-
-
 def test_after_the_command_died_the_next_one_completes_the_rest(stories):
-    begun, *_, seen = stories["command"]
+    begun, _, _, seen = stories["command"][2:]
     assert (seen.code, set(seen.statuses.values())) == (0, {"done"}), seen.said
     assert len(seen.results) == 4
     assert seen.written[FIRST] == begun.written[FIRST], "the finished run is not repeated"
-    assert "Quantizing" in seen.said
+
+
+def test_a_killed_original_fails_every_row_that_needs_it(stories):
+    seen = stories["arms"][0]
+    assert seen.code == 3, seen.said
+    assert seen.statuses == dict.fromkeys((FIRST, SECOND, THIRD, FOURTH), "failed")
+    for name in seen.results:
+        assert seen.reason(name).startswith("arm pytorch of ")
+        assert "was killed by SIGKILL" in seen.reason(name)
+        assert f"{name} failed in timing: {seen.reason(name)}" in seen.said
+    assert not seen.alive
+
+
+def test_a_killed_and_a_starved_arm_fail_their_rows_only(stories):
+    seen = stories["arms"][1]
+    assert seen.code == 3, seen.said
+    assert seen.statuses == {FIRST: "done", SECOND: "failed", THIRD: "done", FOURTH: "failed"}
+    assert seen.reason(SECOND) == f"arm optimized of {SECOND} was killed by SIGKILL (out of memory?)"
+    starved = seen.reason(FOURTH)
+    assert starved.startswith(f"arm optimized of {FOURTH}")
+    assert "was killed by SIG" in starved or "ended with exit code" in starved
+    assert not seen.alive
+
+
+def test_a_full_disk_stops_the_command_and_keeps_what_was_finished(stories):
+    before, seen = stories["arms"][1:3]
+    assert seen.code == 2, seen.said
+    assert "no space to write it" in seen.said
+    assert "Traceback" not in seen.said
+    assert (seen.statuses, seen.written) == (before.statuses, before.written)
+
+
+def test_with_space_again_the_next_command_completes_what_failed(stories):
+    _, before, _, after = stories["arms"]
+    assert (after.code, set(after.statuses.values())) == (0, {"done"}), after.said
+    assert len(after.results) == 4
+    assert {name for name in after.written if after.written[name] == before.written[name]} == {FIRST, THIRD}
 
 
 ARGS = TimeBenchmarkArgs(duration=1, warmup_runs=1, precision=0.99)

@@ -78,6 +78,7 @@ def _speedup(speedup: stats.Speedup) -> dict[str, Any]:
         "low": speedup.interval.low if speedup.interval else None,
         "high": speedup.interval.high if speedup.interval else None,
         "verdict": speedup.verdict,
+        "unstable": speedup.unstable,
     }
 
 

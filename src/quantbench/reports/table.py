@@ -63,6 +63,6 @@ def _cells(result: Result, latency: Latency, metric: str, speedup: stats.Speedup
         f"{latency.batch_size} × {latency.input_length}",
         *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
         spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}",
-        speedup.verdict,
+        f"{speedup.verdict}{', unstable' if speedup.unstable else ''}",
         f"{size:.1f}",
     ]
