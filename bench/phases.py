@@ -1,4 +1,4 @@
-"""The demo from an empty folder to the card: where its time goes, how sure its speedups are, and whether a second one agrees.
+"""The demo from an empty folder to the card: where its time goes, how sure its speedups are, whether a second agrees.
 
 Twice on an otherwise idle machine, then compared, and once while another process loads one core on and off.
 """
