@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/quantbench demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

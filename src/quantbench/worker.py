@@ -226,9 +226,7 @@ def _fitting(group: Sequence[Prepared], memory_bytes: int) -> Iterator[list[Prep
 
 def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
     """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
-    names = {
-        _identity(spec): f"{name} of {prepared.run.name}" for prepared in ready for name, spec in prepared.arms.items()
-    }
+    names = _arm_names(ready)
     specs = {names[_identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
     originals = {names[_identity(prepared.arms[stats.BASELINE])]: prepared.arms[stats.BASELINE] for prepared in ready}
     specs |= {_null_name(name): spec for name, spec in originals.items()}
@@ -253,6 +251,16 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
 
 def _identity(spec: ArmSpec) -> str:
     return spec.model_dump_json(exclude={"path"})
+
+
+def _arm_names(ready: Sequence[Prepared]) -> dict[str, str]:
+    """A name for every distinct arm: plain where all runs share it, else with the first run that uses it."""
+    names: dict[str, str] = {}
+    distinct = {name: {_identity(prepared.arms[name]) for prepared in ready} for name in ARMS}
+    for prepared in ready:
+        for name, spec in prepared.arms.items():
+            names.setdefault(_identity(spec), name if len(distinct[name]) == 1 else f"{name} of {prepared.run.name}")
+    return names
 
 
 def _null_name(original: str) -> str:
