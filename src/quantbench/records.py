@@ -10,7 +10,8 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainValidator
+from pydantic_core import PydanticCustomError
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents ``results/<key>.json`` and ``summary.json``."""
@@ -19,7 +20,20 @@ Positive = Annotated[int, Field(gt=0, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 DATASET = "dataset"
 """The input length that stands for batches of the evaluation set with their own lengths and padding."""
-InputLength = Positive | Literal["dataset"]
+
+
+def _input_length(value: object) -> object:
+    """A positive whole number or the word ``dataset``, refused with one message."""
+    if value == DATASET:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticCustomError("int_type", f"Input should be a valid integer or '{DATASET}'")
+    if value <= 0:
+        raise PydanticCustomError("greater_than", "Input should be greater than 0")
+    return value
+
+
+InputLength = Annotated[int | Literal["dataset"], PlainValidator(_input_length)]
 ActivationType = Literal["auto", "uint8", "int8"]
 
 

@@ -313,7 +313,7 @@ def test_a_killed_original_fails_every_row_that_needs_it(stories):
     assert seen.code == 3, seen.said
     assert seen.statuses == dict.fromkeys((FIRST, SECOND, THIRD, FOURTH), "failed")
     for name in seen.results:
-        assert seen.reason(name).startswith("arm pytorch of ")
+        assert seen.reason(name).startswith("arm pytorch ")
         assert "was killed by SIGKILL" in seen.reason(name)
         assert f"{name} failed in timing: {seen.reason(name)}" in seen.said
     assert not seen.alive

@@ -251,7 +251,11 @@ def test_aliases_that_multiply(mistakes):
 
 def test_merged_mappings_keep_their_lines(mistakes):
     text = HEAD + "calibration: &c {method: minmax}\nbackend:\n  args: {<<: *c, method: entropy}\n  <<: {nam: local}\n"
-    assert_found(mistakes(text), (FIRST + 3, "unknown key 'backend.nam'", "did you mean 'backend.name'?"))
+    assert_found(
+        mistakes(text),
+        (FIRST + 2, "unknown argument of backend local 'method'"),
+        (FIRST + 3, "unknown key 'backend.nam'", "did you mean 'backend.name'?"),
+    )
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

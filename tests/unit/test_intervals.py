@@ -230,7 +230,7 @@ def test_intervals_cover_the_true_ratio(phis, burst_rate, drifting, rounds, reco
         interval = hodges_lehmann(logs)
         covered += interval.low <= math.log(RATIO) <= interval.high
         assert (signed_rank_p(logs) < 0.05) == (interval.low > 0)
-    record_property("coverage", covered / TRIALS)
+    record_property("coverage", float(covered / TRIALS))
     assert 0.92 <= covered / TRIALS <= 0.98
 
 
@@ -341,7 +341,7 @@ def test_the_bootstrap_covers_the_true_differences(record_property):
         intervals = paired_bootstrap(original, optimized, metrics_from_counts, seed=trial, resamples=400)
         for name, interval in intervals.items():
             covered[name] += interval.low <= truth[name] <= interval.high
-    record_property("coverage", {name: count / TRIALS for name, count in covered.items()})
+    record_property("coverage", {name: float(count / TRIALS) for name, count in covered.items()})
     assert all(0.92 <= count / TRIALS <= 0.98 for count in covered.values()), covered
 
 
