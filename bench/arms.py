@@ -13,12 +13,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quantbench import embedded, environment, text
+from quantbench import benchmark, embedded, environment, text
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
-from quantbench.records import ArmSpec
+from quantbench.records import ArmSpec, Result
 from quantbench.runtimes.onnxruntime import session_options
+from quantbench.store import Store
 from quantbench.timing import Shape
 from quantbench.workbench import Workbench
 
@@ -75,6 +76,13 @@ def _write_with_chain(source: Path, target: Path, length: int) -> None:
         graph.node.append(helper.make_node("MatMul", [f"extra/{number}", "extra/rotation"], [f"extra/{number + 1}"]))
     graph.output.append(helper.make_tensor_value_info(f"extra/{length}", TensorProto.FLOAT, [SIDE, SIDE]))
     onnx.save(model, str(target))
+
+
+def run_demo(folder: Path) -> tuple[list[Result], float]:
+    """Run the demo into an empty folder; its results and the seconds that it took."""
+    begin = time.perf_counter()
+    benchmark.run(load_config(embedded.CONFIG), folder, "*", Silent())
+    return Store(folder).results(), time.perf_counter() - begin
 
 
 @contextmanager

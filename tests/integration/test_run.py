@@ -9,9 +9,11 @@ import time
 import numpy as np
 import onnxruntime
 import pytest
+from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 from transformers import AutoTokenizer
 
+from quantbench.environment import detect
 from quantbench.graph import Graph
 
 GROUPS = ["layernorm", "gelu", "residual", "gather", "softmax"]
@@ -33,10 +35,24 @@ def run(tmp_path):
     return call
 
 
-def test_a_model_can_be_deployed_from_its_folder(write_config, run, tmp_path):
-    done = run(write_config())
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """One run of a grid of two, capped to avx2, with a fixed shape and real lengths; its configuration and folder."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = write_tiny_config(
+        tiny,
+        folder / "tiny.yaml",
+        input_lengths=[16, "dataset"],
+        backend={"name": "local", "args": {"supported_instructions": "avx2"}},
+        benchmarked={"node_exclusion": [[], ["gelu"]]},
+    )
+    done = quantbench("run", config, "--out", folder / "out", "--only", "*none", cwd=folder)
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "out/models/static"
+    return config, folder / "out"
+
+
+def test_a_model_can_be_deployed_from_its_folder(finished):
+    folder = finished[1] / "models/node_exclusion-none"
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     inputs = tokenizer(["a small test", "and a rather longer one"], padding=True, return_tensors="np")
@@ -46,7 +62,44 @@ def test_a_model_can_be_deployed_from_its_folder(write_config, run, tmp_path):
     assert logits.shape[:1] + logits.shape[2:] == (2, len(config["id2label"]))
     recipe = json.loads((folder / "quantbench.json").read_text())
     assert recipe["settings"]["quantization_approach"] == "static"
-    assert recipe["artifact"]["sha256"] == runs_by_name(tmp_path / "out")["static"]["artifact"]["sha256"]
+    assert recipe["artifact"]["sha256"] == runs_by_name(finished[1])["node_exclusion-none"]["artifact"]["sha256"]
+
+
+def test_plan_lists_what_is_missing_and_what_is_done(finished, tmp_path):
+    done = quantbench("plan", finished[0], "--out", finished[1], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "done     node_exclusion-none" in done.stdout
+    assert "run      node_exclusion-gelu" in done.stdout
+    assert "1 float export(s), 1 calibration(s)" in done.stdout
+
+
+def test_the_card_is_rendered_again_from_the_results(finished, tmp_path):
+    card = finished[1] / "card.md"
+    before = card.read_text()
+    card.unlink()
+    (finished[1] / "summary.json").unlink()
+    done = quantbench("card", finished[1], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert card.read_text() == before
+    assert summary(finished[1])["runs"]
+
+
+def test_real_lengths_are_timed_beside_fixed_ones(finished):
+    shapes = summary(finished[1])["runs"][0]["latency"]
+    assert [shape["input_length"] for shape in shapes] == [16, "dataset"]
+    assert "input length = dataset" in (finished[1] / "card.md").read_text()
+
+
+def test_a_cap_is_told_and_a_requirement_enforced(finished, tmp_path):
+    card = (finished[1] / "card.md").read_text()
+    assert "* supported_instructions caps PyTorch and oneDNN; ONNX Runtime" in card
+    assert "**Backend args:** `{'supported_instructions': 'avx2'}`" in card
+    if "amx_int8" not in detect().instruction_sets:
+        amx = "backend.args={supported_instructions: amx}"
+        refused = quantbench("run", finished[0], "--set", amx, "--out", tmp_path / "other", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "this machine has no amx_int8" in refused.stderr
+        assert not (tmp_path / "other").exists()
 
 
 def test_a_grid_shares_its_work(write_config, run, tmp_path):
@@ -132,12 +185,17 @@ def _relu_model(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("level", [0, 1, 2, 99])
-def test_the_optimization_level_is_what_the_session_runs_with(write_config, run, tmp_path, level):
-    done = run(write_config(framework_args={"opset": 13, "optimization_level": level}))
+def test_the_optimization_level_is_what_the_session_runs_with(write_config, run, tmp_path):
+    config = write_config(
+        framework_args={"opset": 13}, benchmarked={"framework_args.optimization_level": [0, 1, 2, 99]}
+    )
+    done = run(config)
     assert done.returncode == 0, done.stderr
-    executed = runs_by_name(tmp_path / "out")["static"]["artifact"]["executed"]
-    assert any(name.startswith("QLinear") for name in executed) == (level >= 2)
+    for one in summary(tmp_path / "out")["runs"]:
+        level = one["parameters"]["framework_args"]["optimization_level"]
+        assert any(name.startswith("QLinear") for name in one["artifact"]["executed"]) == (level >= 2)
+    card = (tmp_path / "out/card.md").read_text()
+    assert card.count("nothing was computed in int8") == 2
 
 
 def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
@@ -165,17 +223,6 @@ def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
     assert (out / "card.md").exists()
 
 
-def test_the_card_is_rendered_again_from_the_results(write_config, run, tmp_path):
-    assert run(write_config()).returncode == 0
-    card = (tmp_path / "out/card.md").read_text()
-    (tmp_path / "out/card.md").unlink()
-    (tmp_path / "out/summary.json").unlink()
-    done = quantbench("card", tmp_path / "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/card.md").read_text() == card
-    assert summary(tmp_path / "out")["runs"]
-
-
 def test_the_configuration_beside_the_card_repeats_the_benchmark(write_config, run, tmp_path):
     assert run(write_config(benchmarked={"calibration.method": ["minmax", "percentile"]})).returncode == 0
     again = quantbench("run", tmp_path / "out/config.yaml", "--out", tmp_path / "again", cwd=tmp_path)
@@ -185,6 +232,9 @@ def test_the_configuration_beside_the_card_repeats_the_benchmark(write_config, r
         name: (run["key"], run["metrics"]) for name, run in second.items()
     }
     assert all(first[name]["artifact"]["sha256"] == second[name]["artifact"]["sha256"] for name in first)
+    compared = quantbench("compare", tmp_path / "out", tmp_path / "again", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert "+0.0000 (+0.0000 to +0.0000)" in compared.stdout
 
 
 def test_changed_data_does_not_mix_with_stored_results(write_config, run, tmp_path, tiny):
@@ -201,16 +251,6 @@ def test_changed_data_does_not_mix_with_stored_results(write_config, run, tmp_pa
     assert "changed since the stored results" in done.stderr
 
 
-def test_plan_lists_what_is_missing_and_what_is_done(write_config, run, tmp_path):
-    config = write_config(benchmarked={"node_exclusion": [[], ["gelu"]]})
-    assert run(config, "--only", "*none").returncode == 0
-    done = quantbench("plan", config, "--out", tmp_path / "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "done     node_exclusion-none" in done.stdout
-    assert "run      node_exclusion-gelu" in done.stdout
-    assert "1 float export(s), 1 calibration(s)" in done.stdout
-
-
 def test_env_names_the_machine(tmp_path):
     done = quantbench("env", cwd=tmp_path)
     assert done.returncode == 0
@@ -223,39 +263,6 @@ def test_help_teaches(tmp_path):
         done = quantbench(*command, "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert "Usage" in done.stdout
-
-
-def test_two_runs_of_the_same_are_compared_without_a_verdict(write_config, run, tmp_path):
-    config = write_config(time_benchmark_args={"duration": 1, "warmup_runs": 2})
-    assert run(config).returncode == 0
-    again = quantbench("run", config, "--out", tmp_path / "again", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    done = quantbench("compare", tmp_path / "out", tmp_path / "again", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "B − A" in done.stdout
-    assert "+0.0000 (+0.0000 to +0.0000)" in done.stdout
-
-
-def test_real_lengths_are_timed_beside_fixed_ones(write_config, run, tmp_path):
-    assert run(write_config(input_lengths=[16, "dataset"])).returncode == 0
-    shapes = summary(tmp_path / "out")["runs"][0]["latency"]
-    assert [shape["input_length"] for shape in shapes] == [16, "dataset"]
-    assert "input length = dataset" in (tmp_path / "out/card.md").read_text()
-
-
-def test_a_cap_is_told_and_a_requirement_enforced(write_config, run, tmp_path):
-    config = write_config(backend={"name": "local", "args": {"supported_instructions": "avx2"}})
-    assert run(config).returncode == 0
-    card = (tmp_path / "out/card.md").read_text()
-    assert "* supported_instructions caps PyTorch and oneDNN; ONNX Runtime" in card
-    assert "**Backend args:** `{'supported_instructions': 'avx2'}`" in card
-    from quantbench.environment import detect
-
-    if "amx_int8" not in detect().instruction_sets:
-        refused = run(config, "--set", "backend.args={supported_instructions: amx}", "--out", tmp_path / "other")
-        assert refused.returncode == 2
-        assert "this machine has no amx_int8" in refused.stderr
-        assert not (tmp_path / "other").exists()
 
 
 def test_env_check_measures_the_noise_floor(tmp_path):
