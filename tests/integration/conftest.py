@@ -31,7 +31,7 @@ def write_tiny_config(tiny, path, **changes):
         "calibration": {"num_calibration_samples": 10},
         "batch_sizes": [2],
         "input_lengths": [16],
-        "time_benchmark_args": {"duration": 0.2, "warmup_runs": 1},
+        "time_benchmark_args": {"duration": 0.2, "warmup_runs": 1, "precision": 0.9},
         **changes,
     }
     kept = {key: value for key, value in data.items() if value is not None}

@@ -11,7 +11,7 @@ from tests.support.tiny_models import CONLL_LABELS, write_conll_parquet, write_t
 
 CONFIG = Path(__file__).parents[2] / "examples" / "reference.yaml"
 MODEL = "elastic/distilbert-base-uncased-finetuned-conll03-english"
-QUICK = ("--set", "time_benchmark_args={duration: 0.3, warmup_runs: 1}")
+QUICK = ("--set", "time_benchmark_args={duration: 0.3, warmup_runs: 1, precision: 0.9}")
 
 
 @pytest.fixture(scope="module")

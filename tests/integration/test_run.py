@@ -200,7 +200,8 @@ def test_the_optimization_level_is_what_the_session_runs_with(write_config, run,
 
 def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
     config = write_config(
-        time_benchmark_args={"duration": 4, "warmup_runs": 1}, benchmarked={"node_exclusion": [[], ["gelu"]]}
+        time_benchmark_args={"duration": 3, "warmup_runs": 1, "precision": 0.9},
+        benchmarked={"node_exclusion": [[], ["gelu"]]},
     )
     out = tmp_path / "out"
     first = quantbench("run", config, "--out", out, "--only", "*none", cwd=tmp_path)
