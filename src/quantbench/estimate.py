@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantbench.records import Run, digest
+from pydantic import JsonValue
+
+from quantbench.records import Run, Settings, digest
 
 PREPARATION_SECONDS = 20.0
 EVALUATION_SECONDS = 20.0
@@ -31,35 +33,34 @@ def estimate(runs: Sequence[Run]) -> Shared:
     """Count shared work of runs and estimate the time they take together."""
     settings = [run.settings for run in runs]
     models = {s.model_name_or_path for s in settings}
-    exports = {(s.model_name_or_path, s.framework_args.opset) for s in settings}
-    float_arms = {(*export, level) for s in settings for export, level in [_float_arm(s)]}
+    float_arms = {(s.model_name_or_path, s.framework_args.opset, s.framework_args.optimization_level) for s in settings}
+    exports = {(model, opset) for model, opset, _ in float_arms}
     calibrations = {
-        (
-            s.model_name_or_path,
-            s.framework_args.opset,
-            digest(s.calibration.model_dump(mode="json")),
-            s.dataset.model_dump_json(),
-        )
+        digest([*_data(s, "calibration_split"), s.framework_args.opset, s.calibration.model_dump(mode="json")])
         for s in settings
         if s.quantization_approach == "static"
     }
-    originals = {(s.model_name_or_path, s.dataset.model_dump_json(), s.max_eval_samples) for s in settings}
-    arms = len(models) + len(float_arms) + len(runs)
+    originals = {digest([*_data(s, "eval_split"), s.max_eval_samples]) for s in settings}
+    shared = 2 * len(models) + len(float_arms)  # every original is timed twice, the second time as the null arm
     shapes = max((len(s.batch_sizes) * len(s.input_lengths) for s in settings), default=0)
-    timing = sum(s.time_benchmark_args.duration * len(s.batch_sizes) * len(s.input_lengths) for s in settings) + (
-        arms - len(runs)
-    ) * shapes * max((s.time_benchmark_args.duration for s in settings), default=0.0)
-    work = (
-        PREPARATION_SECONDS * len(exports)
-        + EVALUATION_SECONDS * (len(originals) + len(float_arms))
-        + RUN_SECONDS * len(runs)
+    duration = max((s.time_benchmark_args.duration for s in settings), default=0.0)
+    timing = shared * shapes * duration + sum(
+        s.time_benchmark_args.duration * len(s.batch_sizes) * len(s.input_lengths) for s in settings
     )
-    return Shared(len(exports), len(calibrations), len(originals), arms, shapes, timing, timing + work if runs else 0.0)
+    work = PREPARATION_SECONDS * len(exports) + RUN_SECONDS * len(runs)
+    work += EVALUATION_SECONDS * (len(originals) + len(float_arms))
+    return Shared(
+        exports=len(exports),
+        calibrations=len(calibrations),
+        originals=len(originals),
+        timed_arms=shared + len(runs),
+        shapes=shapes,
+        timing_seconds=timing,
+        total_seconds=timing + work,
+    )
 
 
-def _float_arm(settings: object) -> tuple[tuple[str, int], int]:
-    from quantbench.records import Settings
-
-    assert isinstance(settings, Settings), "settings of a run"
-    args = settings.framework_args
-    return (settings.model_name_or_path, args.opset), args.optimization_level
+def _data(settings: Settings, split: str) -> list[JsonValue]:
+    """What names the model and a split of the data."""
+    dataset = settings.dataset
+    return [settings.model_name_or_path, dataset.path, dataset.name, dataset.revision, getattr(dataset, split)]
