@@ -38,6 +38,11 @@ ARMS = 6
 DEADLINE = 120
 
 
+def _take_interrupts():
+    """Undo what a shell does to commands in the background, which ignore SIGINT and pass that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a command left: its exit code, what it said, results by run name, when they were written, arms alive."""
@@ -68,6 +73,7 @@ class Command:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_take_interrupts,
             )
         self.arms = []
 
