@@ -3,12 +3,17 @@
 Absolute latencies of two sessions are hours apart and not comparable on a shared machine; the speedups over the
 original, measured in the same rounds, are. So the ratio of the two speedups is judged, with the interval of the
 two-sample shift (Hodges and Lehmann, 1963; Hollander, Wolfe and Chicken, 4.2-4.3) and against the noise floors of both.
+
+A machine can be in one state throughout a session and in another throughout the next (a neighbour that takes memory
+bandwidth slows int8 more than float), which no interval from within a session knows of. What is the same in both
+folders tells: files with the same hash, optimized or float, seem to differ by so much between these two sessions, and
+nothing is called that differs by less.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +38,7 @@ class Compared:
     ratio: Interval | None
     p_value: float
     floor: float
+    """The noise floors of both sessions, or what equal files differ by between them if that is more."""
 
 
 def unlike(first: Environment, second: Environment) -> list[str]:
@@ -62,19 +68,54 @@ def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, fl
 
 def compare(first: Sequence[Result], second: Sequence[Result]) -> list[Compared]:
     """Every run that is done in both, at every shape that both have."""
+    between = session_noise(first, second)
+    return [_compared(one.run.name, *pair, between) for one, _, pair in _pairs(first, second)]
+
+
+def _pairs(
+    first: Sequence[Result], second: Sequence[Result]
+) -> Iterator[tuple[Result, Result, tuple[Latency, Latency]]]:
+    """The results of every run that is done in both, with its latencies at every shape that both have."""
     others = {result.run.name: result for result in second if result.done}
-    found = []
     for result in first:
         if result.done and result.run.name in others:
-            shapes = {(x.batch_size, x.input_length): x for x in others[result.run.name].latency}
+            other = others[result.run.name]
+            shapes = {(x.batch_size, x.input_length): x for x in other.latency}
             for latency in result.latency:
-                other = shapes.get((latency.batch_size, latency.input_length))
-                if other is not None:
-                    found.append(_compared(result.run.name, latency, other))
-    return found
+                twin = shapes.get((latency.batch_size, latency.input_length))
+                if twin is not None:
+                    yield result, other, (latency, twin)
 
 
-def _compared(name: str, first: Latency, second: Latency) -> Compared:
+def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
+    """The largest difference between two sessions, as far as its interval reaches, of what is the same in both.
+
+    The speedups over the original of equal files are compared; 0 where nothing is equal, and between unlike machines,
+    where equal files may well differ.
+    """
+    noise = 0.0
+    for one, other, pair in _pairs(first, second):
+        if unlike(one.environment, other.environment):
+            continue
+        for arm in _equal_arms(one, other):
+            logs = [stats.latency_logs(latency, arm, stats.BASELINE) for latency in pair]
+            if min(map(len, logs)) >= FEWEST_PAIRS:
+                interval, _ = shift(*logs)
+                noise = max(noise, math.expm1(max(abs(interval.low), abs(interval.high))))
+    return noise
+
+
+def _equal_arms(first: Result, second: Result) -> list[str]:
+    """Arms whose file is the same in both."""
+    equal = []
+    if first.artifact is not None and second.artifact is not None and first.artifact.sha256 == second.artifact.sha256:
+        equal.append("optimized")
+    if first.float_artifact.get("sha256", 1) == second.float_artifact.get("sha256", 2):
+        equal.append("onnx-float")
+    return equal
+
+
+def _compared(name: str, first: Latency, second: Latency, between: float) -> Compared:
     logs = [stats.latency_logs(latency, "optimized", stats.BASELINE) for latency in (first, second)]
     floors = [stats.noise_floor(latency) for latency in (first, second)]
     known = [floor for floor in floors if floor is not None]
@@ -83,7 +124,9 @@ def _compared(name: str, first: Latency, second: Latency) -> Compared:
         centre, p_value = shift(*logs)
         ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     means = [stats.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
-    return Compared(name, f"{first.batch_size} × {first.input_length}", means[0], means[1], ratio, p_value, sum(known))
+    return Compared(
+        name, f"{first.batch_size} × {first.input_length}", means[0], means[1], ratio, p_value, max(sum(known), between)
+    )
 
 
 def render(first: Sequence[Result], second: Sequence[Result]) -> str:
@@ -108,7 +151,7 @@ def render(first: Sequence[Result], second: Sequence[Result]) -> str:
         "A optimized, ms",
         "B optimized, ms",
         "speedup in B over speedup in A",
-        "noise floors",
+        "noise floor",
         "B is",
     ]
     return f"## Speed\n{table(header, speed)}\n\n## Quality of the optimized model\n{_quality(first, second)}\n"

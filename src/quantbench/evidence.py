@@ -6,10 +6,22 @@ from collections.abc import Sequence
 
 from quantbench import registry, stats
 from quantbench.intervals import Interval, paired_bootstrap
-from quantbench.records import Config, Latency, Result
+from quantbench.records import Artifact, Config, Latency, Result, Settings
+from quantbench.rules import NNCF
 from quantbench.tables import counts, spread, table
 
 ARMS = ("pytorch", "onnx-float", "optimized")
+INTEGER_LAYERS = tuple(
+    f"{layer} [{precision}]"
+    for layer in ("FullyConnected", "MatMul", "Convolution", "Subgraph")
+    for precision in ("i8", "u8")
+)
+"""OpenVINO's layers that compute on 8-bit integers; those of attention are fused into a Subgraph. Other layers that are
+marked with these types move numbers, or truth values."""
+NNCF_CHOSE = (
+    "With framework openvino and quantization_approach static NNCF chose operators, granularity and number types; the "
+    "range of an activation is the mean over the samples of each sample's extremes"
+)
 
 
 def keys(config: Config) -> list[str]:
@@ -35,6 +47,13 @@ def differences(result: Result) -> dict[str, Interval]:
     original, optimized = result.scores["original"], result.scores["optimized"]
     found = paired_bootstrap(original.outcomes, optimized.outcomes, task.metrics_from_counts)
     return {name: found[name] for name in original.metrics}
+
+
+def loss(result: Result) -> tuple[str, float]:
+    """The metric that stands for a run's quality (F1 where there is one, else the first) and how much of it is lost."""
+    original, optimized = (result.scores[arm].metrics for arm in ("original", "optimized"))
+    name = "f1" if "f1" in original else next(iter(original))
+    return name, original[name] - optimized[name]
 
 
 def speed_table(config: Config, done: Sequence[Result]) -> str:
@@ -116,12 +135,19 @@ def made_table(config: Config, done: Sequence[Result]) -> str:
                 f"{float(str(result.float_artifact['bytes'])) / 1e6:.1f}",
                 counts(artifact.operators),
                 counts({group: len(nodes) for group, nodes in artifact.excluded.items()}),
-                f"{artifact.recipe['activation_type']}, {artifact.recipe['weight_type']}",
+                _types(artifact),
                 counts({name: n for name, n in artifact.executed.items() if is_integer(name)}),
                 same.get(result.run.key, "–"),
             ]
         )
     return table(header, rows)
+
+
+def _types(artifact: Artifact) -> str:
+    """Number types of activations and weights, and of everything else where that is not float32."""
+    kinds = [str(artifact.recipe[name]) for name in ("activation_type", "weight_type")]
+    precision = str(artifact.recipe.get("precision", "float32"))
+    return ", ".join(kinds) + (f", else {precision}" if precision not in ("float32", *kinds) else "")
 
 
 def notes(done: Sequence[Result]) -> list[str]:
@@ -130,17 +156,26 @@ def notes(done: Sequence[Result]) -> list[str]:
     for result in done:
         artifact = result.artifact
         if artifact and artifact.operators and not any(map(is_integer, artifact.executed)):
-            level = result.run.settings.framework_args.optimization_level
-            found.append(
-                f"{result.run.name}: nothing was computed in int8. At optimization level {level} ONNX Runtime runs the "
-                "quantized graph in float, rounding in between; set framework_args.optimization_level to 2 or 99"
-            )
+            found.append(f"{result.run.name}: nothing was computed in int8. {_why_float(result.run.settings)}")
+    if any((result.run.settings.framework, result.run.settings.quantization_approach) == NNCF for result in done):
+        found.append(NNCF_CHOSE)
     return found
 
 
+def _why_float(settings: Settings) -> str:
+    """Why a quantized model may be computed in float, and what to do about it."""
+    if settings.framework != "onnxruntime":
+        return f"Framework {settings.framework} runs the quantized graph in float on this CPU, rounding in between"
+    return (
+        f"At optimization level {settings.framework_args.optimization_level} ONNX Runtime runs the quantized graph in "
+        "float, rounding in between; set framework_args.optimization_level to 2 or 99"
+    )
+
+
 def is_integer(operator: str) -> bool:
-    """Whether an executed operator of ONNX Runtime computes on integers."""
+    """Whether an executed operator computes on integers, by the names of ONNX Runtime and of OpenVINO."""
     return (
         operator.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantizeM", "DynamicQuantizeLSTM"))
         or "Integer" in operator
+        or operator in INTEGER_LAYERS
     )

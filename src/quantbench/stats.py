@@ -148,16 +148,17 @@ def retention(result: Result, metric: str, difference: Interval) -> dict[float, 
 
 
 def twins(results: Sequence[Result]) -> dict[str, str]:
-    """What else computes exactly the same as a run: another run's name, or ``the original``, by run key."""
+    """What else computes exactly the same as a run, in the same framework: another run or ``the original``, by key."""
     found: dict[str, str] = {}
-    first: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
     for result in results:
         if result.artifact is None:
             continue
         graph = result.artifact.graph
+        same = (result.run.settings.framework, graph)
         if graph == result.float_artifact.get("graph"):
             found[result.run.key] = "the original (nothing was quantized)"
-        elif graph in first:
-            found[result.run.key] = first[graph]
-        first.setdefault(graph, result.run.name)
+        elif same in first:
+            found[result.run.key] = first[same]
+        first.setdefault(same, result.run.name)
     return found

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
 
-from quantbench import benchmark, comparison
+from quantbench import benchmark, comparison, stats
 from quantbench.errors import BadInput
 from quantbench.store import Store
 
@@ -43,12 +43,36 @@ def test_the_same_results_are_inconclusive_everywhere():
     assert "+0.0000 (+0.0000 to +0.0000)" in text
 
 
+def other_file(result):
+    return result.model_copy(update={"artifact": result.artifact.model_copy(update={"sha256": "another"})})
+
+
 def test_a_slower_version_is_called():
     first = reference_results(reference_config())[1:]
-    second = changed(first, optimized=arm(60.0))
+    second = [other_file(result) for result in changed(first, optimized=arm(60.0))]
     text = comparison.render(first, second)
     assert "slower" in text
     assert "0.89" in text
+
+
+def slower_by(results, share):
+    """Another state of the machine: every int8 model takes longer by a share, PyTorch does not."""
+    return [
+        changed([result], optimized=arm(stats.mean_ms(result.latency[0].arms["optimized"]) * (1 + share)))[0]
+        for result in results
+    ]
+
+
+def test_equal_files_are_never_called_and_raise_the_floor_for_others():
+    first = reference_results(reference_config())
+    second = slower_by(first, 0.3)
+    text = comparison.render(first, second)
+    assert text.count("inconclusive") == 2
+    assert "slower" not in text
+    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.25)[1])])
+    assert "slower" not in text
+    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.6)[1])])
+    assert text.count("slower") == 1
 
 
 def folder(path, config, results):
