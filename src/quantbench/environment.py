@@ -25,7 +25,8 @@ INSTRUCTION_SETS = {
 }
 """quantbench's name of an instruction set, and the flag of ``/proc/cpuinfo`` that stands for it."""
 
-LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "onnx", "onnxruntime", "numpy")
+LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "onnx", "onnxruntime", "numpy", "openvino", "nncf")
+"""Libraries whose versions are recorded where they are installed."""
 
 
 def detect() -> Environment:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from quantbench import registry
 from quantbench.records import Run, Settings, digest
 
 PREPARATION_SECONDS = 20.0
@@ -33,12 +34,22 @@ def estimate(runs: Sequence[Run]) -> Shared:
     """Count shared work of runs and estimate the time they take together."""
     settings = [run.settings for run in runs]
     models = {s.model_name_or_path for s in settings}
-    float_arms = {(s.model_name_or_path, s.framework_args.opset, s.framework_args.optimization_level) for s in settings}
-    exports = {(model, opset) for model, opset, _ in float_arms}
-    calibrations = {
-        digest([*_data(s, "calibration_split"), s.framework_args.opset, s.calibration.model_dump(mode="json")])
+    float_arms = {
+        (s.model_name_or_path, s.framework_args.opset, registry.float_runtime(s.framework), _loaded_with(s))
         for s in settings
-        if s.quantization_approach == "static"
+    }
+    exports = {(model, opset) for model, opset, *_ in float_arms}
+    calibrations = {
+        digest(
+            [
+                *_data(s, "calibration_split"),
+                s.framework_args.opset,
+                s.calibration.model_dump(mode="json"),
+                s.framework == "openvino" and s.quantization_approach == "static",
+            ]
+        )
+        for s in settings
+        if s.calibrated
     }
     originals = {digest([*_data(s, "eval_split"), s.max_eval_samples]) for s in settings}
     shared = 2 * len(models) + len(float_arms)  # every original is timed twice, the second time as the null arm
@@ -58,6 +69,11 @@ def estimate(runs: Sequence[Run]) -> Shared:
         timing_seconds=timing,
         total_seconds=timing + work,
     )
+
+
+def _loaded_with(settings: Settings) -> str:
+    """Options of the runtime that tell arms of the same float export apart."""
+    return settings.framework_args.model_dump_json(include={"optimization_level", "session_options"})
 
 
 def _data(settings: Settings, split: str) -> list[JsonValue]:

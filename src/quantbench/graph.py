@@ -55,7 +55,7 @@ class Graph:
 
     def scalar(self, tensor: str) -> float | None:
         """The value of a constant of one number, else None."""
-        array = self._constant(tensor)
+        array = self.array(tensor)
         if array is None or array.size != 1 or array.dtype.kind not in "fiub":
             return None
         return float(array.reshape(-1)[0])
@@ -74,7 +74,8 @@ class Graph:
         """The nodes of the given operator types."""
         return (node for node in self.nodes if node.op_type in types)
 
-    def _constant(self, tensor: str) -> Any:
+    def array(self, tensor: str) -> Any:
+        """The values of a constant; None of what is computed."""
         if tensor in self._initializers:
             return numpy_helper.to_array(self._initializers[tensor])
         node = self.producer(tensor)
@@ -82,6 +83,20 @@ class Graph:
             value = onnx.helper.get_attribute_value(node.attribute[0])
             return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
         return None
+
+
+def remove_unread(model: onnx.ModelProto) -> None:
+    """Remove nodes and initializers that no output depends on, in place."""
+    needed = {item.name for item in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    for item in [item for item in model.graph.initializer if item.name not in needed]:
+        model.graph.initializer.remove(item)
 
 
 def computation_hash(model: onnx.ModelProto) -> str:

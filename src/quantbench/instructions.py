@@ -1,14 +1,15 @@
 """``supported_instructions``: what the host must have, and the most that runtimes may use where they can be capped.
 
-Sources: PyTorch, ``ATEN_CPU_CAPABILITY``; oneDNN developer guide, "CPU dispatcher control". ONNX Runtime
-chooses its kernels by CPUID and has no such setting, which the card says.
+Sources: PyTorch, ``ATEN_CPU_CAPABILITY``; oneDNN developer guide, "CPU dispatcher control". OpenVINO obeys the latter
+where it uses oneDNN's dispatcher (seen in 2026.4: int8 and bfloat16 products, attention, softmax). ONNX Runtime chooses
+its kernels by CPUID and has no such setting. The card says what was not capped.
 """
 
 from __future__ import annotations
 
 import os
 
-from quantbench.records import Environment
+from quantbench.records import Environment, Settings
 
 KEY = "supported_instructions"
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -30,6 +31,19 @@ CAPS = {
 UNCAPPED = (
     "supported_instructions caps PyTorch and oneDNN; ONNX Runtime chooses its kernels by the CPU and was not capped"
 )
+PARTLY_CAPPED = (
+    "supported_instructions caps PyTorch and oneDNN, which computes OpenVINO's int8 and bfloat16 products; OpenVINO's "
+    "float32 products (MLAS), normalizations and reductions choose their kernels by the CPU and were not capped"
+)
+BFLOAT16_SETS = ("avx512_bf16", "amx_bf16")
+EMULATED = {
+    "openvino": (
+        "bfloat16 without avx512_bf16 or amx_bf16: OpenVINO emulates it with avx512 and computes in float32 without; "
+        "the operators executed below name the precision"
+    ),
+    "pytorch": "bfloat16 without avx512_bf16 or amx_bf16: PyTorch emulates it, which costs time",
+}
+"""What runtimes do where bfloat16 is asked for and the CPU cannot compute in it."""
 
 
 def unmet(level: str, environment: Environment) -> str | None:
@@ -44,6 +58,16 @@ def cap(level: str, environment: Environment) -> Environment:
     """Cap the libraries that this process and its children load from now on; the environment then says so."""
     os.environ.update(CAPS[level])
     return environment.model_copy(update={"cap": level})
+
+
+def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:
+    """What a reader must know about a run's instruction sets."""
+    found = []
+    if environment.cap:
+        found.append(PARTLY_CAPPED if settings.framework == "openvino" else UNCAPPED)
+    if settings.framework_args.precision == "bfloat16" and not set(BFLOAT16_SETS).intersection(usable(environment)):
+        found.append(EMULATED.get(settings.framework, "bfloat16 is asked for and this CPU cannot compute in it"))
+    return tuple(found)
 
 
 def usable(environment: Environment) -> tuple[str, ...]:

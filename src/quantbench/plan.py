@@ -55,10 +55,17 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
     return Plan(runs=tuple(runs), done=tuple(done), skipped=tuple(skipped))
 
 
+def run_of(settings: Settings, name: str = "") -> Run:
+    """One run outside of a grid; named by its key where it has no name."""
+    resolved = _without_effectless(settings)
+    key = digest(resolved.model_dump(mode="json"))
+    return Run(name=name or key[:16], key=key, settings=resolved)
+
+
 def _without_effectless(settings: Settings) -> Settings:
     """Settings that have no effect on a run get their defaults, so that equal work has an equal key."""
     default, calibration = Calibration(), settings.calibration
-    if settings.quantization_approach == "dynamic":
+    if not settings.calibrated:
         dataset = settings.dataset.model_copy(update={"calibration_split": None})
         return settings.model_copy(update={"calibration": default, "dataset": dataset})
     idle = {
@@ -74,7 +81,7 @@ def _reason_to_skip(settings: Settings, twin: Run | None) -> str | None:
     for _, message in rules.broken(settings):
         return message
     if twin is not None:
-        why = CALIBRATION_ONLY if settings.quantization_approach == "dynamic" else NO_EFFECT
+        why = CALIBRATION_ONLY if not settings.calibrated else NO_EFFECT
         return f"{why}: the same as {twin.name}"
     return None
 

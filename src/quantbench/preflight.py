@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import JsonValue
@@ -25,7 +26,9 @@ CHECKED = {
     "task",
     "model_name_or_path",
     "dataset",
+    "framework",
     "quantization_approach",
+    "placement",
     "calibration",
     "max_eval_samples",
     "input_lengths",
@@ -51,7 +54,7 @@ def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> No
         if checked in seen:
             continue
         seen.add(checked)
-        for key, message in [*_model(settings, workbench), *_data(settings, workbench)]:
+        for key, message in [*_libraries(settings), *_model(settings, workbench), *_data(settings, workbench)]:
             mistakes.append(Mistake(_where(config, values, key), message))
     if mistakes:
         raise BadInput(mistakes)
@@ -74,9 +77,19 @@ def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
         "model": workbench.model(settings).fingerprint,
         "evaluation": workbench.split(settings.dataset, "eval").fingerprint,
     }
-    if settings.quantization_approach == "static":
+    if settings.calibrated:
         found["calibration"] = workbench.split(settings.dataset, "calibration").fingerprint
     return found
+
+
+def _libraries(settings: Settings) -> list[tuple[str, str]]:
+    """A message if a library is not installed that the run's framework needs."""
+    runtime = registry.runtime(settings.framework)
+    missing = [name for name in runtime.LIBRARIES if find_spec(name) is None]
+    if not missing:
+        return []
+    needs = f"framework {settings.framework} needs {' and '.join(missing)}, which cannot be imported here; it"
+    return [("framework", f"{needs} needs the extra: pip install 'quantbench[{runtime.EXTRA}]'")]
 
 
 def _guarded(key: str, what: str, work: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
@@ -134,7 +147,7 @@ def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
     task, name = registry.task(settings.task), settings.dataset.path
     problems: list[tuple[str, str]] = []
-    wanted = ["eval", "calibration"] if settings.quantization_approach == "static" else ["eval"]
+    wanted = ["eval", "calibration"] if settings.calibrated else ["eval"]
     for which in wanted:
         load = partial(workbench.split, settings.dataset, which)
         split, found = _guarded("dataset.path", f"data set {name!r}", load)

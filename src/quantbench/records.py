@@ -35,6 +35,9 @@ def _input_length(value: object) -> object:
 
 InputLength = Annotated[int | Literal["dataset"], PlainValidator(_input_length)]
 ActivationType = Literal["auto", "uint8", "int8"]
+Precision = Literal["float32", "bfloat16"]
+Mode = Literal["float", "dynamic", "static"]
+"""How one product with constant weights is computed: in float, or in int8 with ranges found at run time or before."""
 
 
 def canonical_json(value: JsonValue | dict[str, Any]) -> str:
@@ -81,7 +84,7 @@ class Calibration(Record):
     strided``: every stride-th example is taken; without it the examples are spread evenly over the split.
     """
 
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    method: Literal["minmax", "entropy", "percentile", "mse"] = "minmax"
     num_calibration_samples: Positive = 100
     moving_average: Flag = False
     averaging_constant: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -92,11 +95,48 @@ class Calibration(Record):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
+class SessionOptions(Record):
+    """ONNX Runtime's options for latency and its defaults (1.32, ``SessionOptions`` and its configuration entries)."""
+
+    allow_spinning: Flag = True
+    dynamic_block_base: Annotated[int, Field(ge=0, strict=True)] = 0
+    denormal_as_zero: Flag = False
+    enable_cpu_mem_arena: Flag = True
+    enable_mem_pattern: Flag = True
+    disable_prepacking: Flag = False
+
+
 class FrameworkArgs(Record):
-    """Options of the runtime. ``optimization_level`` is ONNX Runtime's: 0 none, 1 basic, 2 extended, 99 all."""
+    """Options of the runtime; each runtime names in ``ARGS`` those that it knows.
+
+    ``optimization_level`` is ONNX Runtime's: 0 none, 1 basic, 2 extended, 99 all; ``precision`` that of whatever is not
+    int8. NNCF's ``preset``: activations asymmetric (``mixed``) or symmetric (``performance``). ``smooth_quant_alpha``:
+    0 migrates nothing of outlying channels into weights, null what NNCF does by itself.
+    """
 
     opset: Annotated[int, Field(strict=True)] = 17
     optimization_level: Annotated[Literal[0, 1, 2, 99], BeforeValidator(_no_bool)] = 99
+    session_options: SessionOptions = SessionOptions()
+    precision: Precision = "float32"
+    preset: Literal["mixed", "performance"] = "mixed"
+    smooth_quant_alpha: Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)] | None = None
+
+
+class Placement(Record):
+    """Where ``quantization_approach: mixed`` computes in int8, product by product.
+
+    ``default`` is the mode of every MatMul and Gemm with constant weights but those that ``matmuls`` names: globs over
+    node names, of which the last that matches counts. ``smooth_quant`` migrates scales of outlying channels from
+    activations into weights (SmoothQuant, Xiao et al. 2023), 0 not at all, 1 wholly. ``merge`` makes one product of
+    those that read the same tensor, such as query, key and value. ``operators: onnxruntime`` writes attention and
+    static products with ONNX Runtime's own operators (domain com.microsoft) where ``standard`` has several of ONNX.
+    """
+
+    default: Mode = "dynamic"
+    matmuls: dict[str, Mode] = Field(default_factory=dict)
+    smooth_quant: Annotated[float, Field(ge=0, le=1)] = 0.0
+    merge: Flag = False
+    operators: Literal["standard", "onnxruntime"] = "standard"
 
 
 class TimeBenchmarkArgs(Record):
@@ -129,13 +169,14 @@ class Settings(Record):
     dataset: Dataset
     metrics: tuple[str, ...] = ()
     max_eval_samples: Positive | None = None
-    quantization_approach: Literal["static", "dynamic"] = "dynamic"
+    quantization_approach: Literal["static", "dynamic", "mixed", "none"] = "dynamic"
     operators_to_quantize: Annotated[tuple[str, ...], Field(min_length=1)] = ("MatMul",)
     node_exclusion: tuple[str, ...] = ()
     per_channel: Flag = False
     activation_type: ActivationType = "auto"
     weight_type: ActivationType = "auto"
     calibration: Calibration = Calibration()
+    placement: Placement = Placement()
     framework: str = "onnxruntime"
     framework_args: FrameworkArgs = FrameworkArgs()
     aware_training: Flag = False
@@ -145,6 +186,14 @@ class Settings(Record):
     backend: Backend = Backend()
     trust_remote_code: Flag = False
     allow_pickled_weights: Flag = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the optimized model needs activations that were looked at beforehand."""
+        if self.quantization_approach == "mixed":
+            modes = {self.placement.default, *self.placement.matmuls.values()}
+            return "static" in modes or self.placement.smooth_quant > 0
+        return self.quantization_approach == "static"
 
 
 class Dimension(Record):

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from pydantic import JsonValue
+
 from quantbench.records import ArmSpec, Config, Result, Run, Scores, Settings, Skipped
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ class Examples(Protocol):
 class Task(Protocol):
     """A task: how its examples are read, predicted, scored and described.
 
-    ``METRICS`` maps the metric names that a user may ask for to the values that each reports.
+    ``METRICS`` maps the metric names that a user may ask for to the values that each reports; ``MAIN_METRIC`` is the
+    value that a limit is on where none is named. ``INFER`` is Python code of a function ``show(text, tokenizer, labels,
+    run)`` for the script beside a deployed model.
     """
 
     SUMMARY: str
@@ -54,7 +58,9 @@ class Task(Protocol):
     DATA_KEYS: tuple[str, ...]
     METRICS: Mapping[str, tuple[str, ...]]
     DEFAULT_METRICS: tuple[str, ...]
+    MAIN_METRIC: str
     OUTPUTS: tuple[str, ...]
+    INFER: str
 
     def check(self, settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
         """Mistakes as (dotted key, message): columns and labels that do not fit."""
@@ -90,11 +96,30 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """What executes a model."""
+    """What executes a model.
+
+    ``OPERATORS`` maps each quantization approach that models for it can be made with to the operators that can then be
+    named, ``FILES`` to the name of the optimized model's main file. ``ARGS`` are the fields of ``framework_args`` that
+    it knows. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that is not empty. ``INFER`` is Python
+    code of a function ``load()`` for the script beside a deployed model, with ``{options}`` in the place of the options
+    and other braces doubled.
+    """
 
     SUMMARY: str
     OPERATORS: Mapping[str, tuple[str, ...]]
+    FILES: Mapping[str, str]
+    ARGS: tuple[str, ...]
     LIBRARIES: tuple[str, ...]
+    EXTRA: str
+    INFER: str
+
+    def options(self, settings: Settings) -> dict[str, JsonValue]:
+        """What an arm of these settings is loaded with, beside its file."""
+        ...
+
+    def executed(self, spec: ArmSpec, scratch: Path) -> dict[str, int]:
+        """Operators that a session of ``spec`` really runs, by type; ``scratch`` is a folder for files on the way."""
+        ...
 
     def load(self, spec: ArmSpec, num_threads: int) -> Session:
         """Load the model of ``spec`` on ``num_threads`` threads."""
@@ -177,6 +202,11 @@ def task(name: str) -> Task:
 def runtime(name: str) -> Runtime:
     """The runtime of that name."""
     return cast(Runtime, _load("runtimes", name))
+
+
+def float_runtime(name: str) -> str:
+    """The runtime that runs the float ONNX export beside models of a runtime: itself, or ONNX Runtime."""
+    return name if any(file.endswith(".onnx") for file in runtime(name).FILES.values()) else "onnxruntime"
 
 
 def exclusion(name: str) -> Exclusion:

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from quantbench import instructions, registry
-from quantbench.records import Settings
+from quantbench.records import Calibration, FrameworkArgs, Placement, Settings
 
 MIN_OPSET = 11
 MAX_OPSET = 20
 """Range of the TorchScript-based exporter of PyTorch (``torch.onnx``, ``ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET``)."""
 PER_CHANNEL_MIN_OPSET = 13
 """``DequantizeLinear`` takes an axis since opset 13 (ONNX operator specification)."""
+
+NNCF = ("openvino", "static")
+"""Framework and approach with which NNCF makes the optimized model."""
+NNCF_DECIDES = {
+    **{
+        key: Settings.model_fields[key].default
+        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
+    },
+    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
+}
+"""Parameters that NNCF decides by itself, at the values that say nothing."""
+NNCF_ARGS = ("preset", "smooth_quant_alpha")
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ def _opset(settings: Settings) -> str | None:
 
 def _per_channel(settings: Settings) -> str | None:
     opset = settings.framework_args.opset
-    if not settings.per_channel or settings.quantization_approach == "dynamic" or opset >= PER_CHANNEL_MIN_OPSET:
+    if not settings.per_channel or not settings.calibrated or opset >= PER_CHANNEL_MIN_OPSET:
         return None
     return (
         f"per_channel: true needs opset {PER_CHANNEL_MIN_OPSET} or newer, framework_args.opset is {opset}; "
@@ -46,18 +60,19 @@ def _per_channel(settings: Settings) -> str | None:
 
 
 def _calibration_split(settings: Settings) -> str | None:
-    if settings.quantization_approach == "dynamic" or settings.dataset.calibration_split:
+    if not settings.calibrated or settings.dataset.calibration_split:
         return None
     return (
-        "static quantization needs dataset.calibration_split, the split from which ranges are collected; "
-        "set it, such as calibration_split: train, or use quantization_approach: dynamic"
+        f"{settings.quantization_approach} quantization needs dataset.calibration_split, the split from which ranges "
+        "are collected; set it, such as calibration_split: train, or use quantization_approach: dynamic"
     )
 
 
 def _activation_type(settings: Settings) -> str | None:
-    if settings.quantization_approach == "static" or settings.activation_type != "int8":
+    if settings.quantization_approach in ("static", "none") or settings.activation_type != "int8":
         return None
-    return "dynamic quantization has uint8 activations only (DynamicQuantizeLinear); use auto or uint8"
+    approach = settings.quantization_approach
+    return f"{approach} quantization has uint8 activations only (DynamicQuantizeLinear); use auto or uint8"
 
 
 def _backend_args(settings: Settings) -> str | None:
@@ -99,9 +114,100 @@ def _stride(settings: Settings) -> str | None:
 
 
 def _framework(settings: Settings) -> str | None:
-    if any(registry.runtime(settings.framework).OPERATORS.values()):
+    known = registry.runtime(settings.framework).OPERATORS
+    if settings.quantization_approach in known:
         return None
-    return f"framework {settings.framework} runs models as they are and quantizes none; use onnxruntime"
+    there = ", ".join(known)
+    return (
+        f"framework {settings.framework} has no models of quantization_approach {settings.quantization_approach}, "
+        f"only: {there}; choose one of these or another framework"
+    )
+
+
+def _placement(settings: Settings) -> str | None:
+    if settings.quantization_approach == "mixed" or settings.placement == Placement():
+        return None
+    return f"placement belongs to quantization_approach mixed, not {settings.quantization_approach}; remove one of them"
+
+
+def _mse(settings: Settings) -> str | None:
+    if settings.calibration.method != "mse" or settings.quantization_approach == "mixed":
+        return None
+    return "calibration method mse is there for quantization_approach mixed only; use minmax, entropy or percentile"
+
+
+def _framework_arg(name: str, settings: Settings) -> str | None:
+    """``framework_args`` that a framework does not know must be at their defaults."""
+    default = FrameworkArgs.model_fields[name].default
+    if name in registry.runtime(settings.framework).ARGS or getattr(settings.framework_args, name) == default:
+        return None
+    owners = [other for other in registry.names("runtimes") if name in registry.runtime(other).ARGS]
+    return f"framework_args.{name} belongs to framework {' and '.join(owners)}, not {settings.framework}; remove it"
+
+
+def _precision(settings: Settings) -> str | None:
+    precision = settings.framework_args.precision
+    if settings.framework == "onnxruntime" and precision != "float32":
+        return f"ONNX Runtime has no {precision} kernels for these models on CPUs; use framework openvino or pytorch"
+    if settings.framework == "pytorch" and precision == "float32" and settings.quantization_approach == "none":
+        return (
+            "framework pytorch in float32 is the original itself, there would be nothing to compare; "
+            "set framework_args.precision: bfloat16, or choose another framework"
+        )
+    return None
+
+
+def _capped_bfloat16(settings: Settings) -> str | None:
+    """OpenVINO asks the CPU, not the cap, whether it can compute in bfloat16, and then finds no kernel."""
+    lowered = settings.framework == "openvino" and settings.framework_args.precision == "bfloat16"
+    if not lowered or settings.backend.args.get(instructions.KEY) != "avx2":
+        return None
+    return f"OpenVINO needs avx512 for bfloat16, {instructions.KEY} is avx2; raise it, or set precision: float32"
+
+
+def _nncf_decides(key: str, settings: Settings) -> str | None:
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    if (settings.framework, settings.quantization_approach) != NNCF or value == NNCF_DECIDES[key]:
+        return None
+    return (
+        f"with framework openvino and quantization_approach static NNCF decides {key} by itself; remove it, or use "
+        "quantization_approach mixed"
+    )
+
+
+def _nncf_arg(name: str, settings: Settings) -> str | None:
+    approach = settings.quantization_approach
+    unset = getattr(settings.framework_args, name) == FrameworkArgs.model_fields[name].default
+    if unset or settings.framework != NNCF[0] or approach == NNCF[1]:
+        return None
+    return f"framework_args.{name} belongs to quantization_approach static, not {approach}; remove it"
+
+
+def _dynamic_products(settings: Settings) -> str | None:
+    placement = settings.placement
+    modes = (placement.default, *placement.matmuls.values())
+    if settings.framework != "openvino" or settings.quantization_approach != "mixed" or "dynamic" not in modes:
+        return None
+    return (
+        "framework openvino has no fast kernel for products with dynamic activations (DynamicQuantizeLinear with "
+        "MatMulInteger); set placement.default and all of placement.matmuls to static or float"
+    )
+
+
+def _own_operators(settings: Settings) -> str | None:
+    approach, operators = settings.quantization_approach, settings.placement.operators
+    if approach != "mixed" or operators in ("standard", settings.framework):
+        return None
+    return f"placement.operators {operators} are not known to framework {settings.framework}; use standard"
+
+
+def _smoothed_ranges(settings: Settings) -> str | None:
+    smoothed = settings.calibrated and settings.placement.smooth_quant > 0
+    if not smoothed or settings.calibration.method == "minmax":
+        return None
+    return f"with placement.smooth_quant ranges are minmax, not {settings.calibration.method}; remove one of them"
 
 
 RULES: Sequence[Rule] = (
@@ -112,7 +218,24 @@ RULES: Sequence[Rule] = (
     Rule(("weight_type", "activation_type"), _mixed_types),
     Rule(("backend.args",), _backend_args),
     Rule((f"backend.args.{instructions.KEY}",), _supported_instructions),
-    Rule(("framework",), _framework),
+    Rule(("framework", "quantization_approach"), _framework),
+    *(
+        Rule((f"framework_args.{name}", "framework"), partial(_framework_arg, name))
+        for name in FrameworkArgs.model_fields
+        if name != "precision"
+    ),
+    *(
+        Rule((f"framework_args.{name}", "quantization_approach", "framework"), partial(_nncf_arg, name))
+        for name in NNCF_ARGS
+    ),
+    *(Rule((key, "quantization_approach", "framework"), partial(_nncf_decides, key)) for key in NNCF_DECIDES),
+    Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
+    Rule(("framework_args.precision", "framework", f"backend.args.{instructions.KEY}"), _capped_bfloat16),
+    Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),
+    Rule(("placement.operators", "quantization_approach", "framework"), _own_operators),
+    Rule(("placement", "quantization_approach"), _placement),
+    Rule(("calibration.method", "quantization_approach"), _mse),
+    Rule(("placement.smooth_quant", "calibration.method"), _smoothed_ranges),
     Rule(("aware_training",), _aware_training),
     Rule(("calibration.moving_average", "calibration.method"), _moving_average),
     Rule(("calibration.stride", "calibration.sampling"), _stride),

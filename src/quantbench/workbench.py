@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,11 +17,14 @@ from typing import Any
 
 from quantbench import evaluate, registry, text
 from quantbench.export import FILE, export
-from quantbench.graph import computation_hash
+from quantbench.graph import Graph, computation_hash
 from quantbench.progress import Reporter
-from quantbench.quantize.ranges import Collector, Ranges
+from quantbench.quantize import sites, statistics
+from quantbench.quantize.ranges import Collector, Ranges, Sample
 from quantbench.quantize.sampling import choose
+from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Dataset, Environment, Scores, Settings, digest
+from quantbench.registry import Advance, Inputs
 from quantbench.sources import (
     check_model_folder,
     data_fingerprint,
@@ -53,6 +56,14 @@ class Split:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Calibration samples: how many, and each as arrays of shape (1, length)."""
+
+    count: int
+    sample: Sample
+
+
 @dataclass
 class Workbench:
     """Shared work of all runs of one benchmark.
@@ -62,6 +73,7 @@ class Workbench:
         environment: where the work is done.
         reporter: told of long work.
         seconds: time spent per phase since :meth:`take_seconds` was last called.
+        made: how often predictions were made rather than found.
 
     """
 
@@ -69,6 +81,7 @@ class Workbench:
     environment: Environment
     reporter: Reporter
     seconds: dict[str, float] = field(default_factory=dict)
+    made: int = 0
     _memory: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -167,17 +180,27 @@ class Workbench:
 
         return self._once(f"examples/{key}", prepare)
 
+    def arm(self, runtime: str, path: Path, sha256: str, settings: Settings) -> ArmSpec:
+        """The arm of a file, with the options that it is both scored and timed with."""
+        options = registry.runtime(runtime).options(settings)
+        return ArmSpec(runtime=runtime, path=str(path), sha256=sha256, options=options)
+
+    def batches(self, settings: Settings, inputs: Sequence[Mapping[str, Sequence[int]]]) -> list[Inputs]:
+        """Tokenized examples as padded arrays, in batches of similar length."""
+        fill = text.pad_values(self.model(settings).tokenizer)
+        groups = evaluate.batches([len(example["input_ids"]) for example in inputs])
+        return [text.collate([inputs[index] for index in group], fill) for group in groups]
+
     def original(self, settings: Settings) -> ArmSpec:
-        """The arm of the model as it was given."""
+        """The arm of the model as it was given, in float32."""
         model = self.model(settings)
-        options: dict[str, Any] = {"auto_class": registry.task(settings.task).AUTO_CLASS}
-        for permission in ("trust_remote_code", "allow_pickled_weights"):
-            if getattr(settings, permission):
-                options[permission] = True
-        return ArmSpec(runtime="pytorch", path=str(model.folder), sha256=model.fingerprint, options=options)
+        return self.arm("pytorch", model.folder, model.fingerprint, _in_float32(settings))
 
     def float_model(self, settings: Settings) -> ArmSpec:
-        """The arm of the float ONNX export, made once per model and opset."""
+        """The arm of the float ONNX export, made once per model and opset: in float32, by the run's own runtime.
+
+        Where that does not read ONNX, ONNX Runtime is what runs it.
+        """
         model, opset = self.model(settings), settings.framework_args.opset
         versions = {name: self.environment.versions.get(name) for name in ("torch", "transformers", "onnx")}
         key = digest({"model": model.fingerprint, "opset": opset, "task": settings.task, "versions": versions})
@@ -191,7 +214,9 @@ class Workbench:
                     advance(1)
             return file_sha256(path)
 
-        return onnx_arm(path, self._once(f"float/{key}", make), settings)
+        return self.arm(
+            registry.float_runtime(settings.framework), path, self._once(f"float/{key}", make), _in_float32(settings)
+        )
 
     def float_graph(self, spec: ArmSpec) -> str:
         """Hash of the computation of a float export."""
@@ -202,43 +227,78 @@ class Workbench:
 
     def ranges(self, settings: Settings) -> Ranges:
         """Ranges of the float model's tensors, collected once per calibration setting."""
-        spec, split, model = (
-            self.float_model(settings),
-            self.split(settings.dataset, "calibration"),
-            self.model(settings),
-        )
         calibration = settings.calibration
-        chosen = choose(len(split.data), calibration)
-        content = {
-            "model": spec.sha256,
+        passes = Collector.passes(calibration)
+
+        def collect(samples: Samples, advance: Advance) -> Any:
+            model = Path(self.float_model(settings).path)
+            return Collector(model, samples.count, samples.sample, self.threads, advance).collect(calibration)
+
+        what = f"Collecting ranges, {calibration.method}"
+        found = self._calibrated("ranges", settings, calibration.model_dump(mode="json"), what, passes, collect)
+        return {name: (low, high) for name, (low, high) in found.items()}
+
+    def statistics(self, settings: Settings) -> Statistics:
+        """Statistics of all tensors that products with constant weights read, whatever the calibration's method."""
+        model = Path(self.float_model(settings).path)
+
+        def collect(samples: Samples, advance: Advance) -> Any:
+            tensors = list(sites.units(sites.find(Graph.read(model))))
+            found = statistics.collect(model, tensors, samples.count, samples.sample, self.threads, advance)
+            return {name: figures.dump() for name, figures in found.items()}
+
+        kept = settings.calibration.model_dump(mode="json", include={"padding"})
+        found = self._calibrated("statistics", settings, kept, "Looking at activations", 1, collect)
+        return {name: statistics.TensorStatistics.load(data) for name, data in found.items()}
+
+    def _calibrated(
+        self,
+        kind: str,
+        settings: Settings,
+        content: dict[str, Any],
+        what: str,
+        passes: int,
+        collect: Callable[[Samples, Advance], Any],
+    ) -> Any:
+        """What is collected from the calibration samples, once per model, samples and ``content``."""
+        split = self.split(settings.dataset, "calibration")
+        chosen = choose(len(split.data), settings.calibration)
+        key = {
+            "model": self.float_model(settings).sha256,
             "data": split.fingerprint,
             "chosen": chosen,
-            "calibration": calibration.model_dump(mode="json"),
+            "calibration": content,
         }
 
-        def collect() -> Any:
-            with self.phase("calibration"):
-                return self._collect(spec, settings, split.data.select(chosen), model)
+        def make() -> Any:
+            samples = self.samples(settings)
+            total = samples.count * passes
+            with (
+                self.phase("calibration"),
+                self.reporter.stage(f"{what} over {samples.count} samples", total) as advance,
+            ):
+                return collect(samples, advance)
 
-        return {name: (low, high) for name, (low, high) in self._stored("ranges", content, collect).items()}
+        return self._stored(kind, key, make)
 
-    def _collect(self, spec: ArmSpec, settings: Settings, data: Any, model: Model) -> Ranges:
-        task, calibration = registry.task(settings.task), settings.calibration
-        examples = task.prepare(settings, data, model.tokenizer, model.config)
-        width = text.max_length(model.config, model.tokenizer) if calibration.padding == "max_length" else None
+    def samples(self, settings: Settings) -> Samples:
+        """The calibration samples of a run, chosen, tokenized and padded as it says."""
+        split = self.split(settings.dataset, "calibration")
+        data = split.data.select(choose(len(split.data), settings.calibration))
+        model, task = self.model(settings), registry.task(settings.task)
+        padded = settings.calibration.padding == "max_length"
+        width = text.max_length(model.config, model.tokenizer) if padded else None
         fill = text.pad_values(model.tokenizer)
-        count = len(examples.inputs)
-        collector = Collector(
-            Path(spec.path), count, lambda i: text.collate([examples.inputs[i]], fill, width), self.threads
-        )
-        what = f"Collecting ranges, {calibration.method} over {count} samples"
-        with self.reporter.stage(what, count * collector.passes(calibration)) as advance:
-            collector.advance = advance
-            return collector.collect(calibration)
+        inputs = task.prepare(settings, data, model.tokenizer, model.config).inputs
+        return Samples(len(inputs), lambda index: text.collate([inputs[index]], fill, width))
 
     def predictions(self, spec: ArmSpec, settings: Settings, label: str) -> list[tuple[int, ...]]:
         """Predictions of an arm over the evaluation examples, from the cache where they were made before."""
-        examples, model = self.examples(settings), self.model(settings)
+        return self.predictions_of(spec, settings, self.examples(settings), label)
+
+    def predictions_of(self, spec: ArmSpec, settings: Settings, examples: Any, label: str) -> list[tuple[int, ...]]:
+        """Predictions of an arm over any prepared examples; ``made`` counts those that were in no cache."""
+        model = self.model(settings)
         content = {
             "model": spec.sha256,
             "runtime": spec.runtime,
@@ -251,6 +311,7 @@ class Workbench:
         }
 
         def make() -> list[tuple[int, ...]]:
+            self.made += 1
             count = len(examples.inputs)
             with (
                 self.phase("evaluation"),
@@ -273,10 +334,10 @@ class Workbench:
         return scores.model_copy(update={"metrics": metrics, "changed": evaluate.changed(original, predictions)})
 
 
-def onnx_arm(path: Path, sha256: str, settings: Settings) -> ArmSpec:
-    """The arm of an ONNX file, with the options that it is both scored and timed with."""
-    level = settings.framework_args.optimization_level
-    return ArmSpec(runtime=settings.framework, path=str(path), sha256=sha256, options={"optimization_level": level})
+def _in_float32(settings: Settings) -> Settings:
+    """The settings of an arm that is there for comparison, whatever precision the optimized model has."""
+    args = settings.framework_args.model_copy(update={"precision": "float32"})
+    return settings.model_copy(update={"framework_args": args})
 
 
 def _full_config(folder: Path, config: dict[str, Any], settings: Settings) -> dict[str, Any]:

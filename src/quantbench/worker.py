@@ -6,26 +6,18 @@ that runs share are timed once and all arms meet the same machine. A run that fa
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from quantbench import instructions, registry, stats, text
+from quantbench import instructions, stats, text
 from quantbench.errors import BadInput, QuantbenchError, RunFailed
-from quantbench.export import FILE
-from quantbench.graph import Graph, computation_hash
+from quantbench.optimize import optimize
 from quantbench.preflight import sources
-from quantbench.quantize import types
-from quantbench.quantize.inspection import quantized_operators
-from quantbench.quantize.rewrite import write_quantized
 from quantbench.records import (
     DATASET,
     ArmSpec,
@@ -39,11 +31,9 @@ from quantbench.records import (
     Settings,
 )
 from quantbench.registry import Inputs
-from quantbench.runtimes.onnxruntime import executed_operators
-from quantbench.sources import file_sha256
-from quantbench.store import Store, write_atomically
+from quantbench.store import Store
 from quantbench.timing import Shape, Timings, time_arms
-from quantbench.workbench import Workbench, onnx_arm
+from quantbench.workbench import Workbench
 
 ARMS = ("pytorch", "onnx-float", "optimized")
 SCORED = {"pytorch": "original", "onnx-float": "onnx-float", "optimized": "optimized"}
@@ -99,7 +89,7 @@ def _failed(run: Run, workbench: Workbench, stage: str, error: Exception) -> Res
 def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
     settings = run.settings
     original, exported = workbench.original(settings), workbench.float_model(settings)
-    artifact, optimized = _quantize(run, exported, store, workbench)
+    artifact, optimized = optimize(run, store.folder / "models", workbench)
     arms = dict(zip(ARMS, (original, exported, optimized), strict=True))
     scores = {
         SCORED[name]: workbench.scores(arms[name], settings, label)
@@ -113,86 +103,6 @@ def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
     return Prepared(
         run, arms, artifact, float_artifact, scores, workbench.take_seconds(), workbench.examples(settings).notes
     )
-
-
-def _quantize(run: Run, exported: ArmSpec, store: Store, workbench: Workbench) -> tuple[Artifact, ArmSpec]:
-    settings = run.settings
-    resolved = types.resolve(settings, instructions.usable(workbench.environment))
-    excluded = select_nodes(settings.node_exclusion, Graph.read(Path(exported.path)))
-    ranges = workbench.ranges(settings) if settings.quantization_approach == "static" else None
-    folder = store.folder / "models" / run.name
-    path = folder / FILE
-    keep = sorted({name for names in excluded.values() for name in names})
-    with workbench.phase("quantization"), workbench.reporter.stage(f"Quantizing {run.name}", 1) as advance:
-        write_quantized(Path(exported.path), settings, resolved, keep, ranges, path)
-        artifact = _inspect(path, settings, resolved, excluded, store.folder)
-        _write_folder(folder, run, artifact, workbench)
-        advance(1)
-    return artifact, onnx_arm(path, artifact.sha256, settings)
-
-
-def select_nodes(groups: Sequence[str], graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Names of the nodes that each exclusion group selects.
-
-    Raises:
-        RunFailed: if a group without the mark ``?`` matches nothing.
-
-    """
-    selected = {}
-    for group in groups:
-        name = group.removesuffix("?")
-        nodes = registry.exclusion(name).select(graph)
-        if not nodes and not group.endswith("?"):
-            raise RunFailed(
-                f"node-exclusion group {name!r} matches no node of this model; write '{name}?' to allow that"
-            )
-        selected[name] = tuple(sorted(nodes))
-    return selected
-
-
-def _inspect(
-    path: Path, settings: Settings, resolved: tuple[str, str], excluded: dict[str, tuple[str, ...]], root: Path
-) -> Artifact:
-    model = onnx.load(str(path))
-    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
-        executed = executed_operators(path, settings.framework_args.optimization_level, Path(scratch))
-    return Artifact(
-        path=str(path.relative_to(root)),
-        sha256=file_sha256(path),
-        bytes=path.stat().st_size,
-        recipe={
-            "quantization_approach": settings.quantization_approach,
-            "activation_type": resolved[0],
-            "weight_type": resolved[1],
-            "per_channel": settings.per_channel,
-            "operators_to_quantize": list(settings.operators_to_quantize),
-            "opset": settings.framework_args.opset,
-            "optimization_level": settings.framework_args.optimization_level,
-        },
-        excluded=excluded,
-        operators=quantized_operators(Graph(model)),
-        executed=executed,
-        graph=computation_hash(model),
-    )
-
-
-def _write_folder(folder: Path, run: Run, artifact: Artifact, workbench: Workbench) -> None:
-    """Put beside ``model.onnx`` what is needed to use it and to know how it was made."""
-    model = workbench.model(run.settings)
-    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
-        model.tokenizer.save_pretrained(scratch)
-        for path in Path(scratch).iterdir():
-            write_atomically(folder / path.name, path.read_bytes())
-    write_atomically(folder / "config.json", (model.folder / "config.json").read_bytes())
-    recipe = {
-        "name": run.name,
-        "key": run.key,
-        "settings": run.settings.model_dump(mode="json"),
-        "artifact": artifact.model_dump(mode="json"),
-        "sources": sources(run.settings, workbench),
-        "environment": workbench.environment.model_dump(mode="json"),
-    }
-    write_atomically(folder / "quantbench.json", json.dumps(recipe, indent=2).encode())
 
 
 def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
@@ -230,13 +140,13 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
     specs = {names[_identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
     originals = {names[_identity(prepared.arms[stats.BASELINE])]: prepared.arms[stats.BASELINE] for prepared in ready}
     specs |= {_null_name(name): spec for name, spec in originals.items()}
-    shapes = _shapes(ready[0].run.settings, workbench)
+    at = shapes(ready[0].run.settings, workbench)
     args = ready[0].run.settings.time_benchmark_args
     threads = args.num_threads or workbench.threads
-    total = int(args.duration * len(specs) * len(shapes))
-    what = f"Timing {len(specs)} arms at {len(shapes)} shape(s), seconds"
+    total = int(args.duration * len(specs) * len(at))
+    what = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds"
     with workbench.phase("timing"), workbench.reporter.stage(what, total) as advance:
-        timings = time_arms(specs, next(iter(originals)), shapes, args, threads, advance)
+        timings = time_arms(specs, next(iter(originals)), at, args, threads, advance)
     seconds = workbench.take_seconds()
     for prepared in ready:
         arms = {name: names[_identity(spec)] for name, spec in prepared.arms.items()}
@@ -245,7 +155,7 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
         if failed:
             yield _failed(prepared.run, workbench, "timing", RunFailed(failed[0]))
             continue
-        yield _result(prepared, _latency(arms, shapes, timings), seconds, workbench)
+        yield _result(prepared, _latency(arms, at, timings), seconds, workbench)
         seconds = {}
 
 
@@ -267,7 +177,8 @@ def _null_name(original: str) -> str:
     return f"{original}, again"
 
 
-def _shapes(settings: Settings, workbench: Workbench) -> list[Shape]:
+def shapes(settings: Settings, workbench: Workbench) -> list[Shape]:
+    """The shapes of the settings, with their inputs."""
     return [
         Shape(batch_size, length, _batches(batch_size, length, settings, workbench))
         for batch_size in settings.batch_sizes
@@ -286,7 +197,7 @@ def _batches(batch_size: int, length: InputLength, settings: Settings, workbench
     return [text.collate(batch, text.pad_values(tokenizer)) for batch in drawn]
 
 
-def _latency(arms: dict[str, str], shapes: Sequence[Shape], timings: Timings) -> tuple[Latency, ...]:
+def _latency(arms: dict[str, str], at: Sequence[Shape], timings: Timings) -> tuple[Latency, ...]:
     return tuple(
         Latency(
             batch_size=shape.batch_size,
@@ -295,7 +206,7 @@ def _latency(arms: dict[str, str], shapes: Sequence[Shape], timings: Timings) ->
             slot_seconds=measured.slot_seconds,
             extended=measured.extended,
         )
-        for shape, measured in zip(shapes, timings.shapes, strict=True)
+        for shape, measured in zip(at, timings.shapes, strict=True)
     )
 
 
@@ -312,5 +223,5 @@ def _result(
         scores=prepared.scores,
         latency=latency,
         seconds={**prepared.seconds, **timing_seconds},
-        notes=(*prepared.notes, *([instructions.UNCAPPED] if workbench.environment.cap else [])),
+        notes=(*prepared.notes, *instructions.notes(prepared.run.settings, workbench.environment)),
     )

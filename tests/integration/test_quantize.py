@@ -22,14 +22,18 @@ from quantbench.graph import Graph, computation_hash
 from quantbench.quantize.inspection import TWO_SIDED, quantized_operators
 from quantbench.quantize.ranges import Collector, Ranges
 from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import Calibration, Dataset, Settings
-from quantbench.runtimes.onnxruntime import executed_operators
+from quantbench.records import ArmSpec, Calibration, Dataset, Settings
 
 LAYERS = 2
 PROJECTIONS = 6 * LAYERS + 1  # query, key, value, output, two of the feed-forward; and the classifier
 PRODUCTS = PROJECTIONS + 2 * LAYERS  # and queries by keys, probabilities by values
 ALL_GROUPS = ("layernorm", "gelu", "residual", "gather", "softmax")
 ONNX_TYPES = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
+
+
+def executed(path: Path, folder: Path) -> dict[str, int]:
+    spec = ArmSpec(runtime="onnxruntime", path=str(path), sha256="", options={"optimization_level": 99})
+    return registry.runtime("onnxruntime").executed(spec, folder)
 
 
 class Bench:
@@ -68,7 +72,7 @@ class Bench:
         return path
 
     def executed(self, path: Path) -> dict[str, int]:
-        return executed_operators(path, 99, self.folder)
+        return executed(path, self.folder)
 
     def float_adds(self) -> int:
         """Adds of float numbers, which excludes those that compute shapes and masks."""
@@ -343,9 +347,9 @@ def test_writing_is_deterministic_across_processes(bench, tmp_path):
 def test_an_operator_without_an_integer_form_is_not_counted(tmp_path, kind):
     path = tmp_path / "one.onnx"
     onnx.save(between(kind), path)
-    executed = executed_operators(path, 99, tmp_path)
-    fused = f"QLinear{kind}" in executed
-    assert fused != (kind in executed)
+    run = executed(path, tmp_path)
+    fused = f"QLinear{kind}" in run
+    assert fused != (kind in run)
     assert fused == (kind in TWO_SIDED)
     assert operators(path) == ({kind: 1} if fused else {})
 

@@ -27,12 +27,12 @@ PROTOCOLS = {
     "launchers": registry.Launcher,
     "reports": registry.Report,
 }
-HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "huggingface_hub")
+HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "openvino", "nncf", "huggingface_hub")
 
 
 def test_the_folders_hold_what_the_design_names():
     assert registry.names("tasks") == ("token-classification",)
-    assert {"pytorch", "onnxruntime"} <= set(registry.names("runtimes"))
+    assert {"pytorch", "onnxruntime", "openvino"} <= set(registry.names("runtimes"))
     assert set(registry.names("exclusions")) == {"layernorm", "gelu", "residual", "gather", "softmax"}
     assert "local" in registry.names("launchers")
     assert {"card", "summary", "table"} <= set(registry.names("reports"))

@@ -33,7 +33,7 @@ def keep_in_float(model: onnx.ModelProto, names: Collection[str]) -> None:
         if sources:
             _, index, tensor = sources[0]
             node.input[index] = tensor
-            _remove_unread(model)
+            remove_unread_pairs(model)
             graph = Graph(model)
 
 
@@ -51,7 +51,7 @@ def _float_sources(graph: Graph, node: NodeProto) -> Iterator[tuple[bool, int, s
         yield kind is not None and kind not in FLOAT_OUTPUT, index, quantize.input[0]
 
 
-def _remove_unread(model: onnx.ModelProto) -> None:
+def remove_unread_pairs(model: onnx.ModelProto) -> None:
     """Remove quantizations whose result nobody reads."""
     results = {item.name for item in model.graph.output}
     while True:

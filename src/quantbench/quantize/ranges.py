@@ -91,15 +91,16 @@ class Collector:
             result[name] = (min(max(low, cut[0]), high), max(min(high, cut[1]), low))
         return result
 
-    def passes(self, calibration: Calibration) -> int:
+    @staticmethod
+    def passes(calibration: Calibration) -> int:
         """How often every sample is run."""
         return 1 if calibration.method == "minmax" else 2
 
     def _extremes(self, tensors: Sequence[str], calibration: Calibration) -> tuple[np.ndarray[Any, Any], ...]:
-        session = _session(_with_reductions(self.model, tensors), self.threads)
+        session = open_session(_with_reductions(self.model, tensors), self.threads)
         lows = highs = None
         for index in range(self.samples):
-            inputs = _accepted(session, self.sample(index))
+            inputs = accepted(session, self.sample(index))
             values = session.run([f"{t}/{kind}" for kind in ("min", "max", "size") for t in tensors], inputs)
             low, high = (
                 _finite(np.array(part)) for part in (values[: len(tensors)], values[len(tensors) : -len(tensors)])
@@ -122,9 +123,9 @@ class Collector:
         counts = np.zeros((len(tensors), BINS), dtype=np.int64)
         for number, part in enumerate(parts):
             # A session of its own: ONNX Runtime holds every output of a graph to the end of a run, asked for or not.
-            session = _session(_with_outputs(self.model, [tensors[i] for i in part]), self.threads)
+            session = open_session(with_outputs(self.model, [tensors[i] for i in part]), self.threads)
             for index in range(self.samples):
-                values = session.run(None, _accepted(session, self.sample(index)))
+                values = session.run(None, accepted(session, self.sample(index)))
                 for i in reversed(part):
                     counts[i] += histogram(values.pop(), float(edges[i]))
                 step = number * self.samples + index
@@ -231,7 +232,8 @@ def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
+def with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
+    """The model with the given tensors as its only outputs."""
     model = onnx.load(str(path))
     del model.graph.output[:]
     for name in tensors:
@@ -239,7 +241,7 @@ def _with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _session(model: bytes, threads: int) -> Any:
+def open_session(model: bytes, threads: int) -> Any:
     """A session that gives memory back between samples of different lengths."""
     import onnxruntime
 
@@ -249,7 +251,8 @@ def _session(model: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _accepted(session: Any, inputs: Inputs) -> Mapping[str, Any]:
+def accepted(session: Any, inputs: Inputs) -> Mapping[str, Any]:
+    """Those of the inputs that the model has."""
     names = {item.name for item in session.get_inputs()}
     return {name: array for name, array in inputs.items() if name in names}
 

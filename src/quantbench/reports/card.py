@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from jinja2 import StrictUndefined
 from quantbench import evidence, registry, stats
 from quantbench.grid import lookup
 from quantbench.records import Config, InputLength, Result, Settings, Skipped
+from quantbench.rules import NNCF, NNCF_DECIDES
 from quantbench.tables import BAR, table
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ SUMMARY = "the benchmark card (card.md)"
 FILE = "card.md"
 SEPARATOR = ""
 FRONT_MATTER = ("pipeline_tag", "datasets", "metrics", "tags")
+CALIBRATED = {"static", "mixed"}
+"""Approaches that may look at calibration samples."""
 ORIGINAL_KEYS = ("model_name_or_path", "dataset", "max_eval_samples")
 """Parameters that the original's scores depend on."""
 REFERENCE_KEYS = (
@@ -85,6 +88,7 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         latency=evidence.latency_table(config, done),
         float_scores=_float_scores(done),
         made=evidence.made_table(config, done),
+        executed_in=_executed_in(config),
         notes=evidence.notes(done),
         failed=[result for result in results if not result.done],
         skipped=skipped,
@@ -150,25 +154,50 @@ def _fixed(config: Config) -> list[tuple[str, str | None, list[tuple[str, str]]]
     plain = Settings(task="-", model_name_or_path="-", dataset={"path": "-"}).model_dump(mode="python")  # type: ignore[arg-type]
     others = [key for key in data if key not in REFERENCE_KEYS + HEADER_KEYS and data[key] != plain[key]]
     rows: list[tuple[str, str | None, list[tuple[str, str]]]] = []
+    hidden = varied | _idle(config)
     for key in (*REFERENCE_KEYS, *others):
-        if key in varied or (
-            key == "calibration"
-            and config.base.quantization_approach == "dynamic"
-            and "quantization_approach" not in varied
-        ):
+        if key in hidden:
             continue
         value = data[key]
         if key == "dataset" or (isinstance(value, dict) and isinstance(plain[key], dict)):
             names = DATASET_KEYS if key == "dataset" else tuple(value)
-            inner = [
-                (n, _show(value[n]))
-                for n in names
-                if f"{key}.{n}" not in varied and _worth(f"{key}.{n}", value[n], plain)
-            ]
-            rows.append((key, None, inner))
+            rows.append((key, None, list(_inner(key, {n: value[n] for n in names}, plain, hidden))))
         else:
             rows.append((key, _show(value), []))
     return rows
+
+
+def _inner(
+    key: str, values: Mapping[str, Any], plain: Mapping[str, Any], hidden: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Rows of what stands inside a parameter, mappings of known names in it with dotted names."""
+    for name, value in values.items():
+        path = f"{key}.{name}"
+        if path in hidden:
+            continue
+        if isinstance(value, dict) and lookup(plain, path):
+            for inner, text in _inner(path, value, plain, hidden):
+                yield f"{name}.{inner}", text
+        elif _worth(path, value, plain):
+            yield name, _show(value)
+
+
+def _idle(config: Config) -> set[str]:
+    """Parameters that mean nothing to any run of the benchmark."""
+    approaches = _every(config, "quantization_approach")
+    frameworks = _every(config, "framework")
+    idle = set() if approaches & CALIBRATED else {"calibration"}
+    if "onnxruntime" not in frameworks:
+        idle.add("framework_args.optimization_level")
+    if {(framework, approach) for framework in frameworks for approach in approaches} == {NNCF}:
+        idle.update(NNCF_DECIDES)
+    return idle
+
+
+def _every(config: Config, key: str) -> set[str]:
+    """Every value that a parameter has in the benchmark."""
+    varied = {str(value) for dimension in config.dimensions if dimension.key == key for value in dimension.values}
+    return varied or {str(getattr(config.base, key))}
 
 
 def _worth(key: str, value: Any, plain: Mapping[str, Any]) -> bool:
@@ -212,6 +241,16 @@ def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLeng
             row += [BAR, *(f"{stats.calls_per_second(arm):.2f}" for arm in arms)]
             shapes.setdefault((latency.batch_size, latency.input_length), []).append(row)
     return [(batch, length, table(header, rows)) for (batch, length), rows in shapes.items()]
+
+
+def _executed_in(config: Config) -> str:
+    """Where the executed operators are counted."""
+    if _every(config, "framework") == {"onnxruntime"}:
+        return "the graph that ONNX Runtime made of it at the optimization level of the run"
+    return (
+        "what the framework made of it on this machine: ONNX Runtime's graph at the optimization level of the run, or "
+        "OpenVINO's executable graph, whose operators name the precision that they compute in"
+    )
 
 
 def _float_scores(done: Sequence[Result]) -> str:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from quantbench.records import ArmSpec
+from pydantic import JsonValue
+
+from quantbench.records import ArmSpec, Settings
 
 SUMMARY = "ONNX Runtime, CPU execution provider"
 LIBRARIES = ("onnx", "onnxruntime")
+EXTRA = ""
+ARGS = ("opset", "optimization_level", "session_options")
 OPERATORS: Mapping[str, tuple[str, ...]] = {
     "static": (
         "Add",
@@ -48,9 +52,45 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {
         "Where",
     ),
     "dynamic": ("Attention", "Conv", "EmbedLayerNormalization", "Gather", "LSTM", "MatMul", "Transpose"),
+    "mixed": ("MatMul",),
+    "none": (),
 }
-"""Operators that ONNX Runtime 1.32 can quantize, per approach (its quantization registries)."""
+"""Operators that can be quantized, per approach; static and dynamic as ONNX Runtime 1.32 can (its registries)."""
+FILES = dict.fromkeys(OPERATORS, "model.onnx")
+INFER = """
+import onnxruntime
+
+OPTIONS = json.loads({options!r})
+LEVELS = {{0: "ORT_DISABLE_ALL", 1: "ORT_ENABLE_BASIC", 2: "ORT_ENABLE_EXTENDED", 99: "ORT_ENABLE_ALL"}}
+ENTRIES = {{
+    "allow_spinning": "session.intra_op.allow_spinning",
+    "dynamic_block_base": "session.dynamic_block_base",
+    "denormal_as_zero": "session.set_denormal_as_zero",
+    "disable_prepacking": "session.disable_prepacking",
+}}
+
+def load():
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    level = LEVELS[OPTIONS["optimization_level"]]
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    for name, value in OPTIONS.get("session_options", {{}}).items():
+        if name in ENTRIES:
+            options.add_session_config_entry(ENTRIES[name], str(int(value)))
+        else:
+            setattr(options, name, value)
+    session = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    names = {{item.name for item in session.get_inputs()}}
+    return lambda inputs: session.run(None, {{name: inputs[name] for name in names if name in inputs}})
+"""
 LEVELS = {0: "ORT_DISABLE_ALL", 1: "ORT_ENABLE_BASIC", 2: "ORT_ENABLE_EXTENDED", 99: "ORT_ENABLE_ALL"}
+CONFIG_ENTRIES = {
+    "allow_spinning": "session.intra_op.allow_spinning",
+    "dynamic_block_base": "session.dynamic_block_base",
+    "denormal_as_zero": "session.set_denormal_as_zero",
+    "disable_prepacking": "session.disable_prepacking",
+}
+"""Session options that are entries of a session's configuration; the others are attributes of their own name."""
 
 
 class OnnxSession:
@@ -73,10 +113,16 @@ class OnnxSession:
         return {name: array for name, array in inputs.items() if name in self._names}
 
 
-def session_options(optimization_level: int, num_threads: int) -> Any:
+def session_options(optimization_level: int, num_threads: int, chosen: Mapping[str, Any] | None = None) -> Any:
     """The options that every session of quantbench runs with, timed or scored.
 
     ``force_spinning_stop`` lets the thread pool rest between calls, so that waiting arms do not disturb others.
+
+    Args:
+        optimization_level: as in ``framework_args``.
+        num_threads: of the pool within operators.
+        chosen: values by the names of ``records.SessionOptions``; the others stay at ONNX Runtime's defaults.
+
     """
     import onnxruntime
 
@@ -87,31 +133,45 @@ def session_options(optimization_level: int, num_threads: int) -> Any:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
+    for name, value in (chosen or {}).items():
+        if name in CONFIG_ENTRIES:
+            options.add_session_config_entry(CONFIG_ENTRIES[name], str(int(value)))
+        else:
+            setattr(options, name, value)
     return options
 
 
 def load(spec: ArmSpec, num_threads: int) -> OnnxSession:
-    """Load the ONNX file ``spec.path`` at the level ``spec.options['optimization_level']``."""
+    """Load the ONNX file ``spec.path`` with the ``optimization_level`` and ``session_options`` in ``spec.options``."""
     import onnxruntime
 
-    level = spec.options["optimization_level"]
-    options = session_options(level if isinstance(level, int) else 99, num_threads)
-    return OnnxSession(onnxruntime.InferenceSession(spec.path, options, providers=["CPUExecutionProvider"]))
+    session = onnxruntime.InferenceSession(spec.path, _options(spec, num_threads), providers=["CPUExecutionProvider"])
+    return OnnxSession(session)
 
 
-def executed_operators(model: Path, optimization_level: int, folder: Path) -> dict[str, int]:
-    """Operators by type in the graph that a session runs after its own optimization.
+def options(settings: Settings) -> dict[str, JsonValue]:
+    """Options of an arm: the optimization level of its session, and what is not at ONNX Runtime's default."""
+    args = settings.framework_args
+    chosen = args.session_options.model_dump(mode="json", exclude_defaults=True)
+    return {"optimization_level": args.optimization_level, **({"session_options": chosen} if chosen else {})}
 
-    The session writes that graph into ``folder``, a scratch folder of the caller's.
-    """
+
+def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
+    """Operators by type in the graph that a session runs after its own optimization, written into ``scratch``."""
     import onnx
     import onnxruntime
 
-    optimized = folder / "optimized.onnx"
-    options = session_options(optimization_level, 1)
-    options.optimized_model_filepath = str(optimized)
-    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    optimized = scratch / "optimized.onnx"
+    session = _options(spec, 1)
+    session.optimized_model_filepath = str(optimized)
+    onnxruntime.InferenceSession(spec.path, session, providers=["CPUExecutionProvider"])
     counts: dict[str, int] = {}
     for node in onnx.load(str(optimized), load_external_data=False).graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return dict(sorted(counts.items()))
+
+
+def _options(spec: ArmSpec, num_threads: int) -> Any:
+    level, chosen = spec.options["optimization_level"], spec.options.get("session_options")
+    assert isinstance(level, int), "as options() wrote it"
+    return session_options(level, num_threads, chosen if isinstance(chosen, dict) else None)

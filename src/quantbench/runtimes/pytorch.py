@@ -1,15 +1,39 @@
-"""PyTorch in float32, eager, as the checkpoint was given. The arm that all others are measured against."""
+"""PyTorch, eager. In float32, as the checkpoint was given, it is the arm that all others are measured against."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from quantbench.records import ArmSpec
+from pydantic import JsonValue
 
-SUMMARY = "PyTorch float32, the original"
-OPERATORS: Mapping[str, tuple[str, ...]] = {"static": (), "dynamic": ()}
+from quantbench import registry
+from quantbench.records import ArmSpec, Settings
+
+SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
+OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}
+FILES = {"none": "model.safetensors"}
+ARGS = ("opset", "precision")
 LIBRARIES = ("torch", "transformers")
+EXTRA = ""
+INFER = """
+import torch
+import transformers
+
+OPTIONS = json.loads({options!r})
+
+def load():
+    torch.set_num_threads(THREADS)
+    model = getattr(transformers, OPTIONS["auto_class"]).from_pretrained(str(FOLDER), dtype="auto").eval()
+
+    def run(inputs):
+        with torch.inference_mode():
+            outputs = model(**{{name: torch.from_numpy(array) for name, array in inputs.items()}})
+        return [value.float().numpy() for value in outputs.to_tuple()]
+
+    return run
+"""
 
 
 class PyTorchSession:
@@ -19,9 +43,9 @@ class PyTorchSession:
         self.model = model
 
     def predict(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """Outputs of one batch as arrays: the model's logits-like outputs in their order."""
+        """Outputs of one batch as float32 arrays: the model's logits-like outputs in their order."""
         outputs = self.prepare(inputs)()
-        return [value.numpy() for value in _tensors(outputs)]
+        return [value.float().numpy() for value in _tensors(outputs)]
 
     def prepare(self, inputs: Mapping[str, Any]) -> Callable[[], object]:
         """A call that runs one batch; its tensors are made here, outside of what is timed."""
@@ -38,7 +62,10 @@ class PyTorchSession:
 
 
 def load(spec: ArmSpec, num_threads: int) -> PyTorchSession:
-    """Load the checkpoint folder ``spec.path`` with the transformers class named in ``spec.options['auto_class']``."""
+    """Load the checkpoint folder ``spec.path``.
+
+    ``spec.options`` names the transformers class (``auto_class``) and, unless it is float32, the ``precision``.
+    """
     import torch
     import transformers
 
@@ -48,11 +75,24 @@ def load(spec: ArmSpec, num_threads: int) -> PyTorchSession:
     auto_class = getattr(transformers, str(spec.options["auto_class"]))
     model = auto_class.from_pretrained(
         spec.path,
-        dtype=torch.float32,
+        dtype=getattr(torch, str(spec.options.get("precision", "float32"))),
         trust_remote_code=bool(spec.options.get("trust_remote_code")),
         use_safetensors=None if spec.options.get("allow_pickled_weights") else True,
     )
     return PyTorchSession(model.eval())
+
+
+def options(settings: Settings) -> dict[str, JsonValue]:
+    """Options of an arm: the class of its task, what may be loaded, and the precision unless it is float32."""
+    allowed = {name: True for name in ("trust_remote_code", "allow_pickled_weights") if getattr(settings, name)}
+    precision = settings.framework_args.precision
+    lowered = {} if precision == "float32" else {"precision": precision}
+    return {"auto_class": registry.task(settings.task).AUTO_CLASS, **allowed, **lowered}
+
+
+def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
+    """Nothing: eager PyTorch has no graph to look at."""
+    return {}
 
 
 def _tensors(outputs: Any) -> list[Any]:

@@ -23,9 +23,33 @@ ARCHITECTURE_SUFFIX = "ForTokenClassification"
 DATA_KEYS = ("primary",)
 METRICS: Mapping[str, tuple[str, ...]] = {"seqeval": ("precision", "recall", "f1", "accuracy")}
 DEFAULT_METRICS = ("seqeval",)
+MAIN_METRIC = "f1"
 OUTPUTS = ("logits",)
 OUTSIDE = "O"
 COLUMNS = ("correct_entities", "predicted_entities", "reference_entities", "correct_words", "words")
+INFER = '''
+def show(text, tokenizer, labels, run):
+    """Print the text's entities: neighbouring words of one kind, by the label of each word's first token."""
+    words = re.findall(r"\\w+|[^\\w\\s]", text)
+    encoded = tokenizer(words, is_split_into_words=True, truncation=True)
+    inputs = {name: np.array([values], dtype=np.int64) for name, values in encoded.items()}
+    best = run(inputs)[0][0].argmax(axis=-1)
+    entities, previous = [], None
+    for token, word in enumerate(encoded.word_ids()):
+        if word is None or word == previous:
+            continue
+        label = labels[str(int(best[token]))]
+        kind = label.partition("-")[2]
+        if kind and label.startswith("I-") and entities and entities[-1][1] == kind and entities[-1][2] == word - 1:
+            entities[-1] = (f"{entities[-1][0]} {words[word]}", kind, word)
+        elif kind:
+            entities.append((words[word], kind, word))
+        previous = word
+    for name, kind, _ in entities:
+        print(f"{kind}\\t{name}")
+    if not entities:
+        print("no entities")
+'''
 
 
 @dataclass(frozen=True)
