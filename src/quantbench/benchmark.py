@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from quantbench import environment, instructions, registry
+from quantbench import environment, evidence, instructions, registry, tuned
 from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
 from quantbench.plan import make_plan
 from quantbench.progress import Reporter
-from quantbench.records import Config, Environment, Plan, Result
+from quantbench.records import Config, Environment, Plan, Result, Settings
+from quantbench.sources import file_sha256
 from quantbench.store import Store, write_atomically
 
 FILE_REPORTS = ("card", "summary")
@@ -38,7 +41,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
     if not plan.runs:
         write_reports(store, config, plan)
         return exit_code(store.results())
-    found = _environment(config)
+    found = environment_for(config)
     from quantbench.preflight import check  # after the cap, which libraries read when they are loaded
     from quantbench.workbench import Workbench
 
@@ -57,7 +60,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
     return exit_code(store.results())
 
 
-def _environment(config: Config) -> Environment:
+def environment_for(config: Config) -> Environment:
     """The machine, capped to ``supported_instructions`` where that is set.
 
     Raises:
@@ -82,6 +85,21 @@ def write_reports(store: Store, config: Config, plan: Plan) -> None:
         write_atomically(store.folder / report.FILE, report.render(config, results, plan.skipped).encode())
 
 
+def render_again(folder: Path) -> None:
+    """Write the reports of a folder again.
+
+    Raises:
+        BadInput: if it holds no benchmark, or a search, whose reports say more than a benchmark's.
+
+    """
+    if (folder / tuned.FILE).exists():
+        message = "holds a search; its report is tune.md, which the same call of 'quantbench tune' writes again"
+        raise BadInput([Mistake(str(folder), message)])
+    store = Store(folder)
+    config = store.config()
+    write_reports(store, config, make_plan(config))
+
+
 def in_order(config: Config, results: list[Result]) -> list[Result]:
     """Results in the order of the configuration's grid."""
     plan = make_plan(config)
@@ -92,6 +110,76 @@ def in_order(config: Config, results: list[Result]) -> list[Result]:
 def exit_code(results: list[Result]) -> int:
     """0 if every stored run is done, 3 otherwise."""
     return EXIT_DONE if all(result.done for result in results) else EXIT_SOME_FAILED
+
+
+def explained(folder: Path, only: str, reporter: Reporter) -> str:
+    """Why the int8 models of finished runs lose what they lose, as Markdown, which is written to ``why.md`` too.
+
+    Args:
+        folder: the output folder.
+        only: glob over run names; where it is empty, the run that lost most.
+        reporter: told of long work.
+
+    Raises:
+        BadInput: if there is no such run, none with fixed ranges of activations, or its files have changed since;
+            nothing is written then.
+
+    """
+    store = Store(folder)
+    config = store.config()
+    results = in_order(config, store.results())
+    chosen = _explainable(results, only, folder)
+    found = environment_for(config)
+    from quantbench.diagnosis import why  # after the cap, which libraries read when they are loaded
+    from quantbench.preflight import check
+    from quantbench.workbench import Workbench
+
+    workbench = Workbench(store.cache, found, reporter)
+    with reporter.stage("Loading model and data", 1) as advance:
+        check(config, workbench, chosen)
+        advance(1)
+    text = why.explain(chosen, folder, workbench)
+    write_atomically(folder / why.FILE, text.encode())
+    return text
+
+
+def _explainable(results: Sequence[Result], only: str, folder: Path) -> list[Result]:
+    """The finished runs with fixed ranges that a glob names, or the one of all that lost most."""
+    done = [result for result in results if result.done]
+    if not done:
+        raise BadInput([Mistake(str(folder), "holds no finished run to explain; run it first")])
+    named = [result for result in done if fnmatchcase(result.run.name, only or "*")]
+    if not named:
+        names = ", ".join(result.run.name for result in done)
+        raise BadInput([Mistake(f"RUN {only}", f"matches no finished run; there is: {names}")])
+    fixed = [result for result in named if has_fixed_ranges(result.run.settings)]
+    if not fixed:
+        names = ", ".join(f"{result.run.name} ({result.run.settings.quantization_approach})" for result in named)
+        message = "there are no ranges to explain: activations are rounded with ranges fixed by calibration only by "
+        message += f"quantization_approach: static, or mixed with static products, of onnxruntime; there is: {names}"
+        raise BadInput([Mistake(f"RUN {only}" if only else str(folder), message)])
+    for result in fixed:
+        _check_file(result, folder)
+    return fixed if only else [max(fixed, key=lambda result: evidence.loss(result)[1])]
+
+
+def has_fixed_ranges(settings: Settings) -> bool:
+    """Whether a run's model rounds activations with ranges that calibration fixed, in a file that can be read."""
+    if settings.framework != "onnxruntime":
+        return False
+    if settings.quantization_approach == "mixed":
+        return "static" in {settings.placement.default, *settings.placement.matmuls.values()}
+    return settings.quantization_approach == "static"
+
+
+def _check_file(result: Result, folder: Path) -> None:
+    artifact = result.artifact
+    assert artifact is not None, "a finished run has an artifact"
+    path = folder / artifact.path
+    if not path.is_file() or file_sha256(path) != artifact.sha256:
+        what = "has changed since the run" if path.is_file() else "is gone"
+        again = f"delete results/{result.run.key}.json and run again, only this run is repeated"
+        raise BadInput([Mistake(str(path), f"{what}; {again}")])
 
 
 def compared(first: Path, second: Path, across: bool) -> str:
