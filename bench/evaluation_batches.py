@@ -14,7 +14,7 @@ from quantbench.progress import Silent
 from quantbench.quantize.rewrite import write_quantized
 from quantbench.records import ArmSpec, Calibration, Settings
 from quantbench.tables import table
-from quantbench.workbench import Workbench, onnx_arm
+from quantbench.workbench import Workbench
 
 ROUNDS = 1
 
@@ -44,7 +44,7 @@ def _int8(bench: Workbench, settings: Settings, folder: Path) -> ArmSpec:
     path = folder / "int8.onnx"
     exported = Path(bench.float_model(settings).path)
     write_quantized(exported, settings, ("uint8", "int8"), (), bench.ranges(settings), path)
-    return onnx_arm(path, "int8", settings)
+    return bench.arm("onnxruntime", path, "int8", settings)
 
 
 def _measure(session: Any, examples: Any, task_name: str, tokenizer: Any) -> list[str]:

@@ -24,7 +24,7 @@ app = typer.Typer(
     help="""Which int8 version of a transformer encoder to deploy on this CPU: what it costs, what it wins.
 
 Start with `quantbench demo`. Then write a YAML file (see `examples/`), look at it with `quantbench plan FILE`
-and measure it with `quantbench run FILE`.
+and measure it with `quantbench run FILE`, or let `quantbench tune FILE` choose the version to deploy.
 
 Exit codes: 0 all runs done, 2 bad input (nothing written), 3 some runs failed, 130 interrupted.""",
 )
@@ -32,7 +32,7 @@ error_console = Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to benchmark, as YAML.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Output folder. Default: runs/<name of the file>.")
+    Path | None, typer.Option("--out", metavar="DIR", help="Output folder. Default: `runs/NAME`, after NAME.yaml.")
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -72,6 +72,53 @@ def demo(
     from quantbench.config import load_config
 
     _run(load_config(embedded.CONFIG, override or ()), out or Path("runs") / "demo", only, quiet, verbose)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to tune, as YAML, or demo.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Output folder. Default: `runs/tune-NAME`.")
+    ] = None,
+    max_drop: Annotated[
+        list[str] | None,
+        typer.Option("--max-drop", metavar="METRIC=DROP", help="Most allowed loss: `f1=0.005`, or `f1=0.5%` of it."),
+    ] = None,
+    max_evaluations: Annotated[
+        float, typer.Option(help="Most forwards, in units of one evaluation of the whole evaluation set.")
+    ] = 7.0,
+    max_time: Annotated[float, typer.Option(help="Most seconds of the search, without the final timing.")] = 600.0,
+    only: Annotated[
+        str, typer.Option("--only", metavar="GLOB", help="Only families that match, such as `onnxruntime-*`.")
+    ] = "*",
+    override: Overrides = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find the fastest version of a model on this machine that loses no more than allowed.
+
+    Takes model, data and shapes from a configuration and chooses runtime, precision and placement of int8 itself.
+    Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
+    `models/best` to deploy. A second call goes on where the first was interrupted.
+    """
+    from quantbench import embedded, tuning
+    from quantbench.config import load_config
+    from quantbench.progress import Bars, Silent
+    from quantbench.tuner import Budget
+
+    _log_to_console(quiet, verbose)
+    path = embedded.CONFIG if str(config) == "demo" else config
+    loaded = load_config(path, override or ())
+    limits = [tuning.parse_limit(text, loaded) for text in max_drop or [tuning.default_limit(loaded)]]
+    folder = out or Path("runs") / f"tune-{config.stem}"
+    try:
+        reporter = Silent() if quiet else Bars(error_console)
+        tuning.tune(loaded, folder, limits, Budget(max_evaluations, max_time), reporter, only)
+    except KeyboardInterrupt:
+        error_console.print("interrupted; what was found is kept, the same command goes on from there")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(tuning.answer(folder))
+    typer.echo(f"report: {folder / 'tune.md'}")
 
 
 def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
@@ -130,12 +177,8 @@ def plan(config: ConfigFile, out: Out = None, override: Overrides = None, only: 
 def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")]) -> None:
     """Render card.md and summary.json again from the stored results."""
     from quantbench import benchmark
-    from quantbench.plan import make_plan
-    from quantbench.store import Store
 
-    store = Store(folder)
-    config = store.config()
-    benchmark.write_reports(store, config, make_plan(config))
+    benchmark.render_again(folder)
     typer.echo(str(folder / "card.md"))
 
 
@@ -152,6 +195,33 @@ def compare(
     from quantbench.benchmark import compared
 
     typer.echo(compared(first, second, across))
+
+
+@app.command()
+def why(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Glob over run names. Default: the run that lost most.")
+    ] = "",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Explain what breaks a static int8 model: the tensors at fault, what sets their ranges, and what mends it.
+
+    A static model rounds every activation to 256 numbers between the extremes that calibration saw. If padding, a mask
+    or a single channel stretches that range, all real values fall on a few of them. `why` switches the rounding of
+    each tensor on and off, finds the few whose rounding does the damage, looks where their extremes stand, and then
+    tries every node-exclusion group, calibration without padding and percentile ranges, each alone.
+
+    Prints the answer and writes it to DIR/why.md: `quantbench why runs/demo`, or of some runs only
+    `quantbench why runs/mine '*static*'`. Takes a minute or more; it looks at predictions, not at time.
+    """
+    from quantbench.benchmark import explained
+    from quantbench.progress import Bars, Silent
+
+    _log_to_console(quiet, verbose)
+    typer.echo(explained(folder, run, Silent() if quiet else Bars(error_console)))
+    typer.echo(f"written: {folder / 'why.md'}")
 
 
 @app.command()

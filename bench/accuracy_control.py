@@ -1,0 +1,62 @@
+"""NNCF's own accuracy-aware search, ``quantize_with_accuracy_control``, on the same model, data and limit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantbench import evaluate, text
+from quantbench.registry import task
+from quantbench.runtimes.openvino import OpenVinoSession
+from quantbench.trials import Bench
+
+
+@dataclass
+class Cost:
+    """What the search took: forwards in units of the evaluation set, seconds, and what came out."""
+
+    evaluations: float
+    seconds: float
+    outcome: str
+
+
+def accuracy_control(bench: Bench, drop: float) -> Cost:
+    """Run the search with the whole evaluation set as its validation set."""
+    import nncf
+    import openvino
+
+    settings, workbench = bench.settings, bench.workbench
+    kind, examples = task(settings.task), workbench.examples(settings)
+    fill = text.pad_values(workbench.model(settings).tokenizer)
+    forwards = [0.0]
+    values: list[float] = []
+
+    def f1(model: Any, _: Any) -> float:
+        session = OpenVinoSession(model)
+        forwards[0] += 1
+        predictions = evaluate.predict(session, kind, examples, fill, lambda _: None)
+        values.append(kind.score(examples, predictions).metrics["f1"])
+        return values[-1]
+
+    samples = [text.collate([example], fill) for example in bench.sample(128)]
+    begin = time.perf_counter()
+    plain = openvino.Core().read_model(str(Path(workbench.float_model(settings).path)))
+    names = {name for item in plain.inputs for name in item.get_names()}
+
+    def inputs(sample: Any) -> Any:
+        return {name: array for name, array in sample.items() if name in names}
+
+    nncf.quantize_with_accuracy_control(
+        plain,
+        calibration_dataset=nncf.Dataset(samples, inputs),
+        validation_dataset=nncf.Dataset([samples[0]], inputs),
+        validation_fn=f1,
+        max_drop=drop,
+        drop_type=nncf.DropType.ABSOLUTE,
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(samples),
+    )
+    outcome = f"f1 {values[0]:.4f} → {values[-1]:.4f} on the examples that it was chosen by"
+    return Cost(forwards[0] + len(samples) / len(examples.inputs), time.perf_counter() - begin, outcome)

@@ -1,0 +1,120 @@
+"""The whole job behind ``tune``: from a configuration and limits on the loss to a report and the folder to deploy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from quantbench import benchmark, registry, tune_report
+from quantbench.deploy import deploy
+from quantbench.errors import BadInput, Mistake
+from quantbench.families import families
+from quantbench.instructions import usable
+from quantbench.preflight import check
+from quantbench.progress import Reporter
+from quantbench.records import Config
+from quantbench.search import Limit
+from quantbench.store import Store, write_atomically
+from quantbench.tuned import Tuned
+from quantbench.tuner import Budget, Tuning
+from quantbench.workbench import Workbench
+
+
+def tune(
+    config: Config, folder: Path, limits: Sequence[Limit], budget: Budget, reporter: Reporter, only: str = "*"
+) -> Tuned:
+    """Search, validate, and write ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into a folder.
+
+    ``only`` is a glob over the names of the families to choose from.
+
+    Raises:
+        BadInput: if something is wrong with the input; nothing is written then.
+
+    """
+    config = single(config)
+    store = Store(folder)
+    store.stored_for(config)
+    Tuned.read(folder, config.base, limits, only)
+    found = benchmark.environment_for(config)
+    known = [family.name for family in families(config.base, usable(found))]
+    if not any(fnmatchcase(name, only) for name in known):
+        raise BadInput([Mistake(f"--only {only}", f"matches no family; there is: {', '.join(known)}")])
+    workbench = Workbench(store.cache, found, reporter)
+    with reporter.stage("Loading model and data", 1) as advance:
+        check(config, workbench, ())
+        advance(1)
+    store.open(config)
+    search_of = Tuning(config.base, limits, budget, store, workbench, only)
+    tuned = search_of.run()
+    _write(config, store, tuned, search_of)
+    return tuned
+
+
+def single(config: Config) -> Config:
+    """The configuration without what is benchmarked: a search chooses for itself.
+
+    Raises:
+        BadInput: if there is nothing to tune on.
+
+    """
+    if not config.base.dataset.calibration_split:
+        message = (
+            "tune needs dataset.calibration_split: the examples that it tunes on, apart from those it validates on"
+        )
+        raise BadInput([Mistake(config.where("dataset"), message)])
+    return config.model_copy(update={"dimensions": ()})
+
+
+def parse_limit(text: str, config: Config) -> Limit:
+    """A limit as given to ``--max-drop``: ``f1=0.005``, or ``f1=0.5%`` of the original's value.
+
+    Raises:
+        BadInput: if it is not of that form, or the metric is not among those of the configuration.
+
+    """
+    task = registry.task(config.base.task)
+    known = [value for name in config.base.metrics or task.DEFAULT_METRICS for value in task.METRICS[name]]
+    metric, _, number = text.partition("=")
+    where = f"--max-drop {text}"
+    try:
+        drop = float(number.removesuffix("%"))
+    except ValueError:
+        drop = -1.0
+    if not 0 <= drop < float("inf"):
+        raise BadInput([Mistake(where, f"must be METRIC=NUMBER, such as {known[-1]}=0.005 or {known[-1]}=0.5%")])
+    if metric not in known:
+        raise BadInput([Mistake(where, registry.unknown_name(metric, known, "metric"))])
+    relative = number.endswith("%")
+    return Limit(metric=metric, drop=drop / 100 if relative else drop, relative=relative)
+
+
+def default_limit(config: Config) -> str:
+    """The limit where none is given."""
+    return f"{registry.task(config.base.task).MAIN_METRIC}=0.005"
+
+
+def answer(folder: Path) -> str:
+    """What a report says first, without Markdown."""
+    text = (folder / tune_report.FILE).read_text(encoding="utf-8")
+    return "\n".join(text.split("\n## ")[0].splitlines()[2:]).replace("**", "").strip()
+
+
+def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> None:
+    """Reports and the folder to deploy."""
+    names = {finalist.name for finalist in tuned.finalists}
+    results = [result for result in store.results() if result.run.name in names]
+    best = next((result for result in results if result.run.name == tuned.best), None)
+    if best is not None:
+        args = config.base.time_benchmark_args
+        deploy(best, store.folder / "models", args.num_threads or search_of.workbench.threads)
+    evaluations = search_of.bench.evaluations
+    done = [result for result in results if result.done]
+    write_atomically(store.folder / tune_report.FILE, tune_report.render(config, tuned, results, evaluations).encode())
+    picture = tune_report.picture(tuned, done)
+    if picture is not None:
+        write_atomically(store.folder / tune_report.PICTURE, picture.encode())
+    summary = registry.report("summary")
+    document = {**json.loads(summary.render(config, results, ())), **tune_report.data(tuned, evaluations)}
+    write_atomically(store.folder / summary.FILE, (json.dumps(document, indent=2) + "\n").encode())

@@ -1,0 +1,197 @@
+"""Whole searches: what they write, that they go on where they stopped, and what they do where nothing is good enough."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.integration.conftest import write_tiny_config
+from tests.support.command import quantbench
+
+from quantbench import embedded, tuning
+from quantbench.config import load_config
+from quantbench.environment import detect
+from quantbench.progress import Silent
+from quantbench.records import Calibration
+from quantbench.search import Limit
+from quantbench.store import Store
+from quantbench.tuned import Tuned
+from quantbench.tuner import Budget, Tuning
+from quantbench.workbench import Workbench
+
+F1 = Limit(metric="f1", drop=0.005)
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def state(folder):
+    return Tuned.model_validate_json((folder / "tuning.json").read_bytes())
+
+
+ONNXRUNTIME = "onnxruntime-*"
+"""Fewer families, where a test is about something else."""
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """A finished search of the tiny model; its configuration and folder."""
+    folder = tmp_path_factory.mktemp("tuned")
+    config = write_tiny_config(tiny, folder / "tiny.yaml")
+    done = quantbench("tune", config, "--out", folder / "out", "--max-drop", "f1=0.5", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Deploy " in done.stdout
+    return config, folder / "out"
+
+
+def test_what_a_search_writes(finished):
+    folder = finished[1]
+    found = summary(folder)
+    assert found["best"] in {run["name"] for run in found["runs"]}
+    assert found["best"] in found["front"]
+    assert 0 < found["evaluations"] <= 7
+    assert {"probes", "sensitivity", "search", "validation and timing"} == set(found["seconds"])
+    report = (folder / "tune.md").read_text()
+    assert f"**Deploy {found['best']}**" in report
+    assert "which nothing was chosen by before" in report
+    assert (folder / "front.svg").read_text().startswith("<?xml")
+
+
+def test_every_unit_of_the_model_has_its_sensitivity(finished):
+    """Four units per layer and the classifier; the export's weights were all found in the PyTorch model."""
+    found = state(finished[1])
+    assert len(found.units) == 2 * 4 + 1
+    assert len({tuple(unit.harm.values()) for unit in found.units}) == len(found.units)
+    assert all(harm > 0 for unit in found.units for harm in unit.harm.values())
+
+
+def test_the_deployed_model_runs(finished, tmp_path):
+    script = finished[1] / "models" / "best" / "infer.py"
+    done = subprocess.run(
+        [sys.executable, script, "Maria Lopez lives in Lisbon."],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_recipe_makes_the_same_model(finished, tmp_path):
+    folder = finished[1]
+    done = quantbench("run", folder / "models" / "best" / "recipe.yaml", "--out", tmp_path / "again", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = summary(tmp_path / "again")["runs"][0]["artifact"]["sha256"]
+    best = summary(folder)["best"]
+    assert again == next(run for run in summary(folder)["runs"] if run["name"] == best)["artifact"]["sha256"]
+
+
+def test_a_second_call_repeats_nothing(finished, tmp_path):
+    config, folder = finished
+    before = state(folder)
+    done = quantbench("tune", config, "--out", folder, "--max-drop", "f1=0.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = state(folder)
+    assert after.model_copy(update={"seconds": before.seconds}) == before
+    assert "Timing" not in done.stderr
+    assert "Probing" not in done.stderr
+
+
+def test_a_search_is_no_benchmark_to_render_again(finished, tmp_path):
+    before = summary(finished[1])
+    done = quantbench("card", finished[1], cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds a search" in done.stderr
+    assert summary(finished[1]) == before
+
+
+def test_another_question_is_refused(finished, tmp_path):
+    config, folder = finished
+    done = quantbench("tune", config, "--out", folder, "--max-drop", "f1=0.4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "another configuration or other limits" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-drop", "f1"], "must be METRIC=NUMBER"),
+        (["--max-drop", "f1=-1"], "must be METRIC=NUMBER"),
+        (["--only", "tensorrt-*"], "matches no family; there is: onnxruntime-dynamic"),
+        (["--max-drop", "f2=0.1"], "unknown metric 'f2'"),
+        (
+            ["--set", "dataset.calibration_split=null", "--set", "quantization_approach=dynamic"],
+            "tune needs dataset.calibration_split",
+        ),
+    ],
+)
+def test_bad_input_writes_nothing(finished, tmp_path, arguments, words):
+    done = quantbench("tune", finished[0], "--out", tmp_path / "out", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_search_goes_on_where_it_was(tiny, tmp_path):
+    config = write_tiny_config(tiny, tmp_path / "tiny.yaml")
+    arguments = ["tune", config, "--out", tmp_path / "out", "--max-drop", "f1=0.5", "--only", ONNXRUNTIME]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "quantbench", *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    path = tmp_path / "out" / "tuning.json"
+    while not (path.exists() and state(tmp_path / "out").probes):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    probes = state(tmp_path / "out").probes
+    done = quantbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Probing" not in done.stderr
+    assert state(tmp_path / "out").probes == probes
+    assert summary(tmp_path / "out")["best"]
+
+
+def test_without_a_version_within_the_limit_the_original_stands(tiny, tmp_path, monkeypatch):
+    config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
+    monkeypatch.setattr(Tuning, "_within", lambda self, result: False)
+    found = tuning.tune(config, tmp_path / "out", [F1], Budget(), Silent(), ONNXRUNTIME)
+    assert found.best is None
+    report = (tmp_path / "out" / "tune.md").read_text()
+    assert "deploy the original" in report
+    assert "The nearest was" in report
+    assert summary(tmp_path / "out")["best"] is None
+    assert not (tmp_path / "out" / "models" / "best").exists()
+
+
+def test_a_spent_budget_ends_the_search_with_an_answer(tiny, tmp_path):
+    config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
+    found = tuning.tune(config, tmp_path / "out", [F1], Budget(evaluations=0.1), Silent(), ONNXRUNTIME)
+    assert found.stopped
+    assert not found.tried
+    assert "the budget was spent" in (tmp_path / "out" / "tune.md").read_text()
+
+
+def test_tuning_examples_are_neither_calibration_nor_evaluation_examples(tiny, tmp_path):
+    config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
+    bench = Workbench(tmp_path / "cache", detect(), Silent())
+    search = Tuning(config.base, [F1], Budget(), Store(tmp_path / "out"), bench)
+    assert config.base.dataset.calibration_split != config.base.dataset.eval_split
+    assert len(search.bench.sample(10_000)) > 0
+
+
+def test_the_demo_finds_its_way_out_of_padded_calibration(tmp_path):
+    """The demo's configuration asks for what destroys the model: static int8 calibrated on padded sentences."""
+    overrides = ["time_benchmark_args={duration: 0.2, warmup_runs: 1, precision: 0.9}", "max_eval_samples=400"]
+    config = load_config(embedded.CONFIG, overrides)
+    assert config.base.calibration.padding == "max_length" != Calibration().padding
+    found = tuning.tune(config, tmp_path / "out", [Limit(metric="f1", drop=0.02)], Budget(), Silent(), ONNXRUNTIME)
+    assert found.best is not None
+    best = next(run for run in summary(tmp_path / "out")["runs"] if run["name"] == found.best)
+    assert best["metrics"]["f1"]["original"] - best["metrics"]["f1"]["optimized"] <= 0.02
+    assert best["parameters"]["calibration"]["padding"] == "none"
+    assert summary(tmp_path / "out")["evaluations"] <= 7
