@@ -122,7 +122,9 @@ def test_launches_share_the_duration_and_start_anew(spec):
         assert len(arm.load_seconds) == len(arm.first_call_seconds) == len(arm.peak_memory_bytes) == 2
         assert all(sum(slot_seconds(arm, launch)) >= 0.3 for launch in (0, 1))
     first = [slot_seconds(arm, 0) for arm in measured.arms.values()]
-    assert min(sum(seconds[:-1]) for seconds in first) < 0.3, "the last round of a launch was still needed for its share"
+    assert min(sum(seconds[:-1]) for seconds in first) < 0.3, (
+        "the last round of a launch was still needed for its share"
+    )
 
 
 def slot_seconds(arm, launch):
