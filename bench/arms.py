@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quantbench import benchmark, embedded, environment, text
+from quantbench import benchmark, cache, embedded, environment, text
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
@@ -81,6 +82,7 @@ def _write_with_chain(source: Path, target: Path, length: int) -> None:
 def run_demo(folder: Path) -> tuple[list[Result], float]:
     """Run the demo into an empty folder; its results and the seconds that it took."""
     begin = time.perf_counter()
+    os.environ[cache.VARIABLE] = str(folder / "shared")  # or else a second demo would find what the first made
     benchmark.run(load_config(embedded.CONFIG), folder, "*", Silent())
     return Store(folder).results(), time.perf_counter() - begin
 

@@ -8,13 +8,14 @@ where only latency means anything.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from bench.accuracy_control import accuracy_control
-from quantbench import embedded, environment, stats, text, tuning
+from quantbench import cache, embedded, environment, stats, text, tuning
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.intervals import Interval, hodges_lehmann, paired_bootstrap
@@ -59,6 +60,7 @@ def report() -> str:
 def _tune(folder: Path, drop: float) -> tuple[float, Tuned]:
     overrides = ["batch_sizes=[1, 4]", "input_lengths=[32, 64]", "time_benchmark_args={duration: 3, precision: 0.5}"]
     config = load_config(embedded.CONFIG, overrides)
+    os.environ[cache.VARIABLE] = str(folder / "shared")  # or else the second search would find what the first made
     begin = time.perf_counter()
     found = tuning.tune(config, folder, [Limit(metric="f1", drop=drop)], Budget(), Silent())
     return time.perf_counter() - begin, found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from quantbench import environment, evidence, instructions, registry, tuned
+from quantbench import cache, environment, evidence, instructions, merge, registry, tuned
 from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
 from quantbench.plan import make_plan
 from quantbench.progress import Reporter
-from quantbench.records import Config, Environment, Plan, Result, Settings
+from quantbench.records import Config, Environment, Plan, Result, Settings, canonical_json
 from quantbench.sources import file_sha256
 from quantbench.store import Store, write_atomically
 
@@ -45,13 +46,14 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
     from quantbench.preflight import check  # after the cap, which libraries read when they are loaded
     from quantbench.workbench import Workbench
 
-    workbench = Workbench(store.cache, found, reporter)
+    workbench = Workbench(cache.folder(), found, reporter)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, results)
         advance(1)
+    coming = registry.launcher(config.base.backend.name).launch(plan.runs, store, workbench)
     store.open(config)
     try:
-        for result in registry.launcher(config.base.backend.name).launch(plan.runs, store, workbench):
+        for result in coming:
             store.save(result)
             if result.failure is not None:
                 logger.error("%s failed in %s: %s", result.run.name, result.failure.stage, result.failure.reason)
@@ -61,7 +63,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
 
 
 def environment_for(config: Config) -> Environment:
-    """The machine, capped to ``supported_instructions`` where that is set.
+    """The machine, capped to ``supported_instructions`` where that is set and runs execute here.
 
     Raises:
         BadInput: if the machine lacks what is required.
@@ -69,7 +71,7 @@ def environment_for(config: Config) -> Environment:
     """
     found = environment.detect()
     level = config.base.backend.args.get(instructions.KEY)
-    if level is None:
+    if level is None or registry.launcher(config.base.backend.name).REMOTE:
         return found
     problem = instructions.unmet(str(level), found)
     if problem:
@@ -100,11 +102,24 @@ def render_again(folder: Path) -> None:
     write_reports(store, config, make_plan(config))
 
 
+def merged(folders: Sequence[Path], target: Path) -> merge.Merged:
+    """Unite folders into ``target`` and write its reports; see :func:`quantbench.merge.merge`."""
+    done = merge.merge(folders, target)
+    render_again(target)
+    return done
+
+
+def requested(config: Config, folder: Path, only: str) -> str:
+    """What a run of a configuration would ask its backend for, as JSON; nothing is written or started."""
+    store = Store(folder)
+    plan = make_plan(config, store.stored_for(config), only)
+    return json.dumps(registry.launcher(config.base.backend.name).requests(plan.runs, store), indent=2)
+
+
 def in_order(config: Config, results: list[Result]) -> list[Result]:
     """Results in the order of the configuration's grid."""
-    plan = make_plan(config)
-    order = {run.key: number for number, run in enumerate(plan.runs)}
-    return sorted(results, key=lambda result: order.get(result.run.key, len(order)))
+    order = {canonical_json(run.benchmarked): number for number, run in enumerate(make_plan(config).runs)}
+    return sorted(results, key=lambda result: order.get(canonical_json(result.run.benchmarked), len(order)))
 
 
 def exit_code(results: list[Result]) -> int:
@@ -134,11 +149,12 @@ def explained(folder: Path, only: str, reporter: Reporter) -> str:
     from quantbench.preflight import check
     from quantbench.workbench import Workbench
 
-    workbench = Workbench(store.cache, found, reporter)
+    workbench = Workbench(cache.folder(), found, reporter)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, chosen)
         advance(1)
-    text = why.explain(chosen, folder, workbench)
+    with cache.alone(workbench.cache, reporter):
+        text = why.explain(chosen, folder, workbench)
     write_atomically(folder / why.FILE, text.encode())
     return text
 
@@ -196,8 +212,10 @@ def compared(first: Path, second: Path, across: bool) -> str:
     for folder, found in zip((first, second), results, strict=True):
         if not any(result.done for result in found):
             raise BadInput([Mistake(str(folder), "holds no finished run to compare; run it first")])
+        if len(environment.by_machine(result for result in found if result.done)) > 1:
+            raise BadInput([Mistake(str(folder), "holds results of several machines; compare the folders of each")])
     environments = [next(result.environment for result in found if result.done) for found in results]
-    differing = comparison.unlike(*environments)
+    differing = environment.unlike(*environments)
     if differing and not across:
         message = (
             f"were measured under unlike conditions ({'; '.join(differing)}); add --across to compare all the same"

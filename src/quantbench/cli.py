@@ -51,16 +51,26 @@ def run_command(
     out: Out = None,
     override: Overrides = None,
     only: Only = "*",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the backend would be asked for, as JSON, and do nothing.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure everything in a configuration and write the card.
 
-    A second call with the same file and folder does only what is missing.
+    A second call with the same file and folder does only what is missing. Where it runs is the configuration's
+    `backend`: this machine, a Ray cluster or SageMaker training jobs (`docs/launchers.md`).
     """
     from quantbench.config import load_config
 
-    _run(load_config(config, override or ()), out or Path("runs") / config.stem, only, quiet, verbose)
+    loaded, folder = load_config(config, override or ()), out or Path("runs") / config.stem
+    if dry_run:
+        from quantbench.benchmark import requested
+
+        typer.echo(requested(loaded, folder, only))
+        return
+    _run(loaded, folder, only, quiet, verbose)
 
 
 @app.command()
@@ -180,6 +190,38 @@ def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output fold
 
     benchmark.render_again(folder)
     typer.echo(str(folder / "card.md"))
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output folders of one configuration.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for all of it, new or merged before.")],
+) -> None:
+    """Unite output folders into one: what several machines measured of the same configuration, whatever its backend.
+
+    The card then has a set of tables for each machine; rows of unlike machines are never compared with each other.
+    """
+    from quantbench.benchmark import merged
+
+    done = merged(folders, out)
+    for sentence in done.repeated:
+        typer.echo(f"left out {sentence}")
+    typer.echo(f"{done.taken} result(s) taken\ncard: {out / 'card.md'}")
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
+) -> None:
+    """Show the folder of the work that benchmarks on this machine share (`$QUANTBENCH_CACHE`), and its size."""
+    from quantbench import cache as shared
+    from quantbench.progress import Bars
+
+    folder = shared.folder()
+    if clear:
+        with shared.alone(folder, Bars(error_console)):
+            shared.clear(folder)
+    typer.echo(f"{folder}: {shared.size(folder) / 1e6:.0f} MB")
 
 
 @app.command()

@@ -19,12 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantbench import registry, stats
+from quantbench.environment import unlike
 from quantbench.intervals import FEWEST_PAIRS, Interval, Z, holm, paired_bootstrap, verdict
-from quantbench.records import Environment, Latency, Result
+from quantbench.records import Latency, Result
 from quantbench.tables import spread, table
-
-IDENTITY = ("cpu_model", "instruction_sets", "cap", "cores", "versions")
-"""What two environments must share for their results to be compared."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +37,6 @@ class Compared:
     p_value: float
     floor: float
     """The noise floors of both sessions, or what equal files differ by between them if that is more."""
-
-
-def unlike(first: Environment, second: Environment) -> list[str]:
-    """What keeps two environments from being compared, one text each."""
-    found = []
-    for key in IDENTITY:
-        one, other = getattr(first, key), getattr(second, key)
-        if key == "versions":
-            names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-            found += [f"{name} {one.get(name, 'none')} against {other.get(name, 'none')}" for name in names]
-        elif one != other:
-            found.append(f"{key} {one} against {other}")
-    return found
 
 
 def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, float]:

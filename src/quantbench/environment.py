@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from quantbench import __version__
-from quantbench.records import Environment
+from quantbench.records import Environment, Result
 
 INSTRUCTION_SETS = {
     "avx2": "avx2",
@@ -24,6 +25,9 @@ INSTRUCTION_SETS = {
     "i8mm": "i8mm",
 }
 """quantbench's name of an instruction set, and the flag of ``/proc/cpuinfo`` that stands for it."""
+
+IDENTITY = ("cpu_model", "instruction_sets", "cap", "cores", "versions")
+"""What two environments must share for their results to be compared."""
 
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "onnx", "onnxruntime", "numpy", "openvino", "nncf")
 """Libraries whose versions are recorded where they are installed."""
@@ -41,7 +45,34 @@ def detect() -> Environment:
         system=f"{platform.system()} {platform.release()}",
         versions={"quantbench": __version__, "python": platform.python_version(), **_versions()},
         load=os.getloadavg(),
+        host=platform.node(),
     )
+
+
+def unlike(first: Environment, second: Environment) -> list[str]:
+    """What keeps two environments from being compared, one text each."""
+    found = []
+    for key in IDENTITY:
+        one, other = getattr(first, key), getattr(second, key)
+        if key == "versions":
+            names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+            found += [f"{name} {one.get(name, 'none')} against {other.get(name, 'none')}" for name in names]
+        elif one != other:
+            found.append(f"{key} {one} against {other}")
+    return found
+
+
+def by_machine(results: Iterable[Result]) -> list[list[Result]]:
+    """Results in groups of alike environments, in order; only those of one group are ever compared."""
+    groups: list[list[Result]] = []
+    for result in results:
+        alike = (group for group in groups if not unlike(group[0].environment, result.environment))
+        group = next(alike, None)
+        if group is None:
+            groups.append([result])
+        else:
+            group.append(result)
+    return groups
 
 
 def usable_cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantbench import registry, stats
+from quantbench.environment import by_machine
 from quantbench.intervals import Interval, paired_bootstrap
 from quantbench.records import Artifact, Config, Latency, Result, Settings
 from quantbench.rules import NNCF
@@ -148,6 +149,19 @@ def _types(artifact: Artifact) -> str:
     kinds = [str(artifact.recipe[name]) for name in ("activation_type", "weight_type")]
     precision = str(artifact.recipe.get("precision", "float32"))
     return ", ".join(kinds) + (f", else {precision}" if precision not in ("float32", *kinds) else "")
+
+
+def job_table(config: Config, results: Sequence[Result]) -> str:
+    """Where each run ran, as its launcher tells; empty where all ran on one machine that needs no words."""
+    machines = {id(result): number for number, group in enumerate(by_machine(results), 1) for result in group}
+    facts = list(dict.fromkeys(name for result in results for name in result.job))
+    if not facts and len(set(machines.values())) < 2:
+        return ""
+    rows = []
+    for result in results:
+        where = [result.run.settings.backend.name, str(machines[id(result)]), result.environment.host or "–"]
+        rows.append([*values(result), *where, *(str(result.job.get(name, "–")) for name in facts)])
+    return table([*keys(config), "backend", "machine", "host", *facts], rows)
 
 
 def notes(done: Sequence[Result]) -> list[str]:

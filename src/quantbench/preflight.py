@@ -27,6 +27,7 @@ CHECKED = {
     "model_name_or_path",
     "dataset",
     "framework",
+    "backend",
     "quantization_approach",
     "placement",
     "calibration",
@@ -83,13 +84,19 @@ def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
 
 
 def _libraries(settings: Settings) -> list[tuple[str, str]]:
-    """A message if a library is not installed that the run's framework needs."""
-    runtime = registry.runtime(settings.framework)
-    missing = [name for name in runtime.LIBRARIES if find_spec(name) is None]
-    if not missing:
-        return []
-    needs = f"framework {settings.framework} needs {' and '.join(missing)}, which cannot be imported here; it"
-    return [("framework", f"{needs} needs the extra: pip install 'quantbench[{runtime.EXTRA}]'")]
+    """A message if a library is not installed that the run's framework or its backend needs."""
+    launcher = registry.launcher(settings.backend.name)
+    wanted = [("backend", settings.backend.name, launcher.LIBRARIES, launcher.EXTRA)]
+    if not launcher.REMOTE:
+        runtime = registry.runtime(settings.framework)
+        wanted.append(("framework", settings.framework, runtime.LIBRARIES, runtime.EXTRA))
+    found = []
+    for key, name, libraries, extra in wanted:
+        missing = [library for library in libraries if find_spec(library) is None]
+        if missing:
+            needs = f"{key} {name} needs {' and '.join(missing)}, which cannot be imported here; it"
+            found.append((key, f"{needs} needs the extra: pip install 'quantbench[{extra}]'"))
+    return found
 
 
 def _guarded(key: str, what: str, work: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:

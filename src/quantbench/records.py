@@ -255,6 +255,17 @@ class Plan(Record):
     skipped: tuple[Skipped, ...] = ()
 
 
+class Job(Record):
+    """What a launcher hands to a worker: one run, and where there lies what its settings name.
+
+    ``places`` maps a model's or a data set's path as written in the settings to its path on the worker's machine;
+    names that are not in it mean there what they mean here.
+    """
+
+    run: Run
+    places: dict[str, str] = Field(default_factory=dict)
+
+
 class ArmSpec(Record):
     """What a timed or evaluated arm executes: a runtime, a model on disk and the runtime's options."""
 
@@ -356,7 +367,8 @@ class Scores(Record):
 class Environment(Record):
     """The machine and the libraries that a result was measured with.
 
-    ``cap`` is the level of ``supported_instructions`` that libraries were held to where they could be.
+    ``cap`` is the level of ``supported_instructions`` that libraries were held to where they could be, ``host`` the
+    name of the machine in its network.
     """
 
     cpu_model: str
@@ -368,6 +380,7 @@ class Environment(Record):
     versions: dict[str, str]
     load: tuple[float, float, float] | None = None
     cap: str | None = None
+    host: str = ""
 
 
 class Failure(Record):
@@ -378,7 +391,10 @@ class Failure(Record):
 
 
 class Result(Record):
-    """One self-sufficient document per run."""
+    """One self-sufficient document per run.
+
+    ``job`` is what the launcher says of where it ran: the name of a job, the node of a cluster, attempts.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run: Run
@@ -392,6 +408,7 @@ class Result(Record):
     latency: tuple[Latency, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    job: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def done(self) -> bool:

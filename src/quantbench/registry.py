@@ -137,13 +137,35 @@ class Exclusion(Protocol):
 
 
 class Launcher(Protocol):
-    """Where runs execute. ``ARGS`` names what may stand in ``backend.args``."""
+    """Where runs execute.
+
+    ``ARGS`` names what may stand in ``backend.args``. ``REMOTE`` says that runs execute elsewhere, so that what this
+    machine is does not matter. ``LIBRARIES`` must be installed here, through the extra ``EXTRA`` if that is not empty.
+    """
 
     SUMMARY: str
     ARGS: tuple[str, ...]
+    REMOTE: bool
+    LIBRARIES: tuple[str, ...]
+    EXTRA: str
+
+    def check(self, args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
+        """Mistakes in ``backend.args`` as (name of the argument, message); pure."""
+        ...
+
+    def requests(self, runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
+        """What :meth:`launch` would ask for, a document per run; nothing is done."""
+        ...
 
     def launch(self, runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterable[Result]:
-        """Execute runs, yielding each result as it comes."""
+        """Execute runs, yielding each result as it comes.
+
+        Connects before it returns; the work begins when the results are asked for.
+
+        Raises:
+            BadInput: if nothing can be launched there.
+
+        """
         ...
 
 

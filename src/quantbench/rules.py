@@ -78,7 +78,10 @@ def _activation_type(settings: Settings) -> str | None:
 def _backend_args(settings: Settings) -> str | None:
     known = registry.launcher(settings.backend.name).ARGS
     wrong = [name for name in settings.backend.args if name not in known]
-    return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}") if wrong else None
+    if wrong:
+        return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}")
+    problems = registry.launcher(settings.backend.name).check(settings.backend.args)
+    return "; ".join(f"{name}: {message}" for name, message in problems) or None
 
 
 def _supported_instructions(settings: Settings) -> str | None:

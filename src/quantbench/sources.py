@@ -12,7 +12,6 @@ from quantbench import embedded
 from quantbench.errors import BadInput, Mistake
 from quantbench.records import Dataset, digest
 
-DEMO = "demo"
 CONVERTED_REVISION = "refs/convert/parquet"
 """Branch of a data set on the hub that holds its Parquet conversion (Hugging Face data set viewer)."""
 SCRIPT_DATASETS = {"conll2003": "eriktks/conll2003"}
@@ -36,7 +35,7 @@ def locate_model(name: str, allow_pickled_weights: bool = False) -> Path:
         BadInput: at ``model_name_or_path``, if there is no such model or it cannot be reached.
 
     """
-    if name == DEMO:
+    if name == embedded.NAME:
         return embedded.MODEL
     path = Path(name).expanduser()
     if path.is_dir():
@@ -202,7 +201,7 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
 def _load(dataset: Dataset, split: str) -> Any:
     import datasets
 
-    if dataset.path == DEMO:
+    if dataset.path == embedded.NAME:
         return datasets.load_dataset(str(embedded.DATA), split=split)
     path = Path(dataset.path).expanduser()
     if path.is_file():
@@ -270,7 +269,7 @@ def _data_problem(dataset: Dataset, split: str, key: str, error: Exception) -> t
         return key, f"{dataset.path!r} has no split {split!r}; there is: {known}"
     if "BuilderConfig" in text or "Config name is missing" in text:
         return "dataset.name", f"{dataset.path!r} needs another dataset.name: {' '.join(text.split())}"
-    if Path(dataset.path).expanduser().exists() or dataset.path == DEMO:
+    if Path(dataset.path).expanduser().exists() or dataset.path == embedded.NAME:
         cause = error.__cause__ or error
         return (
             "dataset.path",

@@ -3,7 +3,7 @@
 DIR/config.yaml            the configuration that the folder belongs to, every default spelled out
 DIR/results/<key>.json     one self-sufficient document per run
 DIR/models/<run name>/     the optimized models
-DIR/cache/                 work that runs share, by content: exports, ranges, predictions
+DIR/cache/                 versions that a search tries
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Store:
 
     @property
     def cache(self) -> Path:
-        """Folder of the work that runs share."""
+        """Folder of the versions that a search tries."""
         return self.folder / "cache"
 
     def stored_for(self, config: Config) -> list[Result]:
@@ -100,13 +100,14 @@ class Store:
             raise BadInput([Mistake(str(self.folder), f"holds no benchmark (no {CONFIG_FILE} in it)")])
         return load_config(path)
 
-    def save(self, result: Result) -> None:
-        """Store the result of a run, in place of an earlier one of the same run."""
-        path = self.folder / "results" / f"{result.run.key}.json"
+    def save(self, result: Result, beside: bool = False) -> None:
+        """Store the result of a run, in place of an earlier one of the same run or, from another machine, beside it."""
+        machine = f"-{digest(result.environment.model_dump(mode='json'))[:8]}" if beside else ""
+        path = self.folder / "results" / f"{result.run.key}{machine}.json"
         write_atomically(path, result.model_dump_json().encode())
 
     def results(self) -> list[Result]:
-        """All stored results, by run name.
+        """All stored results, by run name; a failure is left out where the same run was done by another call.
 
         Raises:
             BadInput: if a document is damaged or of another schema version.
@@ -115,7 +116,9 @@ class Store:
         found = []
         for path in sorted((self.folder / "results").glob("[!.]*.json")):
             found.append(_read_result(path))
-        return sorted(found, key=lambda result: result.run.name)
+        done = {result.run.key for result in found if result.done}
+        kept = (result for result in found if result.done or result.run.key not in done)
+        return sorted(kept, key=lambda result: result.run.name)
 
 
 def _check_writable(folder: Path) -> None:

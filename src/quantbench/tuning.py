@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from quantbench import benchmark, registry, tune_report
+from quantbench import benchmark, cache, registry, tune_report
 from quantbench.deploy import deploy
 from quantbench.errors import BadInput, Mistake
 from quantbench.families import families
@@ -41,13 +41,14 @@ def tune(
     known = [family.name for family in families(config.base, usable(found))]
     if not any(fnmatchcase(name, only) for name in known):
         raise BadInput([Mistake(f"--only {only}", f"matches no family; there is: {', '.join(known)}")])
-    workbench = Workbench(store.cache, found, reporter)
+    workbench = Workbench(cache.folder(), found, reporter)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, ())
         advance(1)
     store.open(config)
-    search_of = Tuning(config.base, limits, budget, store, workbench, only)
-    tuned = search_of.run()
+    with cache.alone(workbench.cache, reporter):
+        search_of = Tuning(config.base, limits, budget, store, workbench, only)
+        tuned = search_of.run()
     _write(config, store, tuned, search_of)
     return tuned
 
@@ -64,6 +65,10 @@ def single(config: Config) -> Config:
             "tune needs dataset.calibration_split: the examples that it tunes on, apart from those it validates on"
         )
         raise BadInput([Mistake(config.where("dataset"), message)])
+    backend = config.base.backend.name
+    if registry.launcher(backend).REMOTE:
+        message = f"tune searches on the machine that it is called on, not on {backend}; use backend: local"
+        raise BadInput([Mistake(config.where("backend"), message)])
     return config.model_copy(update={"dimensions": ()})
 
 

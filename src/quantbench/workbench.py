@@ -1,7 +1,7 @@
 """What runs share, each made once: model, data, exports, ranges, predictions.
 
 Work is keyed by content (the model's and the data's hashes, the settings that matter and the versions of the libraries
-that did it) and kept in the output folder's cache, so that no run and no later call repeats it.
+that did it) and kept in the machine's cache, so that no run, no later call and no other benchmark here repeats it.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Workbench:
         reporter: told of long work.
         seconds: time spent per phase since :meth:`take_seconds` was last called.
         made: how often predictions were made rather than found.
+        places: where models and data lie that the settings name by another path; see ``records.Job``.
 
     """
 
@@ -82,6 +83,7 @@ class Workbench:
     reporter: Reporter
     seconds: dict[str, float] = field(default_factory=dict)
     made: int = 0
+    places: Mapping[str, str] = field(default_factory=dict)
     _memory: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -132,7 +134,7 @@ class Workbench:
         name = settings.model_name_or_path
 
         def load() -> Model:
-            folder = locate_model(name, settings.allow_pickled_weights)
+            folder = locate_model(self.places.get(name, name), settings.allow_pickled_weights)
             config = check_model_folder(folder, settings.allow_pickled_weights, settings.trust_remote_code)
             tokenizer = text.load_tokenizer(folder, settings.trust_remote_code)
             return Model(folder, _full_config(folder, config, settings), tokenizer, model_fingerprint(folder))
@@ -152,7 +154,8 @@ class Workbench:
         name = str(getattr(dataset, key))
 
         def load() -> Split:
-            data = load_split(dataset, name, f"dataset.{key}")
+            path = self.places.get(dataset.path, dataset.path)
+            data = load_split(dataset.model_copy(update={"path": path}), name, f"dataset.{key}")
             columns = [c for c in (*dataset.data_keys.values(), *dataset.ref_keys) if c in data.column_names]
             return Split(data, data_fingerprint(data, columns))
 

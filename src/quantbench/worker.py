@@ -1,29 +1,43 @@
 """Run to Result. The one entry that every launcher executes.
 
+In the launcher's own process, or as a command:
+
+    python -m quantbench.worker run.json result.json
+
+``run.json`` is a ``records.Job``, ``result.json`` becomes a ``records.Result``; the model is laid down beside it in
+``models/<run name>``. Exit codes: 0 done, 3 failed (the result says why), 2 if the job or the folder cannot be used.
+
 Runs are prepared one after another (export, ranges, quantization, evaluation), then timed together, so that the arms
 that runs share are timed once and all arms meet the same machine. A run that fails becomes a result with its reason.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import random
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbench import instructions, stats, text
-from quantbench.errors import BadInput, QuantbenchError, RunFailed
+from pydantic import ValidationError
+from rich.console import Console
+
+from quantbench import cache, environment, instructions, stats, text
+from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
+from quantbench.progress import Bars, Reporter
 from quantbench.records import (
     DATASET,
     ArmSpec,
     Artifact,
     Failure,
     InputLength,
+    Job,
     Latency,
     Result,
     Run,
@@ -31,7 +45,7 @@ from quantbench.records import (
     Settings,
 )
 from quantbench.registry import Inputs
-from quantbench.store import Store
+from quantbench.store import Store, write_atomically
 from quantbench.timing import Shape, Timings, time_arms
 from quantbench.workbench import Workbench
 
@@ -60,7 +74,15 @@ class Prepared:
 
 
 def execute(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
-    """Execute runs, yielding each one's result: failures as they happen, the others when they have been timed."""
+    """Execute runs, yielding each one's result: failures as they happen, the others when they have been timed.
+
+    The machine is held all the while: what prepares one benchmark would disturb what times another.
+    """
+    with cache.alone(workbench.cache, workbench.reporter):
+        yield from _executed(runs, store, workbench)
+
+
+def _executed(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
     ready: list[Prepared] = []
     for number, run in enumerate(runs, start=1):
         logger.info("run %d of %d: %s", number, len(runs), run.name)
@@ -225,3 +247,57 @@ def _result(
         seconds={**prepared.seconds, **timing_seconds},
         notes=(*prepared.notes, *instructions.notes(prepared.run.settings, workbench.environment)),
     )
+
+
+def workbench_for(settings: Settings, at: Path, reporter: Reporter) -> Workbench:
+    """A workbench on this machine, held to the ``supported_instructions`` of a run, with the cache folder ``at``.
+
+    To be called before the libraries are loaded that are capped by it. A machine without these instructions is not
+    capped: :func:`execute_job` refuses it.
+    """
+    found, level = environment.detect(), settings.backend.args.get(instructions.KEY)
+    if level is not None and instructions.unmet(str(level), found) is None:
+        found = instructions.cap(str(level), found)
+    return Workbench(at, found, reporter)
+
+
+def execute_job(job: Job, folder: Path, workbench: Workbench) -> Result:
+    """Execute a job on this machine, with its model below ``folder``.
+
+    Whatever is wrong with model, data or machine becomes a failed result, since nobody waits here for a message.
+    """
+    level = job.run.settings.backend.args.get(instructions.KEY)
+    problem = None if level is None else instructions.unmet(str(level), workbench.environment)
+    workbench.places = {**workbench.places, **job.places}
+    try:
+        if problem is not None:
+            raise RunFailed(f"{instructions.KEY}: {problem}")
+        (result,) = execute([job.run], Store(folder), workbench)
+    except QuantbenchError as error:
+        return _failed(job.run, workbench, "start", error)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m quantbench.worker", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("run", type=Path, metavar="run.json", help="the run, a records.Job")
+    parser.add_argument("result", type=Path, metavar="result.json", help="where its records.Result is written")
+    given = parser.parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        job = Job.model_validate_json(given.run.read_bytes())
+        workbench = workbench_for(job.run.settings, cache.folder(), Bars(console))
+        result = execute_job(job, given.result.absolute().parent, workbench)
+        write_atomically(given.result, result.model_dump_json().encode())
+    except (OSError, ValidationError, BadInput) as error:
+        text_of_error = str(error) if isinstance(error, BadInput) else f"{given.run}: is no job: {error}"
+        console.print(f"error: {text_of_error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return EXIT_BAD_INPUT
+    if result.failure is not None:
+        console.print(f"failed in {result.failure.stage}: {result.failure.reason}", markup=False, soft_wrap=True)
+    return EXIT_DONE if result.done else EXIT_SOME_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
-from quantbench import timing
+from quantbench import cache, timing
 from quantbench.errors import ArmFailed
 from quantbench.records import ArmSpec, TimeBenchmarkArgs
 from quantbench.sources import file_sha256
@@ -74,6 +74,10 @@ class Command:
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_take_interrupts,
+                env={
+                    **os.environ,
+                    cache.VARIABLE: f"{folder}-cache",
+                },  # stories side by side do not wait for each other
             )
         self.arms = []
 

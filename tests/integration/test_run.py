@@ -144,7 +144,7 @@ def test_a_failing_run_is_a_row_and_the_others_go_on(write_config, run, tmp_path
     config = write_config(framework_args={"opset": 20}, benchmarked={"node_exclusion": [[], ["gather"], ["layernorm"]]})
     first = run(config, "--only", "*none")
     assert first.returncode == 0, first.stderr
-    model = next((tmp_path / "out/cache/float").glob("*/model.onnx"))
+    model = next((cache.folder() / "float").glob("*/model.onnx"))
     _damage(model)
     done = run(config)
     assert done.returncode == 3, done.stderr

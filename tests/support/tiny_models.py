@@ -46,7 +46,9 @@ def tiny_vocabulary(words: Iterable[str] = ()) -> dict[str, int]:
     return {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
 
 
-def write_tiny_distilbert(folder: Path, labels: Sequence[str], words: Iterable[str] = (), seed: int = 0) -> Path:
+def write_tiny_distilbert(
+    folder: Path, labels: Sequence[str], words: Iterable[str] = (), seed: int = 0, activation: str = "gelu"
+) -> Path:
     """Save a random DistilBERT for token classification and its fast tokenizer to ``folder``.
 
     The weights follow from ``seed`` and are stored as safetensors.
@@ -58,6 +60,7 @@ def write_tiny_distilbert(folder: Path, labels: Sequence[str], words: Iterable[s
         hidden_dim=64,
         n_layers=2,
         n_heads=4,
+        activation=activation,
         max_position_embeddings=128,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},

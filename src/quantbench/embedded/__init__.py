@@ -8,6 +8,8 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 
+NAME = "demo"
+"""What both are called in a configuration."""
 MODEL: Path = _HERE / "model"
 """Folder of the token classification model and its tokenizer."""
 

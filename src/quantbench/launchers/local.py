@@ -1,11 +1,13 @@
-"""On this machine, one run after another, with shared preparation."""
+"""On this machine, with shared preparation: runs are prepared one after another and timed together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from quantbench.records import Result, Run
+from pydantic import JsonValue
+
+from quantbench.records import Job, Result, Run
 
 if TYPE_CHECKING:
     from quantbench.store import Store
@@ -13,6 +15,19 @@ if TYPE_CHECKING:
 
 SUMMARY = "this machine"
 ARGS = ("supported_instructions",)
+REMOTE = False
+LIBRARIES: tuple[str, ...] = ()
+EXTRA = ""
+
+
+def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
+    """See ``registry.Launcher``; names and levels are checked by ``rules``."""
+    return []
+
+
+def requests(runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
+    """What each run is; all of them are executed by one process."""
+    return [Job(run=run).model_dump(mode="json") for run in runs]
 
 
 def launch(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterable[Result]:

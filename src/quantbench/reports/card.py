@@ -11,6 +11,7 @@ from jinja2 import Environment as Templates
 from jinja2 import StrictUndefined
 
 from quantbench import evidence, registry, stats
+from quantbench.environment import by_machine
 from quantbench.grid import lookup
 from quantbench.records import Config, InputLength, Result, Settings, Skipped
 from quantbench.rules import NNCF, NNCF_DECIDES
@@ -73,29 +74,41 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
     templates = Templates(  # noqa: S701 - Markdown, nothing to escape for HTML
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
-    done = [result for result in results if result.done]
     settings = config.base
+    groups = by_machine(result for result in results if result.done) or [[]]
     return templates.from_string(template).render(
-        front_matter=_front_matter(config, done),
+        front_matter=_front_matter(config, [result for group in groups for result in group]),
         settings=settings,
         samples="All dataset" if settings.max_eval_samples is None else settings.max_eval_samples,
         fixed=_fixed(config),
         benchmarked=[(d.key, ",  ".join(f"`{value!r}`" for value in d.values)) for d in config.dimensions],
-        quality=_quality(config, done),
-        shapes=_shapes(config, done),
-        speed=evidence.speed_table(config, done),
-        loss=evidence.loss_table(config, done),
-        latency=evidence.latency_table(config, done),
-        float_scores=_float_scores(done),
-        made=evidence.made_table(config, done),
+        machines=[
+            _machine(config, group, f", machine {number}" if len(groups) > 1 else "")
+            for number, group in enumerate(groups, start=1)
+        ],
         executed_in=_executed_in(config),
-        notes=evidence.notes(done),
         failed=[result for result in results if not result.done],
         skipped=skipped,
-        environment=done[0].environment if done else (results[0].environment if results else None),
+        environments=[group[0].environment for group in groups if group] or [r.environment for r in results[:1]],
+        jobs=evidence.job_table(config, results),
         seconds=_seconds(results),
         label=lambda values: ", ".join(f"{key}=`{value!r}`" for key, value in values.items()) or "this run",
     )
+
+
+def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, Any]:
+    """The tables of the runs that were measured on alike machines, which alone are compared with each other."""
+    return {
+        "title": title,
+        "quality": _quality(config, done),
+        "shapes": _shapes(config, done),
+        "speed": evidence.speed_table(config, done),
+        "loss": evidence.loss_table(config, done),
+        "latency": evidence.latency_table(config, done),
+        "float_scores": _float_scores(done),
+        "made": evidence.made_table(config, done),
+        "notes": evidence.notes(done),
+    }
 
 
 def _front_matter(config: Config, done: Sequence[Result]) -> str:

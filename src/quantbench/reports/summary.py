@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantbench import evidence, stats
+from quantbench.environment import by_machine
 from quantbench.records import SCHEMA_VERSION, ArmLatency, Config, Latency, Result, Skipped
 
 SUMMARY = "one row per run, for programs (summary.json)"
@@ -15,14 +16,21 @@ FILE = "summary.json"
 
 def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
     """The summary as JSON text."""
-    twins, judged = stats.twins(results), stats.speedups(results)
+    machines = by_machine(results)
     document = {
         "schema": SCHEMA_VERSION,
         "environment": results[0].environment.model_dump(mode="json") if results else None,
-        "runs": [_run(result, twins, judged) for result in results],
+        "machines": [group[0].environment.model_dump(mode="json") for group in machines],
+        "runs": [row for number, group in enumerate(machines) for row in _rows(group, number)],
         "skipped": [item.model_dump(mode="json") for item in skipped],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _rows(group: Sequence[Result], machine: int) -> list[dict[str, Any]]:
+    """Rows of the runs of one machine, which alone are compared with each other."""
+    twins, judged = stats.twins(group), stats.speedups(group)
+    return [{**_run(result, twins, judged), "machine": machine, "job": result.job} for result in group]
 
 
 def _run(result: Result, twins: dict[str, str], judged: dict[tuple[str, int], list[stats.Speedup]]) -> dict[str, Any]:

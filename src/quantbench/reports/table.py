@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantbench import registry, stats
+from quantbench.environment import by_machine
 from quantbench.records import Config, Latency, Result, Skipped
 from quantbench.tables import spread
 
@@ -34,12 +35,14 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         "size, MB",
     ):
         table.add_column(name, justify="right")
-    judged = stats.speedups(results)
-    for result in results:
-        if not result.done:
-            table.add_row(result.run.name, "failed")
-        for index, latency in enumerate(result.latency):
-            table.add_row(result.run.name, *_cells(result, latency, metric, judged[result.run.key, index][0]))
+    for group in by_machine(results):
+        judged = stats.speedups(group)
+        for result in group:
+            if not result.done:
+                table.add_row(result.run.name, "failed")
+            for index, latency in enumerate(result.latency):
+                table.add_row(result.run.name, *_cells(result, latency, metric, judged[result.run.key, index][0]))
+        table.add_section()
     console = Console(file=StringIO(), width=WIDTH)
     console.print(table)
     for result in results:

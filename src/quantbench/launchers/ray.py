@@ -1,0 +1,288 @@
+"""On the nodes of a Ray cluster, one run per node at a time.
+
+A node takes part if it offers the resource ``quantbench_slot``, of which every run takes one: Ray's ``num_cpus`` is
+bookkeeping and keeps nothing apart, so the arms of a run set their CPU affinity themselves. Runs go to nodes with the
+labels that are asked for (Ray, "Use labels to control scheduling"). Models and data that lie on this machine travel
+through the object store by content; results and models come back the same way. A run whose worker or node is lost is
+tried again elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from quantbench import instructions, shipping
+from quantbench.errors import BadInput, Mistake
+from quantbench.records import Failure, Job, Result, Run, Settings
+
+if TYPE_CHECKING:
+    from quantbench.store import Store
+    from quantbench.workbench import Workbench
+
+SUMMARY = "a Ray cluster, one run per node at a time"
+ARGS = ("address", "instance_type", "labels", "retries", "supported_instructions")
+REMOTE = True
+LIBRARIES = ("ray",)
+EXTRA = "ray"
+SLOT = "quantbench_slot"
+"""Resource of a node that runs may be given to; a node offers one."""
+INSTANCE_TYPE = "instance_type"
+"""Label of a node that says what it is."""
+RETRIES = 2
+SUBMITTED = 2
+"""Tasks per node that Ray is given at a time, so that no node waits and thousands of runs cost no more each than ten."""
+POLL_SECONDS = 2.0
+NODE_SECONDS = 60.0
+"""How long runs wait without any node that could take them before they fail."""
+
+Shipped = tuple[list[Any], bool]
+"""A reference to an archive in the object store, and whether it is of a folder."""
+
+logger = logging.getLogger("quantbench")
+
+
+def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
+    """See ``registry.Launcher``."""
+    found = []
+    for name in ("address", "instance_type"):
+        if not isinstance(args.get(name, ""), str | None):
+            found.append((name, f"is {args[name]!r}; must be text"))
+    retries = args.get("retries", RETRIES)
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        found.append(("retries", f"is {retries!r}; must be a whole number, 0 or more"))
+    labels = args.get("labels", {})
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        found.append(("labels", f"is {labels!r}; must map labels of nodes to values, such as {{zone: a}}"))
+    return found
+
+
+def requests(runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
+    """The job of each run and the options that its task is submitted with."""
+    return [
+        {"job": Job(run=run).model_dump(mode="json"), "options": _options(run.settings.backend.args)} for run in runs
+    ]
+
+
+def _options(args: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """Options of a Ray task."""
+    level = args.get(instructions.KEY)
+    variables = {"OMP_NUM_THREADS": ""} | (instructions.CAPS[str(level)] if level else {})
+    return {
+        "num_cpus": 0,
+        "max_retries": 0,  # counted here, where the reason is known
+        "resources": {SLOT: 1},
+        "label_selector": _wanted(args),
+        "runtime_env": {"env_vars": variables},
+    }
+
+
+def _wanted(args: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Labels that a node must have."""
+    labels = args.get("labels") or {}
+    assert isinstance(labels, dict), "checked before"
+    named = {INSTANCE_TYPE: args[INSTANCE_TYPE]} if args.get(INSTANCE_TYPE) else {}
+    return {str(name): str(value) for name, value in {**labels, **named}.items()}
+
+
+def launch(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
+    """Connect to the cluster, or start one here; see ``registry.Launcher``."""
+    cluster = _Cluster(runs[0].settings.backend.args)
+    cluster.connect()
+    return _results(cluster, runs, store, workbench)
+
+
+@dataclass
+class _Cluster:
+    """The connection to a cluster."""
+
+    args: Mapping[str, JsonValue]
+
+    def connect(self) -> None:
+        """Connect, or start a cluster of this machine alone where no address is given.
+
+        Raises:
+            BadInput: if there is no such cluster or no node in it that could take runs.
+
+        """
+        import ray
+
+        address = self.args.get("address")
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": None}
+        try:
+            if address:
+                ray.init(address=str(address), **{**quiet, "include_dashboard": None})
+            else:
+                own = {INSTANCE_TYPE: str(self.args[INSTANCE_TYPE])} if self.args.get(INSTANCE_TYPE) else None
+                ray.init(address="local", resources={SLOT: 1}, labels=own, **{**quiet, "include_dashboard": False})
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            message = (
+                f"no Ray cluster at {address!r}: {reason}; start one with 'ray start --head', or leave address out"
+            )
+            raise BadInput([Mistake("backend.args.address", message)]) from error
+        if not self.nodes():
+            ray.shutdown()
+            raise BadInput([Mistake("backend.args", self._nobody())])
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Nodes that are alive and could take a run."""
+        import ray
+
+        wanted = _wanted(self.args)
+        return [
+            node
+            for node in ray.nodes()
+            if node["Alive"] and node["Resources"].get(SLOT, 0) >= 1 and wanted.items() <= node["Labels"].items()
+        ]
+
+    def _nobody(self) -> str:
+        wanted = "".join(f", label {name}={value}" for name, value in _wanted(self.args).items())
+        return (
+            f"no node of the Ray cluster takes runs (resource {SLOT}{wanted}); start nodes with "
+            f"""ray start --address=… --resources='{{"{SLOT}": 1}}' --labels='{INSTANCE_TYPE}=…'"""
+        )
+
+
+def _results(cluster: _Cluster, runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
+    import ray
+
+    try:
+        with workbench.reporter.stage(f"Running on {len(cluster.nodes())} Ray node(s)", len(runs)) as advance:
+            for result, archive in _Tasks(cluster, runs, workbench).finished():
+                if archive is not None:
+                    shipping.unpack(archive, store.folder / "models" / result.run.name)
+                yield result
+                advance(1)
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class _Tasks:
+    """Runs that are on their way through the cluster."""
+
+    cluster: _Cluster
+    runs: Sequence[Run]
+    workbench: Workbench
+    _attempts: dict[str, int] = field(default_factory=dict)
+    _shipped: dict[str, Shipped] = field(default_factory=dict)
+
+    def finished(self) -> Iterator[tuple[Result, bytes | None]]:
+        """Each run's result as it comes, with the archive of its model."""
+        import ray
+
+        queue, waiting = deque(self.runs), {}
+        last_seen = time.monotonic()
+        while queue or waiting:
+            while queue and len(waiting) < SUBMITTED * max(1, len(self.cluster.nodes())):
+                waiting[self._submit(queue[0])] = queue.popleft()
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_SECONDS)
+            for reference in done:
+                run = waiting.pop(reference)
+                outcome, lost = self._outcome(reference, run)
+                if lost is not None and self._attempts[run.key] <= int(str(self.cluster.args.get("retries", RETRIES))):
+                    logger.warning("%s is tried again: %s", run.name, lost)
+                    queue.append(run)
+                else:
+                    yield outcome or (self._failed(run, f"{lost}, {self._attempts[run.key]} times"), None)
+            last_seen = time.monotonic() if self.cluster.nodes() else last_seen
+            if time.monotonic() - last_seen > NODE_SECONDS:
+                for run in [*waiting.values(), *queue]:
+                    yield self._failed(run, "no node of the Ray cluster that could take it is left"), None
+                return
+
+    def _submit(self, run: Run) -> Any:
+        import ray
+
+        self._attempts[run.key] = self._attempts.get(run.key, 0) + 1
+        inputs = {name: self._ship(name, path) for name, path in shipping.local_inputs(run.settings).items()}
+        task = ray.remote(_execute).options(**_options(run.settings.backend.args))
+        return task.remote(run.model_dump_json(), inputs)
+
+    def _ship(self, name: str, path: Path) -> Shipped:
+        """Put a file or a folder into the object store, once; the reference in a list, which Ray does not resolve."""
+        import ray
+
+        if name not in self._shipped:
+            self._shipped[name] = ([ray.put(shipping.packed(path))], path.is_dir())
+        return self._shipped[name]
+
+    def _outcome(self, reference: Any, run: Run) -> tuple[tuple[Result, bytes | None] | None, str | None]:
+        """A result with its model, or why the run was lost with its worker."""
+        import ray
+        from ray import exceptions
+
+        try:
+            text, archive, place = ray.get(reference)
+        except exceptions.RayTaskError as error:
+            return (self._failed(run, f"the worker failed: {error.cause or error}"), None), None
+        except exceptions.RayError as error:
+            return None, f"{_LOST.get(type(error).__name__, type(error).__name__)}"
+        result = Result.model_validate_json(text)
+        job = {**place, "attempts": self._attempts[run.key]}
+        return (result.model_copy(update={"job": job}), archive), None
+
+    def _failed(self, run: Run, reason: str) -> Result:
+        return Result(
+            run=run,
+            environment=self.workbench.environment,
+            failure=Failure(stage="launching", reason=reason),
+            job={"attempts": self._attempts.get(run.key, 0)},
+        )
+
+
+_LOST = {
+    "WorkerCrashedError": "the worker process died",
+    "LocalRayletDiedError": "the node died",
+    "NodeDiedError": "the node died",
+    "OutOfMemoryError": "Ray killed the worker because the node ran out of memory",
+    "OwnerDiedError": "the node died",
+    "ObjectLostError": "the result was lost with its node",
+}
+"""What Ray's exceptions mean to a reader."""
+
+
+_KEPT: dict[Path, Workbench] = {}
+"""The workbench of all runs that this process is given as a worker; Ray keeps the processes of a cap apart."""
+
+
+def _workbench(settings: Settings, at: Path) -> Workbench:
+    if at in _KEPT:
+        return _KEPT[at]
+    os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1; the threads of every arm are explicit
+    from quantbench import worker
+    from quantbench.progress import Silent
+
+    _KEPT[at] = worker.workbench_for(settings, at, Silent())
+    return _KEPT[at]
+
+
+def _execute(run: str, inputs: dict[str, Shipped]) -> tuple[str, bytes | None, dict[str, Any]]:
+    """On a node: execute a run; its result as JSON, the archive of its model, and where it ran."""
+    import tempfile
+
+    import ray
+
+    from quantbench import cache, worker
+
+    job = Job(run=Run.model_validate_json(run))
+    at = cache.folder()
+    workbench = _workbench(job.run.settings, at)
+    places = {name: str(shipping.place(ray.get(held[0]), folder, at)) for name, (held, folder) in inputs.items()}
+    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
+        result = worker.execute_job(job.model_copy(update={"places": places}), Path(scratch), workbench)
+        model = Path(scratch) / result.artifact.path if result.artifact is not None else None
+        archive = shipping.packed(model.parent) if model is not None else None
+    context = ray.get_runtime_context()
+    kind = context.get_node_labels().get(INSTANCE_TYPE)
+    place = {"node": context.get_node_id()[:12], **({INSTANCE_TYPE: kind} if kind else {})}
+    return result.model_dump_json(), archive, place

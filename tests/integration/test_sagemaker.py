@@ -1,0 +1,216 @@
+"""SageMaker training jobs against moto's server over HTTP, each executed from S3 as its container would be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import onnxruntime
+import pytest
+from tests.integration.conftest import write_tiny_config
+from tests.support.command import quantbench
+from tests.support.training_jobs import ARGS, FAIL, INTERRUPT, SECRET, STOP, WAIT, Platform
+
+from quantbench import container
+from quantbench.config import load_config
+from quantbench.plan import make_plan
+from quantbench.records import Job, Result
+
+BACKEND = {"name": "sagemaker-training", "args": ARGS}
+
+
+def rows(folder):
+    return {row["name"]: row for row in json.loads((folder / "summary.json").read_text())["runs"]}
+
+
+@pytest.fixture(scope="module")
+def story(tiny, tmp_path_factory):
+    """One call for four runs, of which one is done at once, one failed, one stopped, one interrupted; then another call."""
+    root = tmp_path_factory.mktemp("sagemaker")
+    grid = {"node_exclusion": [[], ["gelu"], ["layernorm"], ["residual"]]}
+    config = write_tiny_config(tiny, root / "tiny.yaml", backend=BACKEND, benchmarked=grid)
+    behaviours = {"gelu": [FAIL], "layernorm": [STOP], "residual": [INTERRUPT]}
+    with Platform(root / "platform", behaviours) as platform:
+        platform.throttle(6)
+        said = quantbench("run", config, "--out", root / "out", "-v", cwd=root, **platform.environment)
+        again = quantbench("run", config, "--out", root / "out", cwd=root, **platform.environment)
+    local = write_tiny_config(tiny, root / "local.yaml", benchmarked=grid)
+    done = quantbench("run", local, "--only", "*none*", "--out", root / "local", cwd=root)
+    assert done.returncode == 0, done.stderr
+    return root, platform, said, again
+
+
+def test_a_row_says_how_each_job_ended(story):
+    _, _, said, _ = story
+    assert said.returncode == 3, said.stderr
+    text = " ".join(said.stdout.split())
+    assert "failed node_exclusion-gelu: ClientError: the image could not be pulled" in text
+    assert "failed node_exclusion-layernorm: it was stopped by somebody" in text
+
+
+def test_an_interrupted_job_is_tried_again(story):
+    root, platform, _, _ = story
+    row = rows(root / "out")["node_exclusion-residual"]
+    assert row["status"] == "done"
+    assert row["job"]["attempts"] == 2
+    assert sum("residual" in job.hyper_parameters["run"] for job in platform.created) == 2
+
+
+def test_the_next_call_runs_what_failed_and_nothing_else(story):
+    root, platform, _, again = story
+    assert again.returncode == 0, again.stderr
+    assert all(row["status"] == "done" for row in rows(root / "out").values())
+    created = [job.hyper_parameters["run"] for job in platform.created]
+    assert {name: created.count(name) for name in created} == {
+        "node_exclusion-none": 1,
+        "node_exclusion-gelu": 2,
+        "node_exclusion-layernorm": 2,
+        "node_exclusion-residual": 2,
+    }
+
+
+def test_metrics_are_those_of_this_machine_to_the_last_digit(story):
+    root, _, _, _ = story
+    name = "node_exclusion-none"
+    here, there = rows(root / "local")[name], rows(root / "out")[name]
+    assert there["metrics"] == here["metrics"]
+    assert there["difference"] == here["difference"]
+    assert there["artifact"]["sha256"] == here["artifact"]["sha256"]
+
+
+def test_models_come_back_and_load(story):
+    root, _, _, _ = story
+    for row in rows(root / "out").values():
+        onnxruntime.InferenceSession(str(root / "out" / row["artifact"]["path"]))
+        assert (root / "out" / row["artifact"]["path"]).with_name("tokenizer.json").exists()
+
+
+def test_the_card_says_where_each_row_ran(story):
+    root, platform, _, _ = story
+    card = (root / "out" / "card.md").read_text()
+    assert "**Backend:** `sagemaker-training`" in card
+    assert "billable_seconds" in card
+    row = rows(root / "out")["node_exclusion-none"]
+    assert row["job"]["instance_type"] == ARGS["instance_type"]
+    assert row["job"]["billable_seconds"] > 0
+    assert row["job"]["job"] in card
+    assert row["job"]["job"] in {job.training_job_name for job in platform.created}
+
+
+def test_no_credentials_are_written_or_said(story):
+    root, _, said, again = story
+    everything = [said.stdout, said.stderr, again.stdout, again.stderr]
+    everything += [path.read_bytes().decode(errors="replace") for path in (root / "out").rglob("*") if path.is_file()]
+    everything += [path.read_bytes().decode(errors="replace") for path in (root / "platform").rglob("*.json")]
+    assert not any(SECRET in text for text in everything)
+
+
+def test_inputs_are_uploaded_once(story):
+    root, platform, _, _ = story
+    uris = {
+        channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for request in platform.requests
+        for channel in request["input_data_config"]
+        if channel["ChannelName"] != "config"
+    }
+    assert len(uris) == 2, "the model and the data"
+
+
+def test_a_killed_call_finds_its_jobs_again(tiny, tmp_path):
+    config = write_tiny_config(tiny, tmp_path / "tiny.yaml", backend=BACKEND)
+    command = [sys.executable, "-m", "quantbench", "run", str(config), "--out", str(tmp_path / "out")]
+    with Platform(tmp_path / "platform", {"": [WAIT]}) as platform:
+        with subprocess.Popen(command, env={**os.environ, **platform.environment}, stderr=subprocess.PIPE) as process:
+            deadline = time.monotonic() + 60
+            while not platform.created and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(1)
+            process.send_signal(signal.SIGKILL)
+        platform.go_on.set()
+        done = quantbench("run", config, "--out", tmp_path / "out", cwd=tmp_path, **platform.environment)
+        assert done.returncode == 0, done.stderr
+        assert len(platform.created) == 1, "the job was found, not created again"
+    (row,) = rows(tmp_path / "out").values()
+    assert row["job"]["job"] == platform.created[0].training_job_name
+    assert not list((tmp_path / "out" / "jobs").iterdir())
+
+
+def test_a_dry_run_prints_the_request_that_is_made(tiny, tmp_path):
+    args = {**ARGS, "spot": True, "tags": {"team": "search"}, "max_runtime": 900, "volume_size": 50}
+    backend = {"name": "sagemaker-training", "args": args}
+    config = write_tiny_config(tiny, tmp_path / "tiny.yaml", backend=backend)
+    with Platform(tmp_path / "platform", {"": [STOP]}) as platform:
+        said = quantbench("run", config, "--out", tmp_path / "out", "--dry-run", cwd=tmp_path, **platform.environment)
+        assert said.returncode == 0, said.stderr
+        assert not (tmp_path / "out").exists()
+        assert not platform.created
+        done = quantbench("run", config, "--out", tmp_path / "out", cwd=tmp_path, **platform.environment)
+        assert done.returncode == 3, done.stderr
+        (made,) = platform.requests
+    (told,) = json.loads(said.stdout)
+    assert told["ResourceConfig"] == made["resource_config"]
+    assert (
+        told["StoppingCondition"]
+        == made["stopping_condition"]
+        == {
+            "MaxRuntimeInSeconds": 900,
+            "MaxWaitTimeInSeconds": 1800,
+        }
+    )
+    assert told["EnableManagedSpotTraining"] is made["enable_managed_spot_training"] is True
+    assert told["Tags"] == made["tags"] == [{"Key": "team", "Value": "search"}]
+    assert told["HyperParameters"] == made["hyper_parameters"]
+    channels = [{**channel, "DataSource": None} for channel in told["InputDataConfig"]]
+    assert channels == [{**channel, "DataSource": None} for channel in made["input_data_config"]]
+
+
+def test_without_credentials_there_is_one_message(tiny, tmp_path):
+    config = write_tiny_config(
+        tiny, tmp_path / "tiny.yaml", backend={**BACKEND, "args": {**ARGS, "region": "us-east-1"}}
+    )
+    nobody = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    said = quantbench("run", config, "--out", tmp_path / "out", cwd=tmp_path, **nobody)
+    assert said.returncode == 2
+    assert "no AWS credentials" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def lay_out(root, job):
+    channel = root / "input" / "data" / "config"
+    channel.mkdir(parents=True)
+    (root / "model").mkdir()
+    (channel / "job.json").write_text(job)
+
+
+def the_job(tiny, path, **changes):
+    (run,) = make_plan(load_config(write_tiny_config(tiny, path, **changes))).runs
+    return Job(run=run)
+
+
+def test_the_container_says_why_it_cannot_start(tmp_path, monkeypatch, capsys):
+    lay_out(tmp_path, "{}")
+    monkeypatch.setenv(container.ROOT, str(tmp_path))
+    assert container.main() != 0
+    assert "run" in (tmp_path / "output" / "failure").read_text()
+
+
+def test_a_host_without_the_instructions_fails_with_what_it_has(tiny, tmp_path, monkeypatch):
+    backend = {"name": "sagemaker-training", "args": {**ARGS, "supported_instructions": "amx"}}
+    job = the_job(tiny, tmp_path / "tiny.yaml", backend=backend)
+    lay_out(tmp_path / "ml", job.model_dump_json())
+    monkeypatch.setenv(container.ROOT, str(tmp_path / "ml"))
+    monkeypatch.setattr("quantbench.instructions.REQUIRED", {"amx": "an_instruction_that_no_host_has"})
+    assert container.main() != 0
+    reason = (tmp_path / "ml" / "output" / "failure").read_text()
+    assert "this machine has no an_instruction_that_no_host_has; it has" in reason
+    result = Result.model_validate_json((tmp_path / "ml" / "output" / "data" / "result.json").read_bytes())
+    assert result.failure is not None
+    assert result.failure.reason in reason
+
+
+def test_a_long_reason_is_cut_to_what_the_platform_keeps(tmp_path):
+    container._fail(tmp_path, "x" * 5000)
+    assert len((tmp_path / "output" / "failure").read_text()) == 1024
