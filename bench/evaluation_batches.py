@@ -12,7 +12,8 @@ from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
 from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import ArmSpec, Calibration, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Calibration, Settings
 from quantbench.tables import table
 from quantbench.workbench import Workbench
 

@@ -18,7 +18,8 @@ import psutil
 from bench.arms import float_arm, load_on_and_off, slowed
 from quantbench import environment, stats
 from quantbench.intervals import Interval, hodges_lehmann, signed_rank_p, verdict
-from quantbench.records import ArmSpec, Latency, TimeBenchmarkArgs
+from quantbench.records import ArmSpec, Latency
+from quantbench.settings import TimeBenchmarkArgs
 from quantbench.tables import table
 from quantbench.timing import ArmProcess, Shape, time_arms
 

@@ -1,7 +1,7 @@
 """What launchers cost: the demo's grid of 8 runs on each, and how planning, storing and resuming grow with the runs.
 
-The Ray cluster has two node processes on this machine; SageMaker is moto's server over HTTP and jobs executed from it as
-the container would be. All on one machine, so that nothing runs side by side: what is compared is overhead.
+The Ray cluster has two node processes on this machine; SageMaker is moto's server over HTTP, with jobs executed as the
+container would be. All on one machine, so that nothing runs side by side: what is compared is overhead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from quantbench.config import load_config
 from quantbench.launchers.ray import SLOT
 from quantbench.plan import make_plan
 from quantbench.progress import Silent
-from quantbench.records import Config, Result
+from quantbench.records import Result
+from quantbench.settings import Config
 from quantbench.store import Store
 from quantbench.tables import table
 

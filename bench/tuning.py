@@ -20,9 +20,10 @@ from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.intervals import Interval, hodges_lehmann, paired_bootstrap
 from quantbench.progress import Silent
-from quantbench.records import ArmSpec, FrameworkArgs, Settings, TimeBenchmarkArgs
+from quantbench.records import ArmSpec
 from quantbench.registry import task
 from quantbench.search import Limit
+from quantbench.settings import FrameworkArgs, Settings, TimeBenchmarkArgs
 from quantbench.store import Store
 from quantbench.tables import spread, table
 from quantbench.timing import Shape, time_arms

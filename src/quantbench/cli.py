@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from quantbench import __version__
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError
-from quantbench.records import Config
+from quantbench.settings import Config
 
 app = typer.Typer(
     add_completion=False,

@@ -29,7 +29,7 @@ from quantbench.grid import (
     without,
 )
 from quantbench.positions import not_plain, parse_value, read_yaml, shown, wrong_value
-from quantbench.records import Config, Dimension, Settings, canonical_json
+from quantbench.settings import Config, Dimension, Settings, canonical_json
 
 MAX_COMBINATIONS = 10_000
 DEMO_KEYS = {"data_keys": {"primary": "tokens"}, "ref_keys": ["ner_tags"], "eval_split": "test"}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from quantbench import registry
-from quantbench.records import Run, Settings, digest
+from quantbench.records import Run
+from quantbench.settings import Settings, digest
 
 PREPARATION_SECONDS = 20.0
 EVALUATION_SECONDS = 20.0

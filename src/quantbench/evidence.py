@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from quantbench import registry, stats
 from quantbench.environment import by_machine
 from quantbench.intervals import Interval, paired_bootstrap
-from quantbench.records import Artifact, Config, Latency, Result, Settings
+from quantbench.records import Artifact, Latency, Result
 from quantbench.rules import NNCF
+from quantbench.settings import Config, Settings
 from quantbench.tables import counts, spread, table
 
 ARMS = ("pytorch", "onnx-float", "optimized")

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from quantbench import registry
-from quantbench.records import Calibration, FrameworkArgs, Mode, Placement, Settings
+from quantbench.settings import Calibration, FrameworkArgs, Mode, Placement, Settings
 
 OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, JsonValue
 
-from quantbench.records import Config, Settings
 from quantbench.registry import unknown_name
+from quantbench.settings import Config, Settings
 
 GRID_KEY = "benchmarked"
 

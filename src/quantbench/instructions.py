@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from quantbench.records import Environment, Settings
+from quantbench.records import Environment
+from quantbench.settings import Settings
 
 KEY = "supported_instructions"
 LEVELS: dict[str, tuple[str, ...]] = {

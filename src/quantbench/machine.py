@@ -11,7 +11,8 @@ from quantbench import embedded, stats, text
 from quantbench.arm import steal_seconds
 from quantbench.environment import usable_cores
 from quantbench.progress import Reporter
-from quantbench.records import ArmSpec, Latency, TimeBenchmarkArgs
+from quantbench.records import ArmSpec, Latency
+from quantbench.settings import TimeBenchmarkArgs
 from quantbench.timing import Shape, time_arms
 
 CPU = Path("/sys/devices/system/cpu")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from quantbench import environment
 from quantbench.errors import BadInput, Mistake
-from quantbench.records import Config, Result, digest
+from quantbench.records import Result
+from quantbench.settings import Config, digest
 from quantbench.store import Store
 
 NAME_DIGITS = 8

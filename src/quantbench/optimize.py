@@ -20,7 +20,8 @@ from quantbench.quantize.checkpoint import write_checkpoint
 from quantbench.quantize.inspection import quantized_operators
 from quantbench.quantize.mixed import write_mixed
 from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import ArmSpec, Artifact, Run, Settings, digest
+from quantbench.records import ArmSpec, Artifact, Run
+from quantbench.settings import Settings, digest
 from quantbench.sources import file_sha256
 from quantbench.store import write_atomically
 from quantbench.workbench import Workbench

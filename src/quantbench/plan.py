@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from quantbench import rules
 from quantbench.errors import BadInput, Mistake
 from quantbench.grid import combinations
-from quantbench.records import Calibration, Config, Plan, Result, Run, Settings, Skipped, digest
+from quantbench.records import Plan, Result, Run, Skipped
+from quantbench.settings import Calibration, Config, Settings, digest
 
 MAX_NAME = 80
 CALIBRATION_ONLY = "dynamic quantization collects no ranges"

@@ -18,7 +18,8 @@ from quantbench import registry, text
 from quantbench.errors import BadInput, Mistake
 from quantbench.grid import combinations, overlap
 from quantbench.quantize.sampling import choose
-from quantbench.records import Config, Result, Settings
+from quantbench.records import Result
+from quantbench.settings import Config, Settings
 from quantbench.sources import first_line
 from quantbench.workbench import Model, Workbench
 

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from quantbench.progress import Reporter
-from quantbench.records import ArmLatency, ArmSpec, TimeBenchmarkArgs
+from quantbench.records import ArmLatency, ArmSpec
+from quantbench.settings import TimeBenchmarkArgs
 from quantbench.timing import Shape, time_arms
 
 SECONDS = 1.5

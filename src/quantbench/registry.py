@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from pydantic import JsonValue
 
-from quantbench.records import ArmSpec, Config, Result, Run, Scores, Settings, Skipped
+from quantbench.records import ArmSpec, Result, Run, Scores, Skipped
+from quantbench.settings import Config, Settings
 
 if TYPE_CHECKING:
     import numpy as np

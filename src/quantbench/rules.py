@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from quantbench import instructions, registry
-from quantbench.records import Calibration, FrameworkArgs, Placement, Settings
+from quantbench.settings import Calibration, FrameworkArgs, Placement, Settings
 
 MIN_OPSET = 11
 MAX_OPSET = 20

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quantbench.intervals import Interval
-from quantbench.records import Record
+from quantbench.settings import Record
 
 Verdict = Literal["passes", "fails", "open"]
 NEAR = 0.05

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from quantbench import embedded
-from quantbench.records import Settings
+from quantbench.settings import Settings
 from quantbench.store import write_atomically
 
 PARTS = "inputs"

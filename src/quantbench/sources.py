@@ -10,7 +10,7 @@ from typing import Any
 
 from quantbench import embedded
 from quantbench.errors import BadInput, Mistake
-from quantbench.records import Dataset, digest
+from quantbench.settings import Dataset, digest
 
 CONVERTED_REVISION = "refs/convert/parquet"
 """Branch of a data set on the hub that holds its Parquet conversion (Hugging Face data set viewer)."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantbench.intervals import FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
-from quantbench.records import DATASET, ArmLatency, Latency, Result, Slot
+from quantbench.records import ArmLatency, Latency, Result, Slot
+from quantbench.settings import DATASET
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from quantbench.config import dump_config, load_config
 from quantbench.errors import BadInput, Mistake
-from quantbench.records import SCHEMA_VERSION, Config, Result, digest
+from quantbench.records import SCHEMA_VERSION, Result
+from quantbench.settings import Config, digest
 
 CONFIG_FILE = "config.yaml"
 

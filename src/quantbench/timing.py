@@ -23,8 +23,9 @@ from quantbench import stats
 from quantbench.environment import usable_cpus
 from quantbench.errors import ArmFailed
 from quantbench.intervals import FEWEST_PAIRS, hodges_lehmann
-from quantbench.records import DATASET, ArmLatency, ArmSpec, InputLength, Slot, TimeBenchmarkArgs
+from quantbench.records import ArmLatency, ArmSpec, Slot
 from quantbench.registry import Advance, Inputs
+from quantbench.settings import DATASET, InputLength, TimeBenchmarkArgs
 
 SLOT_SECONDS = 0.1
 LEAST_PASSES = 3

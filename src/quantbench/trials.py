@@ -13,8 +13,9 @@ from quantbench.intervals import Interval, paired_bootstrap
 from quantbench.optimize import optimize
 from quantbench.plan import run_of
 from quantbench.quantize.sampling import choose
-from quantbench.records import ArmSpec, Calibration, Settings
+from quantbench.records import ArmSpec
 from quantbench.search import Verdict, judge
+from quantbench.settings import Calibration, Settings
 from quantbench.workbench import Workbench
 
 SHARDS = (8, 8, 4, 2)

@@ -12,7 +12,8 @@ from pydantic import JsonValue
 
 from quantbench import evidence, stats
 from quantbench.intervals import Interval
-from quantbench.records import Config, Dimension, Result
+from quantbench.records import Result
+from quantbench.settings import Config, Dimension
 from quantbench.tables import spread, table
 from quantbench.tuned import Tuned, UnitFigures
 

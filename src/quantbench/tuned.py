@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field
 
 from quantbench.errors import BadInput, Mistake
-from quantbench.records import Record, Settings, digest
 from quantbench.search import Limit, Verdict
+from quantbench.settings import Record, Settings, digest
 from quantbench.store import write_atomically
 
 FILE = "tuning.json"

@@ -22,8 +22,9 @@ from quantbench.families import Family
 from quantbench.graph import Graph
 from quantbench.plan import run_of
 from quantbench.quantize import sensitivity, sites
-from quantbench.records import Calibration, Result, Settings
+from quantbench.records import Result
 from quantbench.search import Ladder, Limit, Trial, Unit
+from quantbench.settings import Calibration, Settings
 from quantbench.store import Store
 from quantbench.trials import Bench
 from quantbench.tuned import Finalist, Tried, Tuned, UnitFigures

@@ -14,8 +14,8 @@ from quantbench.families import families
 from quantbench.instructions import usable
 from quantbench.preflight import check
 from quantbench.progress import Reporter
-from quantbench.records import Config
 from quantbench.search import Limit
+from quantbench.settings import Config
 from quantbench.store import Store, write_atomically
 from quantbench.tuned import Tuned
 from quantbench.tuner import Budget, Tuning

@@ -23,8 +23,9 @@ from quantbench.quantize import sites, statistics
 from quantbench.quantize.ranges import Collector, Ranges, Sample
 from quantbench.quantize.sampling import choose
 from quantbench.quantize.statistics import Statistics
-from quantbench.records import ArmSpec, Dataset, Environment, Scores, Settings, digest
+from quantbench.records import ArmSpec, Environment, Scores
 from quantbench.registry import Advance, Inputs
+from quantbench.settings import Dataset, Settings, digest
 from quantbench.sources import (
     check_model_folder,
     data_fingerprint,

@@ -31,20 +31,9 @@ from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadIn
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
 from quantbench.progress import Bars, Reporter
-from quantbench.records import (
-    DATASET,
-    ArmSpec,
-    Artifact,
-    Failure,
-    InputLength,
-    Job,
-    Latency,
-    Result,
-    Run,
-    Scores,
-    Settings,
-)
+from quantbench.records import ArmSpec, Artifact, Failure, Job, Latency, Result, Run, Scores
 from quantbench.registry import Inputs
+from quantbench.settings import DATASET, InputLength, Settings
 from quantbench.store import Store, write_atomically
 from quantbench.timing import Shape, Timings, time_arms
 from quantbench.workbench import Workbench

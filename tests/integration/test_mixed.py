@@ -19,7 +19,7 @@ from quantbench.graph import Graph
 from quantbench.quantize import attention, sites, statistics
 from quantbench.quantize.mixed import write_mixed
 from quantbench.quantize.padding import is_key_padding
-from quantbench.records import Calibration, Dataset, Placement, Settings
+from quantbench.settings import Calibration, Dataset, Placement, Settings
 
 KINDS = ("bert", "distilbert", "roberta", "electra", "albert", "mpnet")
 OPSETS = (11, 13, 17, 20)

@@ -24,7 +24,8 @@ from quantbench.quantize import nncf_int8
 from quantbench.quantize.mixed import write_mixed
 from quantbench.quantize.sites import find, units
 from quantbench.quantize.statistics import collect
-from quantbench.records import ArmSpec, Dataset, FrameworkArgs, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Dataset, FrameworkArgs, Settings
 
 RUNTIME = registry.runtime("openvino")
 LAYERS = 2

@@ -22,7 +22,8 @@ from quantbench.graph import Graph, computation_hash
 from quantbench.quantize.inspection import TWO_SIDED, quantized_operators
 from quantbench.quantize.ranges import Collector, Ranges
 from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import ArmSpec, Calibration, Dataset, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Calibration, Dataset, Settings
 
 LAYERS = 2
 PROJECTIONS = 6 * LAYERS + 1  # query, key, value, output, two of the feed-forward; and the classifier
@@ -300,7 +301,7 @@ TWICE = """
 import json, sys
 from pathlib import Path
 from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import Settings
+from quantbench.settings import Settings
 for job in json.loads(sys.argv[1]):
     ranges = {name: tuple(pair) for name, pair in job["ranges"].items()} if job["ranges"] else None
     settings = Settings.model_validate_json(job["settings"])

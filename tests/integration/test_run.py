@@ -13,6 +13,7 @@ from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 from transformers import AutoTokenizer
 
+from quantbench import cache
 from quantbench.environment import detect
 from quantbench.graph import Graph
 

@@ -108,7 +108,7 @@ def test_no_credentials_are_written_or_said(story):
 
 
 def test_inputs_are_uploaded_once(story):
-    root, platform, _, _ = story
+    _, platform, _, _ = story
     uris = {
         channel["DataSource"]["S3DataSource"]["S3Uri"]
         for request in platform.requests

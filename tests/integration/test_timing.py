@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from quantbench import timing
 from quantbench.errors import ArmFailed
-from quantbench.records import ArmSpec, TimeBenchmarkArgs
+from quantbench.records import ArmSpec
+from quantbench.settings import TimeBenchmarkArgs
 from quantbench.sources import file_sha256
 from quantbench.timing import ArmProcess, Shape, time_arms
 

@@ -14,8 +14,8 @@ from quantbench import embedded, tuning
 from quantbench.config import load_config
 from quantbench.environment import detect
 from quantbench.progress import Silent
-from quantbench.records import Calibration
 from quantbench.search import Limit
+from quantbench.settings import Calibration
 from quantbench.store import Store
 from quantbench.tuned import Tuned
 from quantbench.tuner import Budget, Tuning

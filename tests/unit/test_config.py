@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from quantbench.config import build_config, dump_config, load_config
 from quantbench.errors import BadInput
 from quantbench.plan import make_plan
-from quantbench.records import Settings
+from quantbench.settings import Settings
 
 HEAD = """task: token-classification
 model_name_or_path: demo

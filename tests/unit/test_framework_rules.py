@@ -13,7 +13,7 @@ from quantbench.environment import detect
 from quantbench.errors import BadInput
 from quantbench.estimate import estimate
 from quantbench.plan import make_plan
-from quantbench.records import SessionOptions
+from quantbench.settings import SessionOptions
 
 BASE = {
     "task": "token-classification",

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from quantbench.quantize import ranges
 from quantbench.quantize.ranges import BINS, LEVELS, Collector, entropy_threshold, histogram, percentile_range
-from quantbench.records import Calibration
+from quantbench.settings import Calibration
 
 LIMIT = float(np.finfo(np.float32).max)
 FLOATS = st.floats(-1e4, 1e4, width=32)
@@ -307,7 +307,7 @@ import numpy as np, onnx
 from pathlib import Path
 from onnx import TensorProto, helper
 from quantbench.quantize import ranges
-from quantbench.records import Calibration
+from quantbench.settings import Calibration
 
 LAYERS, LENGTH = 80, 500_000
 ranges.MAX_HELD = 2 * LENGTH

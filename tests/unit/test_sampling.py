@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantbench.quantize.sampling import choose
-from quantbench.records import Calibration
+from quantbench.settings import Calibration
 
 AVAILABLE = st.integers(1, 500)
 WANTED = st.integers(1, 600)

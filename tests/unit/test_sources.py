@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quantbench import embedded
 from quantbench.errors import BadInput
-from quantbench.records import Dataset
+from quantbench.settings import Dataset
 from quantbench.sources import (
     check_model_folder,
     check_safetensors,

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from quantbench.quantize import weights
 from quantbench.quantize.ranges import BINS
 from quantbench.quantize.statistics import TensorStatistics
-from quantbench.records import Calibration
+from quantbench.settings import Calibration
 
 FLOATS = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=st.floats(-1000, 1000, width=32))
 

@@ -12,7 +12,8 @@ from tests.support.example_results import failed, reference_config, reference_re
 
 from quantbench import stats
 from quantbench.intervals import Interval
-from quantbench.records import DATASET, ArmLatency, Latency, Slot
+from quantbench.records import ArmLatency, Latency, Slot
+from quantbench.settings import DATASET
 
 ROUNDS = 40
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quantbench.quantize.types import resolve
-from quantbench.records import Dataset, Settings
+from quantbench.settings import Dataset, Settings
 
 AVX2 = ("sse4_2", "avx", "avx2", "fma")
 AVX512 = (*AVX2, "avx512f", "avx512bw")

@@ -20,9 +20,10 @@ from quantbench.diagnosis.records import Damage, Diagnosis, Fault, Tensor
 from quantbench.diagnosis.remedies import measure_file, try_all
 from quantbench.graph import Graph
 from quantbench.quantize.rounding import SWITCHES, Rounding, restored, switched, unfolded
-from quantbench.records import Run, Settings
+from quantbench.records import Run
 from quantbench.registry import Inputs
 from quantbench.runtimes.onnxruntime import session_options
+from quantbench.settings import Settings
 from quantbench.workbench import Workbench
 
 SAMPLE = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from quantbench.records import Record
+from quantbench.settings import Record
 
 BITS = 8
 """Of an activation's number type; a cause cannot take more."""

@@ -12,7 +12,8 @@ from quantbench.diagnosis.records import Damage, Remedy
 from quantbench.graph import Graph
 from quantbench.optimize import select_nodes, write_model
 from quantbench.quantize.rounding import find
-from quantbench.records import ArmSpec, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Settings
 from quantbench.workbench import Workbench
 
 HISTOGRAM_SAMPLES = 4

@@ -22,7 +22,8 @@ from pydantic import JsonValue
 
 from quantbench import instructions, shipping
 from quantbench.errors import BadInput, Mistake
-from quantbench.records import Failure, Job, Result, Run, Settings
+from quantbench.records import Failure, Job, Result, Run
+from quantbench.settings import Settings
 
 if TYPE_CHECKING:
     from quantbench.store import Store
@@ -39,7 +40,7 @@ INSTANCE_TYPE = "instance_type"
 """Label of a node that says what it is."""
 RETRIES = 2
 SUBMITTED = 2
-"""Tasks per node that Ray is given at a time, so that no node waits and thousands of runs cost no more each than ten."""
+"""Tasks per node that Ray is given at a time, so that none waits; a window, since each wait looks at all of them."""
 POLL_SECONDS = 2.0
 NODE_SECONDS = 60.0
 """How long runs wait without any node that could take them before they fail."""
@@ -180,11 +181,13 @@ class _Tasks:
         """Each run's result as it comes, with the archive of its model."""
         import ray
 
-        queue, waiting = deque(self.runs), {}
+        queue: deque[Run] = deque(self.runs)
+        waiting: dict[Any, Run] = {}
         last_seen = time.monotonic()
         while queue or waiting:
             while queue and len(waiting) < SUBMITTED * max(1, len(self.cluster.nodes())):
-                waiting[self._submit(queue[0])] = queue.popleft()
+                run = queue.popleft()
+                waiting[self._submit(run)] = run
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_SECONDS)
             for reference in done:
                 run = waiting.pop(reference)

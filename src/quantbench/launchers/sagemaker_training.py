@@ -1,9 +1,9 @@
 """As SageMaker training jobs, one job per run.
 
-A job gets its run as ``job.json`` in a channel of its own, since hyperparameters are short texts (CreateTrainingJob, Amazon
-SageMaker API Reference); models and data that lie on this machine are uploaded once per content. The name of a job is
-stored before it is created, so that a second call finds the jobs of an interrupted one. What a job is to the container:
-see ``quantbench.container``. Credentials are found by boto3 as always and are stored nowhere.
+A job gets its run as ``job.json`` in a channel of its own, since hyperparameters are short texts (CreateTrainingJob,
+Amazon SageMaker API Reference); models and data that lie on this machine are uploaded once per content. The name of a
+job is stored before it is created, so that a second call finds the jobs of an interrupted one. What a job is to the
+container: see ``quantbench.container``. Credentials are found by boto3 as always and are stored nowhere.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Ticket:
             return cls(path, _name(run), 1)
 
     def stored(self) -> _Ticket:
-        """This ticket, on disk."""
+        """The same ticket, now on disk."""
         write_atomically(self.path, json.dumps({"name": self.name, "attempt": self.attempt}).encode())
         return self
 

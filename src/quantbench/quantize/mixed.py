@@ -22,7 +22,7 @@ from quantbench.quantize import attention, smoothing, sums, weights
 from quantbench.quantize import sites as site_finder
 from quantbench.quantize.sites import Site
 from quantbench.quantize.statistics import Statistics
-from quantbench.records import Calibration, Mode, Settings
+from quantbench.settings import Calibration, Mode, Settings
 from quantbench.store import write_atomically
 
 SPLIT_SIZES_ARE_INPUT = 13

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench.quantize.ranges import Sample
-from quantbench.records import FrameworkArgs, digest
+from quantbench.settings import FrameworkArgs, digest
 from quantbench.store import write_atomically
 
 SWITCHED_OFF = -1.0

@@ -17,9 +17,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from quantbench.graph import Graph
-from quantbench.records import Calibration
 from quantbench.registry import Advance, Inputs, runtime
 from quantbench.runtimes.onnxruntime import session_options
+from quantbench.settings import Calibration
 
 BINS = 2048
 LEVELS = 128

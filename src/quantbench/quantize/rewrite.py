@@ -13,7 +13,7 @@ import numpy as np
 
 from quantbench.quantize.placement import keep_in_float
 from quantbench.quantize.ranges import Ranges
-from quantbench.records import Settings
+from quantbench.settings import Settings
 from quantbench.store import write_atomically
 
 

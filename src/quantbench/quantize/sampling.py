@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantbench.records import Calibration
+from quantbench.settings import Calibration
 
 
 def choose(available: int, calibration: Calibration) -> list[int]:

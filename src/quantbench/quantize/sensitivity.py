@@ -20,8 +20,8 @@ from quantbench.graph import Graph
 from quantbench.quantize import weights
 from quantbench.quantize.sites import Site
 from quantbench.quantize.statistics import Statistics
-from quantbench.records import Calibration
 from quantbench.registry import Advance, Inputs
+from quantbench.settings import Calibration
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from onnx import NodeProto
 
 from quantbench.errors import RunFailed
 from quantbench.graph import Graph
-from quantbench.records import Mode, Placement
+from quantbench.settings import Mode, Placement
 
 
 @dataclass(frozen=True)

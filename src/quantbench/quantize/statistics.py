@@ -24,8 +24,8 @@ from quantbench.quantize.ranges import (
     percentile_range,
     with_outputs,
 )
-from quantbench.records import Calibration
 from quantbench.registry import Advance
+from quantbench.settings import Calibration
 
 SHRINKS = np.linspace(0.02, 1.0, 99)
 """Shares of the range of all values that the method ``mse`` tries."""

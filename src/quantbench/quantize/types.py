@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from quantbench.records import Settings
+from quantbench.settings import Settings
 
 DOT_PRODUCT_SETS = ("avx512_vnni", "avx_vnni", "amx_int8")
 

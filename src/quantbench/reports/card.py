@@ -13,8 +13,9 @@ from jinja2 import StrictUndefined
 from quantbench import evidence, registry, stats
 from quantbench.environment import by_machine
 from quantbench.grid import lookup
-from quantbench.records import Config, InputLength, Result, Settings, Skipped
+from quantbench.records import Result, Skipped
 from quantbench.rules import NNCF, NNCF_DECIDES
+from quantbench.settings import Config, InputLength, Settings
 from quantbench.tables import BAR, table
 
 if TYPE_CHECKING:

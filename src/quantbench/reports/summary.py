@@ -8,7 +8,8 @@ from typing import Any
 
 from quantbench import evidence, stats
 from quantbench.environment import by_machine
-from quantbench.records import SCHEMA_VERSION, ArmLatency, Config, Latency, Result, Skipped
+from quantbench.records import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
+from quantbench.settings import Config
 
 SUMMARY = "one row per run, for programs (summary.json)"
 FILE = "summary.json"

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from quantbench import registry, stats
 from quantbench.environment import by_machine
-from quantbench.records import Config, Latency, Result, Skipped
+from quantbench.records import Latency, Result, Skipped
+from quantbench.settings import Config
 from quantbench.tables import spread
 
 SUMMARY = "a table for the terminal"

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from quantbench.records import ArmSpec, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Settings
 
 SUMMARY = "ONNX Runtime, CPU execution provider"
 LIBRARIES = ("onnx", "onnxruntime")

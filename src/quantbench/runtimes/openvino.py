@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench.records import ArmSpec, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Settings
 
 SUMMARY = "OpenVINO, CPU plug-in; int8 through NNCF"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"static": ("MatMul",), "mixed": ("MatMul",), "none": ()}

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench import registry
-from quantbench.records import ArmSpec, Settings
+from quantbench.records import ArmSpec
+from quantbench.settings import Settings
 
 SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from quantbench.entities import entities
-from quantbench.records import Scores, Settings, digest
+from quantbench.records import Scores
+from quantbench.settings import Settings, digest
 from quantbench.text import max_length
 
 SUMMARY = "a label per word (named entities, parts of speech)"
