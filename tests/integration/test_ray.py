@@ -127,7 +127,7 @@ class Driver:
 
 def slow_config(tiny, path, cluster, **changes):
     """One run that is timed for some seconds."""
-    slow = {"duration": 3, "warmup_runs": 1, "precision": 0.9}
+    slow = {"duration": 1.5, "warmup_runs": 1, "precision": 0.9}
     return write_tiny_config(tiny, path, backend=backend(cluster), time_benchmark_args=slow, **changes)
 
 
@@ -156,7 +156,7 @@ def test_a_run_whose_node_dies_is_tried_on_another(tiny, cluster, tmp_path):
 
 def test_a_run_that_loses_every_worker_is_a_row_with_the_reason(tiny, cluster, tmp_path):
     args = backend(cluster, retries=0)
-    slow = {"duration": 3, "warmup_runs": 1, "precision": 0.9}
+    slow = {"duration": 1.5, "warmup_runs": 1, "precision": 0.9}
     config = write_tiny_config(tiny, tmp_path / "slow.yaml", backend=args, time_benchmark_args=slow)
     driver = Driver(config, tmp_path / "out")
     driver.worker().send_signal(signal.SIGKILL)

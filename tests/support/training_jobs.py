@@ -49,7 +49,12 @@ class Platform:
         self._server._server.app = self._throttling(self._server._server.app)
         self.url = "http://{}:{}".format(*self._server.get_host_and_port())
         self._create = SageMakerModelBackend.create_training_job
-        SageMakerModelBackend.create_training_job = self._created
+        platform = self
+
+        def create(backend, **request):
+            return platform._created(backend, **request)
+
+        SageMakerModelBackend.create_training_job = create
         self.s3 = boto3.client(
             "s3", endpoint_url=self.url, region_name=REGION, aws_access_key_id="id", aws_secret_access_key=SECRET
         )

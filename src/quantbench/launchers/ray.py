@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ INSTANCE_TYPE = "instance_type"
 RETRIES = 2
 SUBMITTED = 2
 """Tasks per node that Ray is given at a time, so that none waits; a window, since each wait looks at all of them."""
+CONNECT_SECONDS = 10.0
 POLL_SECONDS = 2.0
 NODE_SECONDS = 60.0
 """How long runs wait without any node that could take them before they fail."""
@@ -117,22 +119,33 @@ class _Cluster:
         import ray
 
         address = self.args.get("address")
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": None}
+        self._reach(str(address or ""))
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if address:
-                ray.init(address=str(address), **{**quiet, "include_dashboard": None})
+                ray.init(address=str(address), **quiet)
             else:
                 own = {INSTANCE_TYPE: str(self.args[INSTANCE_TYPE])} if self.args.get(INSTANCE_TYPE) else None
-                ray.init(address="local", resources={SLOT: 1}, labels=own, **{**quiet, "include_dashboard": False})
+                ray.init(address="local", resources={SLOT: 1}, labels=own, include_dashboard=False, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            message = (
-                f"no Ray cluster at {address!r}: {reason}; start one with 'ray start --head', or leave address out"
-            )
-            raise BadInput([Mistake("backend.args.address", message)]) from error
+            raise self._unreachable(error) from error
         if not self.nodes():
             ray.shutdown()
             raise BadInput([Mistake("backend.args", self._nobody())])
+
+    def _reach(self, address: str) -> None:
+        """See that something listens where the address points: Ray itself tries for minutes without a word."""
+        host, colon, port = address.rpartition("://")[2].rpartition(":")
+        if colon and port.isdecimal():
+            try:
+                socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+            except OSError as error:
+                raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> BadInput:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = f"no Ray cluster at {self.args.get('address')!r}: {reason}; start one with 'ray start --head', or "
+        return BadInput([Mistake("backend.args.address", message + "leave address out to have it started here")])
 
     def nodes(self) -> list[dict[str, Any]]:
         """Nodes that are alive and could take a run."""

@@ -45,7 +45,7 @@ PLATFORM_FAILURES = ("InternalServerError", "CapacityError")
 """How FailureReason begins where the platform failed, not the run."""
 POLL_SECONDS = (2.0, 60.0)
 """Shortest and longest time between two looks at the jobs."""
-BACKOFF = 1.5
+BACKOFF = 1.2
 ENDED = ("Completed", "Failed", "Stopped")
 NO_SUCH_JOB = ("ValidationException", "ResourceNotFound")
 """Codes that DescribeTrainingJob answers with where there is no job of that name."""
