@@ -2,7 +2,8 @@
 
 Null: the float export of the embedded model against itself, 40 comparisons of 5 s per arm. Power: the same against
 itself with real extra work of 1, 2 and 3 %, ten times 15 s per arm. Both again while another process loads one core on
-and off. Every verdict is made as on a card: interval, test, and the noise floor of the null arm in the same session.
+and off. Every verdict is made as on a card: interval, test, and the noise floor, which is the larger of the null arm's
+in the same session and of what the machine's cache would hold, measured once at the beginning.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pathlib import Path
 import psutil
 
 from bench.arms import float_arm, load_on_and_off, slowed
-from quantbench import environment, stats
+from quantbench import environment, noise, stats
 from quantbench.intervals import Interval, hodges_lehmann, signed_rank_p, verdict
-from quantbench.records import ArmSpec, Latency
+from quantbench.progress import Silent
+from quantbench.records import ArmSpec, Latency, Noise
 from quantbench.settings import TimeBenchmarkArgs
 from quantbench.tables import table
 from quantbench.timing import ArmProcess, Shape, time_arms
@@ -34,22 +36,30 @@ def report() -> str:
     with tempfile.TemporaryDirectory() as cache:
         original, plain, shape = float_arm(Path(cache))
         parts = [_rest(original, plain, shape)]
+        (itself,) = noise.measure(plain, [shape], _args(POWER_SECONDS, 0), environment.usable_cores(), Silent())
+        if itself is None:
+            raise RuntimeError("the float export could not be timed against itself")
+        floor = _percent(stats.launch_noise(itself, 1))
+        parts.append(f"The float export differs from itself by up to {floor} between {len(itself.ratios)} launches.")
         for loaded in (False, True):
             for experiment in (_null, _power):
                 with load_on_and_off(loaded):
-                    parts.append(experiment(plain, shape, loaded))
+                    parts.append(experiment(plain, shape, itself, loaded))
                 print(parts[-1], flush=True)
     return "## Timing\n\n" + "\n\n".join(parts)
 
 
-def _session(specs: dict[str, ArmSpec], shape: Shape, seconds: float, seed: int) -> Latency:
+def _args(seconds: float, seed: int) -> TimeBenchmarkArgs:
+    return TimeBenchmarkArgs(duration=seconds, warmup_runs=5, seed=seed, precision=0.9)
+
+
+def _session(specs: dict[str, ArmSpec], shape: Shape, seconds: float, seed: int, itself: Noise) -> Latency:
     """One interleaved session of arms against ``base``, which also stands in as the null arm."""
-    args = TimeBenchmarkArgs(duration=seconds, warmup_runs=5, seed=seed, precision=0.9)
     arms = {stats.BASELINE: specs["base"], stats.NULL: specs["base"], **{n: s for n, s in specs.items() if n != "base"}}
-    timings = time_arms(arms, stats.BASELINE, [shape], args, environment.usable_cores(), lambda _: None)
+    timings = time_arms(arms, stats.BASELINE, [shape], _args(seconds, seed), environment.usable_cores(), lambda _: None)
     if timings.failures:
         raise RuntimeError(str(timings.failures))
-    return Latency(batch_size=4, input_length=64, arms=timings.shapes[0].arms)
+    return Latency(batch_size=4, input_length=64, arms=timings.shapes[0].arms, noise=itself)
 
 
 def _judge(latency: Latency, name: str) -> tuple[str, Interval]:
@@ -59,11 +69,11 @@ def _judge(latency: Latency, name: str) -> tuple[str, Interval]:
     return verdict(ratio, signed_rank_p(logs), stats.noise_floor(latency) or 0.0), centre
 
 
-def _null(plain: ArmSpec, shape: Shape, loaded: bool) -> str:
+def _null(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
     false, widths, floors = 0, [], []
     for session in range(NULL_SESSIONS):
         names = [f"copy {number}" for number in range(NULL_ARMS)]
-        latency = _session({"base": plain, **dict.fromkeys(names, plain)}, shape, NULL_SECONDS, session)
+        latency = _session({"base": plain, **dict.fromkeys(names, plain)}, shape, NULL_SECONDS, session, itself)
         floors.append(stats.noise_floor(latency) or 0.0)
         for name in names:
             word, centre = _judge(latency, name)
@@ -76,12 +86,12 @@ def _null(plain: ArmSpec, shape: Shape, loaded: bool) -> str:
     )
 
 
-def _power(plain: ArmSpec, shape: Shape, loaded: bool) -> str:
+def _power(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
     specs = {"base": plain, **{f"{share:.0%}": slowed(plain, shape, share) for share in SHARES}}
     called = dict.fromkeys(specs, 0)
     found: dict[str, list[Interval]] = {name: [] for name in specs}
     for session in range(POWER_SESSIONS):
-        latency = _session(specs, shape, POWER_SECONDS, session)
+        latency = _session(specs, shape, POWER_SECONDS, session, itself)
         for name in specs:
             if name != "base":
                 word, centre = _judge(latency, name)

@@ -28,6 +28,8 @@ class Shared:
     timed_arms: int
     shapes: int
     timing_seconds: float
+    noise_seconds: float
+    """Of timing the float export against itself; nothing where the machine's cache knows it."""
     total_seconds: float
 
 
@@ -59,6 +61,7 @@ def estimate(runs: Sequence[Run]) -> Shared:
     timing = shared * shapes * duration + sum(
         s.time_benchmark_args.duration * len(s.batch_sizes) * len(s.input_lengths) for s in settings
     )
+    noise = 2 * shapes * duration if any(s.time_benchmark_args.compares_launches for s in settings) else 0.0
     work = PREPARATION_SECONDS * len(exports) + RUN_SECONDS * len(runs)
     work += EVALUATION_SECONDS * (len(originals) + len(float_arms))
     return Shared(
@@ -68,7 +71,8 @@ def estimate(runs: Sequence[Run]) -> Shared:
         timed_arms=shared + len(runs),
         shapes=shapes,
         timing_seconds=timing,
-        total_seconds=timing + work,
+        noise_seconds=noise,
+        total_seconds=timing + noise + work,
     )
 
 

@@ -75,6 +75,17 @@ def speed_table(config: Config, done: Sequence[Result]) -> str:
     return table(header, rows)
 
 
+def noise_age(done: Sequence[Result]) -> str:
+    """When the float export was timed against itself, and in how many starts; empty where it was not."""
+    seen = [latency.noise for result in done for latency in result.latency if latency.noise]
+    if not seen:
+        return ""
+    times = sorted({noise.measured for noise in seen})
+    when = times[0] if len(times) == 1 else f"between {times[0]} and {times[-1]}"
+    launches = min(len(noise.ratios) for noise in seen)
+    return f"The float export was timed against itself in {launches} starts, {when}."
+
+
 def _speedup_cell(speedup: stats.Speedup) -> str:
     if speedup.interval is None:
         return f"{speedup.ratio:.2f} (too few slots) {speedup.verdict}"

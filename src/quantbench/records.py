@@ -119,11 +119,23 @@ class ArmLatency(Record):
     peak_memory_bytes: tuple[int, ...] = ()
 
 
+class Noise(Record):
+    """How far a model was from itself in several starts of two processes.
+
+    ``ratios`` are the logarithms of the ratio of the two, one per start; ``measured`` is the time of the end, UTC, as
+    ISO 8601 writes it.
+    """
+
+    ratios: tuple[float, ...]
+    measured: str
+
+
 class Latency(Record):
     """Raw samples per arm at one shape.
 
     Beside the arms of the run there is ``null``, the original once more in another process: what its ratio to the first
-    differs from 1 is noise. ``extended`` says that the duration was measured twice to narrow the intervals.
+    differs from 1 is noise. ``extended`` says that the duration was measured twice to narrow the intervals. ``noise``
+    is what the machine's cache knows of the float export against itself; None where that was not measured.
     """
 
     batch_size: int
@@ -131,6 +143,7 @@ class Latency(Record):
     arms: dict[str, ArmLatency]
     slot_seconds: float = 0.0
     extended: bool = False
+    noise: Noise | None = None
 
 
 class Scores(Record):

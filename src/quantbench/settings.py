@@ -136,6 +136,10 @@ class Placement(Record):
     operators: Literal["standard", "onnxruntime"] = "standard"
 
 
+LEAST_COMPARED = 5.0
+"""Seconds per arm below which starting processes only to compare them would take longer than timing them."""
+
+
 class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
 
@@ -149,6 +153,11 @@ class TimeBenchmarkArgs(Record):
     launches: Positive = 1
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+    @property
+    def compares_launches(self) -> bool:
+        """Whether timing lasts so long that starting a model several times against itself, too, is worth it."""
+        return self.duration >= LEAST_COMPARED
 
 
 class Backend(Record):

@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantbench.intervals import FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
-from quantbench.records import ArmLatency, Latency, Result, Slot
+from scipy.special import stdtrit
+
+from quantbench.intervals import ALPHA, FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
+from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
 from quantbench.settings import DATASET
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
@@ -84,9 +86,11 @@ def _by_round(slots: Sequence[Slot]) -> dict[tuple[int, int], Slot]:
 
 
 def noise_floor(latency: Latency) -> float | None:
-    """Distance from 1 that the ratio of the original to itself reaches: the far end of its interval.
+    """Distance from 1 that the ratio of a model to itself reaches on this machine; None where that is not known.
 
-    The null arm is measured in the same rounds as all others, so that it meets the same machine at the same time.
+    The larger of two: the far end of the null arm's interval, which is measured in the same rounds as all others, so
+    that it meets the same machine at the same time; and :func:`launch_noise`, which knows what lasts as long as a
+    process does.
     """
     if NULL not in latency.arms:
         return None
@@ -94,7 +98,19 @@ def noise_floor(latency: Latency) -> float | None:
     if len(ratios) < FEWEST_PAIRS:
         return None
     interval = hodges_lehmann(ratios)
-    return math.expm1(max(abs(interval.low), abs(interval.high)))
+    between = launch_noise(latency.noise, len(latency.arms[NULL].load_seconds)) if latency.noise else 0.0
+    return max(math.expm1(max(abs(interval.low), abs(interval.high))), between)
+
+
+def launch_noise(noise: Noise, launches: int) -> float:
+    """Distance from 1 that the ratio of a model to itself exceeds in one of 20 measurements of so many launches.
+
+    Student's quantile times the root mean square of the launches that were seen (their true mean is zero): a prediction
+    limit for the mean of ``launches`` new ones.
+    """
+    count = len(noise.ratios)
+    power = statistics.fmean(ratio**2 for ratio in noise.ratios)
+    return math.expm1(float(stdtrit(count, 1 - ALPHA / 2)) * math.sqrt(power / launches))
 
 
 def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:

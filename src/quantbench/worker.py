@@ -26,12 +26,12 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantbench import cache, environment, instructions, stats, text
+from quantbench import cache, environment, instructions, noise, stats, text
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
 from quantbench.progress import Bars, Reporter
-from quantbench.records import ArmSpec, Artifact, Failure, Job, Latency, Result, Run, Scores
+from quantbench.records import ArmSpec, Artifact, Failure, Job, Latency, Noise, Result, Run, Scores
 from quantbench.registry import Inputs
 from quantbench.settings import DATASET, InputLength, Settings
 from quantbench.store import Store, write_atomically
@@ -156,8 +156,13 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
     threads = args.num_threads or workbench.threads
     total = int(args.duration * len(specs) * len(at))
     what = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds"
-    with workbench.phase("timing"), workbench.reporter.stage(what, total) as advance:
-        timings = time_arms(specs, next(iter(originals)), at, args, threads, advance)
+    with workbench.phase("timing"):
+        itself = ready[0].arms["onnx-float"]
+        seen = noise.between_launches(
+            itself, at, args, threads, workbench.environment, workbench.cache, workbench.reporter
+        )
+        with workbench.reporter.stage(what, total) as advance:
+            timings = time_arms(specs, next(iter(originals)), at, args, threads, advance)
     seconds = workbench.take_seconds()
     for prepared in ready:
         arms = {name: names[_identity(spec)] for name, spec in prepared.arms.items()}
@@ -166,7 +171,7 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
         if failed:
             yield _failed(prepared.run, workbench, "timing", RunFailed(failed[0]))
             continue
-        yield _result(prepared, _latency(arms, at, timings), seconds, workbench)
+        yield _result(prepared, _latency(arms, at, timings, seen), seconds, workbench)
         seconds = {}
 
 
@@ -208,7 +213,9 @@ def _batches(batch_size: int, length: InputLength, settings: Settings, workbench
     return [text.collate(batch, text.pad_values(tokenizer)) for batch in drawn]
 
 
-def _latency(arms: dict[str, str], at: Sequence[Shape], timings: Timings) -> tuple[Latency, ...]:
+def _latency(
+    arms: dict[str, str], at: Sequence[Shape], timings: Timings, seen: Sequence[Noise | None]
+) -> tuple[Latency, ...]:
     return tuple(
         Latency(
             batch_size=shape.batch_size,
@@ -216,8 +223,9 @@ def _latency(arms: dict[str, str], at: Sequence[Shape], timings: Timings) -> tup
             arms={name: measured.arms[key] for name, key in arms.items()},
             slot_seconds=measured.slot_seconds,
             extended=measured.extended,
+            noise=itself,
         )
-        for shape, measured in zip(at, timings.shapes, strict=True)
+        for shape, measured, itself in zip(at, timings.shapes, seen, strict=True)
     )
 
 

@@ -6,16 +6,13 @@ import threading
 import time
 
 import numpy as np
-import onnx
 import psutil
 import pytest
-from onnx import TensorProto, helper
+from tests.support.tiny_models import write_relu
 
 from quantbench import timing
 from quantbench.errors import ArmFailed
-from quantbench.records import ArmSpec
 from quantbench.settings import TimeBenchmarkArgs
-from quantbench.sources import file_sha256
 from quantbench.timing import ArmProcess, Shape, time_arms
 
 ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2, precision=0.9)
@@ -25,15 +22,7 @@ SHAPE = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
     """A model small enough that only the process around it matters."""
-    graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["y"])],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
-    )
-    path = tmp_path_factory.mktemp("arm") / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return ArmSpec(runtime="onnxruntime", path=str(path), sha256=file_sha256(path), options={"optimization_level": 99})
+    return write_relu(tmp_path_factory.mktemp("arm") / "model.onnx")
 
 
 def broken(spec):

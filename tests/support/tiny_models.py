@@ -8,8 +8,10 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
+from onnx import TensorProto, helper
 from transformers import (
     AutoConfig,
     AutoModelForTokenClassification,
@@ -20,6 +22,7 @@ from transformers import (
 
 from quantbench.export import export
 from quantbench.records import ArmSpec
+from quantbench.sources import file_sha256
 
 CONLL_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 SPLITS = ("train", "validation", "test")
@@ -155,3 +158,15 @@ def export_tiny_encoder(folder: Path, kind: str, opset: int, **changes: object) 
     spec = token_classifier(write_tiny_encoder(folder / "checkpoint", kind, **changes))
     export(spec, opset, tiny_inputs(2, 8), ["logits"], folder / "model.onnx")
     return folder / "model.onnx"
+
+
+def write_relu(path: Path) -> ArmSpec:
+    """Write an ONNX file of one node, which maps x of any shape (rows, columns) to y; return its arm."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return ArmSpec(runtime="onnxruntime", path=str(path), sha256=file_sha256(path), options={"optimization_level": 99})

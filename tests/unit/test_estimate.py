@@ -21,6 +21,7 @@ def test_a_single_run_has_four_arms_at_one_shape():
     cost = estimate(runs())
     assert (cost.exports, cost.calibrations, cost.originals, cost.timed_arms, cost.shapes) == (1, 1, 1, 4, 1)
     assert cost.timing_seconds == 40
+    assert cost.noise_seconds == 20
     assert cost.total_seconds > 40
 
 
@@ -34,6 +35,7 @@ def test_shared_work_is_counted_once():
     assert (cost.exports, cost.calibrations, cost.originals) == (2, 2, 1)
     assert cost.timed_arms == 8 + 2 + 2
     assert cost.timing_seconds == 120
+    assert cost.total_seconds > cost.timing_seconds + cost.noise_seconds
 
 
 def test_shapes_multiply_the_timing():

@@ -6,13 +6,13 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.example_results import failed, reference_config, reference_results
 
 from quantbench import stats
 from quantbench.intervals import Interval
-from quantbench.records import ArmLatency, Latency, Slot
+from quantbench.records import ArmLatency, Latency, Noise, Slot
 from quantbench.settings import DATASET
 
 ROUNDS = 40
@@ -281,3 +281,41 @@ def test_twins_are_found_by_their_graphs(results):
     untouched = first.model_copy(update={"float_artifact": {"graph": first.artifact.graph}})
     assert stats.twins([untouched]) == {first.run.key: "the original (nothing was quantized)"}
     assert stats.twins([failed(first.run)]) == {}
+
+
+def test_what_lasts_as_long_as_a_process_raises_the_noise_floor():
+    quiet = latency()
+    noise = Noise(ratios=(0.02, -0.02, 0.02, -0.02), measured="2026-01-01T00:00:00+00:00")
+    noisy = quiet.model_copy(update={"noise": noise})
+    assert stats.noise_floor(quiet) < 0.01
+    assert stats.noise_floor(noisy) == pytest.approx(math.expm1(2.7764 * 0.02), rel=1e-4), "Student, 4 degrees"
+    calm = noise.model_copy(update={"ratios": (1e-6, -1e-6)})
+    assert stats.noise_floor(quiet.model_copy(update={"noise": calm})) == stats.noise_floor(quiet)
+
+
+def test_more_launches_average_it():
+    noise = Noise(ratios=(0.02, -0.01, 0.03), measured="2026-01-01T00:00:00+00:00")
+    once, often = (math.log1p(stats.launch_noise(noise, launches)) for launches in (1, 4))
+    assert often == pytest.approx(once / 2)
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_a_new_measurement_exceeds_it_once_in_twenty(seed, launches):
+    """Over many machines that were looked at by 8 launches each; a share of 2 to 8 % in 2,000 draws."""
+    generator = random.Random(seed)
+    beyond = 0
+    for _ in range(2000):
+        seen = Noise(ratios=tuple(generator.gauss(0, 0.004) for _ in range(8)), measured="")
+        new = abs(sum(generator.gauss(0, 0.004) for _ in range(launches)) / launches)
+        beyond += math.expm1(new) > stats.launch_noise(seen, launches)
+    assert 0.02 < beyond / 2000 < 0.08
+
+
+def test_a_verdict_needs_more_than_launches_differ_by(results):
+    slightly = latency(optimized=98.5)
+    noise = Noise(ratios=(0.01, -0.012, 0.011), measured="2026-01-01T00:00:00+00:00")
+    pair = ("optimized", "pytorch")
+    assert judged(with_latency(results[0], slightly))[pair].verdict == "faster"
+    known = slightly.model_copy(update={"noise": noise})
+    assert judged(with_latency(results[0], known))[pair].verdict == "inconclusive"

@@ -104,6 +104,7 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "quality": _quality(config, done),
         "shapes": _shapes(config, done),
         "speed": evidence.speed_table(config, done),
+        "noise": evidence.noise_age(done),
         "loss": evidence.loss_table(config, done),
         "latency": evidence.latency_table(config, done),
         "float_scores": _float_scores(done),

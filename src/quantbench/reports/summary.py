@@ -96,6 +96,7 @@ def _latency(latency: Latency) -> dict[str, Any]:
         "batch_size": latency.batch_size,
         "input_length": latency.input_length,
         "noise_floor": stats.noise_floor(latency),
+        "noise": latency.noise.model_dump(mode="json") if latency.noise else None,
         "extended": latency.extended,
         "arms": {name: _arm(arm, latency) for name, arm in latency.arms.items()},
     }

@@ -1,0 +1,95 @@
+"""A model timed against itself in several starts: measured once, kept, and again when old, too wide or of another shape."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from tests.support.tiny_models import write_relu
+
+from quantbench import environment, noise
+from quantbench.progress import Silent
+from quantbench.records import Noise
+from quantbench.settings import LEAST_COMPARED, TimeBenchmarkArgs
+from quantbench.timing import Shape
+
+ARGS = TimeBenchmarkArgs(duration=LEAST_COMPARED, warmup_runs=1, precision=0.9)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return write_relu(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def ask(spec, tmp_path):
+    """Ask for what the model differs from itself by; see ``noise.between_launches``."""
+
+    def between(length=8, args=ARGS, **machine):
+        shape = Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}])
+        where = environment.detect().model_copy(update=machine)
+        (found,) = noise.between_launches(spec, [shape], args, 1, where, tmp_path / "cache", Silent())
+        return found
+
+    return between
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """How often it was measured, with figures of the test's own: what is asked here is when, not what."""
+    calls = []
+
+    def measure(spec, at, *_):
+        calls.append(len(at))
+        return [Noise(ratios=(0.01, -0.01), measured=datetime.now(UTC).isoformat()) for _ in at]
+
+    monkeypatch.setattr(noise, "measure", measure)
+    return calls
+
+
+def test_every_launch_gives_a_ratio(spec, monkeypatch):
+    monkeypatch.setattr(noise, "LAUNCHES", 3)
+    shapes = [Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}]) for length in (4, 8)]
+    found = noise.measure(spec, shapes, ARGS.model_copy(update={"duration": 2.1}), 1, Silent())
+    assert [len(one.ratios) for one in found] == [3] * 2
+    assert len(set(found[0].ratios)) > 1
+    assert datetime.now(UTC) - datetime.fromisoformat(found[0].measured) < timedelta(minutes=5)
+
+
+def test_it_is_measured_once_per_shape_and_machine(ask, measured):
+    first = ask()
+    assert ask() == first
+    assert measured == [1]
+    ask(length=16)
+    ask(cpu_model="another")
+    assert measured == [1, 1, 1]
+
+
+def test_short_benchmarks_do_not_ask(ask, measured):
+    assert ask(args=ARGS.model_copy(update={"duration": LEAST_COMPARED / 2})) is None
+    assert not measured
+
+
+def test_what_is_old_is_measured_again(ask, measured, tmp_path):
+    ask()
+    (path,) = (tmp_path / "cache" / noise.FOLDER).iterdir()
+    old = datetime.now(UTC) - noise.LONGEST_AGE - timedelta(minutes=1)
+    path.write_text(Noise(ratios=(0.01, 0.02), measured=old.isoformat()).model_dump_json())
+    ask()
+    assert measured == [1, 1]
+    ask()
+    assert measured == [1, 1]
+
+
+def test_what_was_too_wide_is_measured_again(ask, measured):
+    narrow = ARGS.model_copy(update={"precision": 0.02})
+    ask(args=narrow)
+    ask(args=narrow)
+    assert measured == [1, 1], "two launches of one percent are a floor of four"
+
+
+def test_an_arm_that_fails_leaves_it_unknown(spec, tmp_path):
+    gone = spec.model_copy(update={"path": spec.path + ".missing"})
+    shape = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
+    found = noise.between_launches(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache", Silent())
+    assert found == [None]
+    assert not (tmp_path / "cache").exists()
