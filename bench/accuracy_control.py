@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbench import evaluate, text
+from quantbench import evaluate
 from quantbench.registry import task
 from quantbench.runtimes.openvino import OpenVinoSession
 from quantbench.trials import Bench
@@ -29,18 +29,18 @@ def accuracy_control(bench: Bench, drop: float) -> Cost:
 
     settings, workbench = bench.settings, bench.workbench
     kind, examples = task(settings.task), workbench.examples(settings)
-    fill = text.pad_values(workbench.model(settings).tokenizer)
+    processor = workbench.model(settings).processor
     forwards = [0.0]
     values: list[float] = []
 
     def f1(model: Any, _: Any) -> float:
         session = OpenVinoSession(model)
         forwards[0] += 1
-        predictions = evaluate.predict(session, kind, examples, fill, lambda _: None)
-        values.append(kind.score(examples, predictions).metrics["f1"])
+        predictions = evaluate.predict(session, kind, examples, processor, lambda _: None)
+        values.append(kind.score(examples, predictions, predictions).metrics["f1"])
         return values[-1]
 
-    samples = [text.collate([example], fill) for example in bench.sample(128)]
+    samples = [processor.collate([example]) for example in bench.sample(128)[0]]
     begin = time.perf_counter()
     plain = openvino.Core().read_model(str(Path(workbench.float_model(settings).path)))
     names = {name for item in plain.inputs for name in item.get_names()}

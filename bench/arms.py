@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quantbench import benchmark, cache, embedded, environment, text
+from quantbench import benchmark, cache, embedded, environment
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
@@ -33,7 +33,7 @@ def float_arm(cache: Path) -> tuple[ArmSpec, ArmSpec, Shape]:
     """The original, the float export of the embedded model, and the shape that they are timed at."""
     _, settings = next(combinations(load_config(embedded.CONFIG, ["framework_args.opset=17"])))
     bench = Workbench(cache, environment.detect(), Silent())
-    inputs = text.exact_inputs(bench.model(settings).tokenizer, BATCH_SIZE, LENGTH, 0)
+    inputs = bench.model(settings).processor.exact_inputs(BATCH_SIZE, LENGTH, 0)
     return bench.original(settings), bench.float_model(settings), Shape(BATCH_SIZE, LENGTH, [inputs])
 
 

@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quantbench import embedded, environment, evaluate, registry, text
+from quantbench import embedded, environment, evaluate, registry
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
 from quantbench.quantize.rewrite import write_quantized
 from quantbench.records import ArmSpec
+from quantbench.registry import Prediction, Processor
 from quantbench.settings import Calibration, Settings
 from quantbench.tables import table
 from quantbench.workbench import Workbench
@@ -33,7 +34,7 @@ def report() -> str:
             ("int8, static", _int8(bench, settings, Path(cache))),
         ):
             session = registry.runtime(spec.runtime).load(spec, bench.threads)
-            rows.append([label, *_measure(session, examples, settings.task, bench.model(settings).tokenizer)])
+            rows.append([label, *_measure(session, examples, settings.task, bench.model(settings).processor)])
     header = ["arm", "one at a time, s", "sorted batches, s", "ratio", "sentences whose prediction differs"]
     return f"## Evaluation of {len(examples.inputs)} sentences\n\n" + table(header, rows)
 
@@ -48,15 +49,15 @@ def _int8(bench: Workbench, settings: Settings, folder: Path) -> ArmSpec:
     return bench.arm("onnxruntime", path, "int8", settings)
 
 
-def _measure(session: Any, examples: Any, task_name: str, tokenizer: Any) -> list[str]:
-    task, fill = registry.task(task_name), text.pad_values(tokenizer)
+def _measure(session: Any, examples: Any, task_name: str, processor: Processor) -> list[str]:
+    task = registry.task(task_name)
     seconds = {1: 0.0, evaluate.TOKEN_BUDGET: 0.0}
-    predictions: dict[int, list[tuple[int, ...]]] = {}
+    predictions: dict[int, list[Prediction]] = {}
     for _ in range(ROUNDS):
         for budget in seconds:
             begin = time.perf_counter()
-            predictions[budget] = evaluate.predict(session, task, examples, fill, lambda _: None, budget)
+            predictions[budget] = evaluate.predict(session, task, examples, processor, lambda _: None, budget)
             seconds[budget] += (time.perf_counter() - begin) / ROUNDS
     single, batched = seconds.values()
-    differing = evaluate.changed(*predictions.values())
+    differing = sum(a != b for a, b in zip(*predictions.values(), strict=True))
     return [f"{single:.1f}", f"{batched:.1f}", f"{single / batched:.2f}", str(differing)]

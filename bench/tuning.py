@@ -11,11 +11,12 @@ import math
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.accuracy_control import accuracy_control
-from quantbench import cache, embedded, environment, stats, text, tuning
+from quantbench import cache, embedded, environment, stats, tuning
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.intervals import Interval, hodges_lehmann, paired_bootstrap
@@ -128,17 +129,17 @@ def _compare(bench: Bench, best: Settings | None, scored: bool) -> str:
 def _loss(bench: Bench, spec: ArmSpec) -> str:
     kind, settings = task(bench.settings.task), bench.settings
     examples = bench.workbench.examples(settings)
-    original, optimized = (
-        kind.score(examples, bench.workbench.predictions(arm, settings, "")).outcomes
-        for arm in (bench.workbench.original(settings), spec)
-    )
-    return spread(paired_bootstrap(original, optimized, kind.metrics_from_counts)["f1"], 4, "+")
+    plain = bench.workbench.predictions(bench.workbench.original(settings), settings, "")
+    original = kind.score(examples, plain, plain)
+    optimized = kind.score(examples, bench.workbench.predictions(spec, settings, ""), plain)
+    metrics = partial(kind.metrics, original.columns)
+    return spread(paired_bootstrap(original.outcomes, optimized.outcomes, metrics)["f1"], 4, "+")
 
 
 def _ratios(bench: Bench, specs: dict[str, ArmSpec], losses: dict[str, str]) -> list[list[str]]:
     """All arms in the same rounds; the ratio of every arm's latency to that of ``best``."""
-    tokenizer = bench.workbench.model(bench.settings).tokenizer
-    shapes = [Shape(*shape, [text.exact_inputs(tokenizer, *shape, seed=0)]) for shape in SHAPES]
+    processor = bench.workbench.model(bench.settings).processor
+    shapes = [Shape(*shape, [processor.exact_inputs(*shape, seed=0)]) for shape in SHAPES]
     args = TimeBenchmarkArgs(duration=SECONDS, precision=0.9)
     timings = time_arms(specs, next(iter(specs)), shapes, args, bench.workbench.threads, lambda _: None)
     if timings.failures:

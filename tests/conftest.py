@@ -1,4 +1,4 @@
-"""Every test has a cache of the machine of its own, so that none finds what another made, or waits for its lock."""
+"""Every file of tests has a cache of the machine of its own, so that none finds what another made, or waits for it."""
 
 import os
 
@@ -7,11 +7,19 @@ import pytest
 from quantbench import cache
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_cache_of_the_user(tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def _cache_of_the_file(tmp_path_factory):
+    before = os.environ.get(cache.VARIABLE)
     os.environ[cache.VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ[cache.VARIABLE]
+    else:
+        os.environ[cache.VARIABLE] = before
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path_factory.mktemp("cache")))
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of the test's own, where it asks what is made and what is found."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"

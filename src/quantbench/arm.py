@@ -1,8 +1,10 @@
 """The process of one timed arm: loads one model, waits on a pipe, runs slots of calls, and does nothing else.
 
-Started as ``python -m quantbench.arm FD`` by ``timing``. Messages are tuples, the first element says what is asked:
+Started as ``python -m quantbench.arm FD RUNTIME CPU,CPU`` by ``timing``. It pins itself to the CPUs and imports the
+runtime's libraries at once, while other arms do the same. Messages are tuples, the first element says what is asked:
 
-    ("load", ArmSpec as JSON, threads, CPU numbers)  -> seconds to load
+    ("ready",)                                       -> nothing, as soon as the libraries are imported
+    ("load", ArmSpec as JSON, threads)               -> seconds to load
     ("shape", batches of inputs by name)             -> seconds of the first call
     ("warm", passes)                                 -> nanoseconds of each call
     ("peak",)                                        -> bytes of the largest resident size so far
@@ -14,6 +16,8 @@ The answer is ``("ok", value)`` or ``("error", text)``. The end of the pipe ends
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import resource
 import sys
@@ -33,16 +37,16 @@ STEAL_FIELD = 8
 class Arm:
     """The state of the process: a loaded model and one prepared call per batch of the shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpus: list[int]) -> None:
         self._session: Session | None = None
         self._calls: list[Callable[[], object]] = []
-        self._cpus: list[int] = []
-
-    def load(self, spec: str, threads: int, cpus: list[int]) -> float:
-        """Pin this process to ``cpus`` and load the model; seconds that the loading took."""
         self._cpus = cpus
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, cpus)
+
+    def ready(self) -> None:
+        """Answer, which shows that the libraries are imported."""
+
+    def load(self, spec: str, threads: int) -> float:
+        """Load the model; seconds that it took."""
         arm = ArmSpec.model_validate_json(spec)
         plugin = runtime(arm.runtime)
         begin = perf_counter()
@@ -123,9 +127,18 @@ def _mhz(cpus: list[int]) -> float | None:
     return max(found, default=None)
 
 
-def serve(connection: Connection) -> None:
+def begin(name: str, cpus: list[int]) -> None:
+    """Pin this process and import a runtime's libraries; one that is missing is reported when a model is loaded."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+    for library in runtime(name).LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+
+
+def serve(connection: Connection, cpus: list[int]) -> None:
     """Answer messages until told to stop or the other end is closed."""
-    arm = Arm()
+    arm = Arm(cpus)
     while True:
         try:
             name, *arguments = connection.recv()
@@ -142,4 +155,6 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
+    numbers = [int(cpu) for cpu in sys.argv[3].split(",")]
+    begin(sys.argv[2], numbers)
+    serve(Connection(int(sys.argv[1])), numbers)

@@ -15,11 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from quantbench import registry, stats
 from quantbench.environment import unlike
+from quantbench.evidence import shape_name
 from quantbench.intervals import FEWEST_PAIRS, Interval, Z, holm, paired_bootstrap, verdict
 from quantbench.records import Latency, Result
 from quantbench.tables import spread, table
@@ -109,9 +111,7 @@ def _compared(name: str, first: Latency, second: Latency, between: float) -> Com
         centre, p_value = shift(*logs)
         ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     means = [stats.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
-    return Compared(
-        name, f"{first.batch_size} × {first.input_length}", means[0], means[1], ratio, p_value, max(sum(known), between)
-    )
+    return Compared(name, shape_name(first), means[0], means[1], ratio, p_value, max(sum(known), between))
 
 
 def render(first: Sequence[Result], second: Sequence[Result]) -> str:
@@ -152,8 +152,9 @@ def _quality(first: Sequence[Result], second: Sequence[Result]) -> str:
         if result.sources.get("evaluation") != other.sources.get("evaluation"):
             rows.append([f"`{result.run.name}`", "–", "not compared: other evaluation data"])
             continue
-        task = registry.task(result.run.settings.task)
         one, two = result.scores["optimized"], other.scores["optimized"]
-        for name, difference in paired_bootstrap(one.outcomes, two.outcomes, task.metrics_from_counts).items():
+        metrics = partial(registry.task(result.run.settings.task).metrics, one.columns)
+        differences = paired_bootstrap(one.outcomes, two.outcomes, metrics)
+        for name, difference in ((name, differences[name]) for name in one.metrics):
             rows.append([f"`{result.run.name}`", name, spread(difference, 4, "+")])
     return table(["run", "metric", "B − A"], rows)

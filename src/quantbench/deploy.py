@@ -42,14 +42,16 @@ def deploy(result: Result, models: Path, threads: int) -> Path:
 def script(result: Result, threads: int) -> str:
     """Text of a program that loads the model with the options that it was timed with, and shows what it predicts."""
     settings = result.run.settings
-    runtime = registry.runtime(settings.framework)
+    runtime, task = registry.runtime(settings.framework), registry.task(settings.task)
     template = files("quantbench").joinpath("infer.py.jinja").read_text(encoding="utf-8")
     templates = Templates(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - Python, no HTML
     return templates.from_string(template).render(
         package=settings.framework,
         threads=threads,
         session=runtime.INFER.format(options=json.dumps(runtime.options(settings))),
-        show=registry.task(settings.task).INFER,
+        show=task.INFER,
+        wanted=task.INFER_INPUT,
+        processor=task.PROCESSOR.AUTO_CLASS,
     )
 
 

@@ -56,11 +56,9 @@ def estimate(runs: Sequence[Run]) -> Shared:
     }
     originals = {digest([*_data(s, "eval_split"), s.max_eval_samples]) for s in settings}
     shared = 2 * len(models) + len(float_arms)  # every original is timed twice, the second time as the null arm
-    shapes = max((len(s.batch_sizes) * len(s.input_lengths) for s in settings), default=0)
+    shapes = max(map(_shapes, settings), default=0)
     duration = max((s.time_benchmark_args.duration for s in settings), default=0.0)
-    timing = shared * shapes * duration + sum(
-        s.time_benchmark_args.duration * len(s.batch_sizes) * len(s.input_lengths) for s in settings
-    )
+    timing = shared * shapes * duration + sum(s.time_benchmark_args.duration * _shapes(s) for s in settings)
     noise = 2 * shapes * duration if any(s.time_benchmark_args.compares_launches for s in settings) else 0.0
     work = PREPARATION_SECONDS * len(exports) + RUN_SECONDS * len(runs)
     work += EVALUATION_SECONDS * (len(originals) + len(float_arms))
@@ -74,6 +72,11 @@ def estimate(runs: Sequence[Run]) -> Shared:
         noise_seconds=noise,
         total_seconds=timing + noise + work,
     )
+
+
+def _shapes(settings: Settings) -> int:
+    lengths = len(settings.input_lengths) if registry.task(settings.task).PROCESSOR.HAS_LENGTH else 1
+    return len(settings.batch_sizes) * lengths
 
 
 def _loaded_with(settings: Settings) -> str:

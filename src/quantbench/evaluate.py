@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from quantbench.registry import Advance, Examples, Session, Task
-from quantbench.text import collate
+from quantbench.registry import Advance, Examples, Prediction, Processor, Session, Task
 
 TOKEN_BUDGET = 2048
 """Most tokens, padding counted, in one evaluation batch. Part of a prediction cache's key: batches must be equal for
@@ -38,30 +36,25 @@ def predict(
     session: Session,
     task: Task,
     examples: Examples,
-    fill: Mapping[str, int],
+    processor: Processor,
     advance: Advance,
     token_budget: int = TOKEN_BUDGET,
-) -> list[tuple[int, ...]]:
-    """Predictions for all examples, in their order.
+) -> list[Prediction]:
+    """Predictions for all inputs of the examples, in their order.
 
     Args:
         session: a loaded model.
         task: decodes a batch's outputs.
-        examples: the tokenized examples.
-        fill: padding value per input name.
+        examples: the prepared examples.
+        processor: makes batches of their inputs.
         advance: told the number of examples after each batch.
         token_budget: see :func:`batches`; 1 evaluates one example at a time.
 
     """
-    predictions: dict[int, tuple[int, ...]] = {}
-    for group in batches([len(example["input_ids"]) for example in examples.inputs], token_budget):
-        outputs = session.predict(collate([examples.inputs[index] for index in group], fill))
+    predictions: dict[int, Prediction] = {}
+    for group in batches(examples.costs, token_budget):
+        outputs = session.predict(processor.collate([examples.inputs[index] for index in group]))
         for row, index in enumerate(group):
             predictions[index] = task.decode(outputs, row, examples, index)
         advance(len(group))
     return [predictions[index] for index in range(len(predictions))]
-
-
-def changed(first: Sequence[Any], second: Sequence[Any]) -> int:
-    """Number of examples whose predictions differ."""
-    return sum(a != b for a, b in zip(first, second, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from quantbench import registry, stats
 from quantbench.environment import by_machine
@@ -39,22 +40,31 @@ def values(result: Result) -> list[str]:
 
 
 def shape_name(latency: Latency) -> str:
-    """A shape as batch size times input length."""
+    """A shape as batch size times input length, or the batch size alone where inputs have no length."""
+    if latency.input_length is None:
+        return str(latency.batch_size)
     return f"{latency.batch_size} × {latency.input_length}"
 
 
 def differences(result: Result) -> dict[str, Interval]:
     """Optimized minus original of every reported metric, with paired bootstrap intervals over the examples."""
-    task = registry.task(result.run.settings.task)
     original, optimized = result.scores["original"], result.scores["optimized"]
-    found = paired_bootstrap(original.outcomes, optimized.outcomes, task.metrics_from_counts)
+    metrics = partial(registry.task(result.run.settings.task).metrics, original.columns)
+    found = paired_bootstrap(original.outcomes, optimized.outcomes, metrics)
     return {name: found[name] for name in original.metrics}
 
 
+def main_metric(result: Result) -> str:
+    """The metric that stands for a run's quality: that of the task's default limit where it is reported."""
+    metrics = result.scores["original"].metrics
+    name, _ = registry.task(result.run.settings.task).default_limit(result.run.settings)
+    return name if name in metrics else next(iter(metrics))
+
+
 def loss(result: Result) -> tuple[str, float]:
-    """The metric that stands for a run's quality (F1 where there is one, else the first) and how much of it is lost."""
+    """The metric that stands for a run's quality and how much of it is lost."""
     original, optimized = (result.scores[arm].metrics for arm in ("original", "optimized"))
-    name = "f1" if "f1" in original else next(iter(original))
+    name = main_metric(result)
     return name, original[name] - optimized[name]
 
 

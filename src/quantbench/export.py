@@ -23,15 +23,19 @@ AXES = {0: "batch_size", 1: "sequence_length"}
 
 
 def export(
-    spec: ArmSpec, opset: int, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str], path: Path
+    spec: ArmSpec,
+    opset: int,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    outputs: Mapping[str, Mapping[int, str]],
+    path: Path,
 ) -> None:
     """Write a checkpoint as a float ONNX file with free batch size and length.
 
     Args:
         spec: the PyTorch arm: the checkpoint's folder and the options to load it with.
         opset: 11 to 20.
-        inputs: example inputs of shape (batch, length); they set names and order of the graph's inputs.
-        outputs: names of the model outputs to export.
+        inputs: example inputs, of shape (batch, length) or images; they set names and order of the graph's inputs.
+        outputs: the model's outputs to export, with their free axes.
         path: the file to write.
 
     """
@@ -40,7 +44,8 @@ def export(
 
     model = _eager_model(spec)
     names = _accepted(model, inputs)
-    wrapped = _in_order(model, names, outputs).eval()
+    wrapped = _in_order(model, names, list(outputs)).eval()
+    free = {name: {axis: AXES[axis] for axis in AXES if axis == 0 or inputs[name].ndim == len(AXES)} for name in names}
     buffer: Any = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
@@ -54,7 +59,7 @@ def export(
             input_names=names,
             output_names=list(outputs),
             do_constant_folding=True,
-            dynamic_axes={**dict.fromkeys(names, AXES), **dict.fromkeys(outputs, AXES)},
+            dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
         )
     graph = onnx.load_model_from_string(buffer.getvalue())
     write_atomically(path, _tidy(graph).SerializeToString(deterministic=True))

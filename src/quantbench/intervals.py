@@ -171,44 +171,41 @@ def verdict(ratio: Interval, adjusted_p: float, noise_floor: float) -> str:
 
 
 def paired_bootstrap(
-    original: Sequence[Sequence[int]],
-    optimized: Sequence[Sequence[int]],
-    metrics: Callable[[Sequence[int]], dict[str, float]],
+    original: Sequence[Sequence[float]],
+    optimized: Sequence[Sequence[float]],
+    metrics: Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], dict[str, float]],
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
     """Differences of metrics, optimized minus original, with percentile intervals over resampled examples.
 
-    Counts are summed over the resampled examples before a metric is computed from the sums, so that an F1 is that of
-    all entities, not a mean of the sentences' (Efron and Tibshirani, 1993; Koehn, 2004, for paired use).
+    A metric is computed anew over every draw, the same for both (Efron and Tibshirani, 1993; Koehn, 2004, for paired
+    use).
 
     Args:
-        original: counts per example, shape (examples, columns).
-        optimized: counts of the same examples in the same order.
-        metrics: values from summed counts.
+        original: outcomes per example, shape (examples, columns).
+        optimized: outcomes of the same examples in the same order.
+        metrics: values from outcomes and how often each example was drawn, shapes (examples, columns) and (examples,).
         seed: of the resampling.
         resamples: how many.
 
     """
-    table = np.hstack([np.asarray(original, dtype=np.float64), np.asarray(optimized, dtype=np.float64)])
-    count = len(table)
+    arms = [np.asarray(outcomes, dtype=np.float64) for outcomes in (original, optimized)]
+    count = len(arms[0])
     generator = np.random.default_rng(seed)
-    observed = _differences(table.sum(axis=0), metrics)
+
+    def differences(weights: np.ndarray[Any, Any]) -> dict[str, float]:
+        first, second = (metrics(outcomes, weights) for outcomes in arms)
+        return {name: second[name] - first[name] for name in first}
+
+    observed = differences(np.ones(count))
     drawn: dict[str, list[float]] = {name: [] for name in observed}
     for _ in range(resamples):
         weights = np.bincount(generator.integers(0, count, count), minlength=count).astype(np.float64)
-        for name, value in _differences(weights @ table, metrics).items():
+        for name, value in differences(weights).items():
             drawn[name].append(value)
     tails = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)
     return {
         name: Interval(value, *(float(edge) for edge in np.percentile(drawn[name], tails)))
         for name, value in observed.items()
     }
-
-
-def _differences(sums: np.ndarray[Any, Any], metrics: Callable[[Sequence[int]], dict[str, float]]) -> dict[str, float]:
-    """Second half of the sums against the first; counts are exact in doubles, whose products are much faster."""
-    counts = [int(value) for value in sums.tolist()]
-    middle = len(counts) // 2
-    original, optimized = metrics(counts[:middle]), metrics(counts[middle:])
-    return {name: optimized[name] - original[name] for name in original}

@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantbench import embedded, stats, text
+from quantbench import embedded, stats
 from quantbench.arm import steal_seconds
 from quantbench.environment import usable_cores
 from quantbench.progress import Reporter
 from quantbench.records import ArmSpec, Latency
 from quantbench.settings import TimeBenchmarkArgs
+from quantbench.text import TextProcessor
 from quantbench.timing import Shape, time_arms
 
 CPU = Path("/sys/devices/system/cpu")
@@ -104,7 +105,7 @@ def noise(reporter: Reporter) -> Finding:
         sha256="",
         options={"auto_class": "AutoModelForTokenClassification"},
     )
-    shape = Shape(4, 64, [text.exact_inputs(text.load_tokenizer(embedded.MODEL), 4, 64, 0)])
+    shape = Shape(4, 64, [TextProcessor(embedded.MODEL).exact_inputs(4, 64, 0)])
     specs = {stats.BASELINE: spec, stats.NULL: spec}
     with reporter.stage("Timing the embedded model against itself, seconds", int(2 * ARGS.duration)) as advance:
         timings = time_arms(specs, stats.BASELINE, [shape], ARGS, usable_cores(), advance)

@@ -154,7 +154,7 @@ def _write_folder(path: Path, run: Run, artifact: Artifact, workbench: Workbench
     """Put beside the model file what is needed to use it and to know how it was made."""
     folder, model = path.parent, workbench.model(run.settings)
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
-        model.tokenizer.save_pretrained(scratch)
+        model.processor.raw.save_pretrained(scratch)
         for file in Path(scratch).iterdir():
             write_atomically(folder / file.name, file.read_bytes())
     if path.suffix != CHECKPOINT:  # whose configuration, which names the precision, was written with it

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from quantbench import registry, text
+from quantbench import registry
 from quantbench.errors import BadInput, Mistake
 from quantbench.grid import combinations, overlap
 from quantbench.quantize.sampling import choose
@@ -25,6 +25,7 @@ from quantbench.workbench import Model, Workbench
 
 CHECKED = {
     "task",
+    "task_args",
     "model_name_or_path",
     "dataset",
     "framework",
@@ -130,9 +131,7 @@ def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
         suffix = registry.task(settings.task).ARCHITECTURE_SUFFIX
         message = f"{name!r} is no model for {settings.task}: its config.json names {found}"
         problems.append(("model_name_or_path", f"{message}, expected one that ends in {suffix}; choose another"))
-    if not getattr(model.tokenizer, "is_fast", False):
-        problems.append(("model_name_or_path", f"{name!r} has no fast tokenizer (tokenizer.json), which is needed"))
-    limit = text.max_length(model.config, model.tokenizer)
+    limit = model.processor.max_length(model.config)
     lengths = [length for length in settings.input_lengths if isinstance(length, int)]
     too_long = [length for length in lengths if limit is not None and length > limit]
     if too_long:
@@ -180,8 +179,7 @@ def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tupl
             chosen = choose(len(data), settings.calibration)
         except ValueError as error:
             return [("calibration.stride", f"{error}; lower it, or num_calibration_samples")]
-        model = workbench.model(settings)
-        registry.task(settings.task).prepare(settings, data.select(chosen), model.tokenizer, model.config)
+        workbench.prepared(settings, data.select(chosen))
     except IndexError:
         names = len(settings.dataset.label_names or ())
         hint = f"dataset.label_names gives {names} names" if names else "the data set declares fewer names"

@@ -136,10 +136,11 @@ class Latency(Record):
     Beside the arms of the run there is ``null``, the original once more in another process: what its ratio to the first
     differs from 1 is noise. ``extended`` says that the duration was measured twice to narrow the intervals. ``noise``
     is what the machine's cache knows of the float export against itself; None where that was not measured.
+    ``input_length`` is None where inputs have no length, as images.
     """
 
     batch_size: int
-    input_length: InputLength
+    input_length: InputLength | None
     arms: dict[str, ArmLatency]
     slot_seconds: float = 0.0
     extended: bool = False
@@ -150,14 +151,14 @@ class Scores(Record):
     """Metric values of one arm over the evaluation examples.
 
     ``changed`` counts the examples whose prediction differs from the original's. ``outcomes`` has one row per example
-    with the counts named in ``columns``, from which every metric can be summed again over any resample.
+    with what is named in ``columns``, from which every metric can be computed again over any resample.
     """
 
     metrics: dict[str, float]
     examples: int
     changed: int = 0
     columns: tuple[str, ...]
-    outcomes: tuple[tuple[int, ...], ...]
+    outcomes: tuple[tuple[int | float, ...], ...]
 
 
 class Environment(Record):

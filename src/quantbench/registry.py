@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from pydantic import JsonValue
 
@@ -36,20 +36,73 @@ Inputs = Mapping[str, "np.ndarray[Any, Any]"]
 Advance = Callable[[int], None]
 
 
-class Examples(Protocol):
-    """Examples of a task, tokenized once and shared by every arm that is evaluated on them."""
+Input = Mapping[str, Any]
+"""One input of a model by input name: token values, or arrays of one shape for all."""
+Prediction = tuple[float, ...]
+"""What a model says of one input, as the task's ``decode`` reads it."""
+Likelihood = Literal["categorical", "bernoulli", "gaussian"]
+"""What a model's outputs are: logits of one of many, logits of each of many, or numbers."""
 
-    inputs: Sequence[Mapping[str, Sequence[int]]]
+
+class Examples(Protocol):
+    """Examples of a task, prepared once and shared by every arm that is evaluated on them.
+
+    An example may have several inputs, such as the windows of a long text. ``costs`` are the tokens (patches) of each
+    input, ``notes`` what a reader of the scores must know.
+    """
+
+    inputs: Sequence[Input]
+    costs: Sequence[int]
     fingerprint: str
     notes: tuple[str, ...]
+
+
+class Positions(NamedTuple):
+    """What is known of the positions of one input: how many are real, their tokens, and which of these are special."""
+
+    length: int
+    tokens: tuple[str, ...]
+    special: Sequence[bool]
+
+
+class Processor(Protocol):
+    """What turns examples into a model's inputs: a tokenizer or an image processor, which is ``raw``.
+
+    ``AUTO_CLASS`` is its class in transformers, ``HAS_LENGTH`` says that inputs differ in length.
+    """
+
+    AUTO_CLASS: str
+    HAS_LENGTH: bool
+    raw: Any
+
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+        """Load it from a model's folder."""
+        ...
+
+    def collate(self, inputs: Sequence[Input], width: int | None = None) -> dict[str, Any]:
+        """Inputs as arrays of one batch, padded to ``width`` or to the longest."""
+        ...
+
+    def exact_inputs(self, batch_size: int, length: int, seed: int) -> dict[str, Any]:
+        """Drawn inputs of an exact shape, without padding."""
+        ...
+
+    def max_length(self, model_config: Mapping[str, Any]) -> int | None:
+        """Longest input that model and processor take; None where there is no limit."""
+        ...
+
+    def positions(self, inputs: Inputs) -> Positions:
+        """What is known of the positions of a batch of one input."""
+        ...
 
 
 class Task(Protocol):
     """A task: how its examples are read, predicted, scored and described.
 
-    ``METRICS`` maps the metric names that a user may ask for to the values that each reports; ``MAIN_METRIC`` is the
-    value that a limit is on where none is named. ``INFER`` is Python code of a function ``show(text, tokenizer, labels,
-    run)`` for the script beside a deployed model.
+    ``METRICS`` maps the metric names that a user may ask for to the values that each reports, all of which are better
+    when they are higher. ``ARGS`` are the fields of ``task_args`` that it knows. ``OUTPUTS`` maps the outputs of a
+    model to their axes that are free. ``INFER`` is Python code of a function ``show(text, processor, labels, run)`` for
+    the script beside a deployed model, ``INFER_INPUT`` what it is called with.
     """
 
     SUMMARY: str
@@ -57,30 +110,54 @@ class Task(Protocol):
     AUTO_CLASS: str
     ARCHITECTURE_SUFFIX: str
     DATA_KEYS: tuple[str, ...]
+    ARGS: tuple[str, ...]
     METRICS: Mapping[str, tuple[str, ...]]
-    DEFAULT_METRICS: tuple[str, ...]
-    MAIN_METRIC: str
-    OUTPUTS: tuple[str, ...]
+    OUTPUTS: Mapping[str, Mapping[int, str]]
+    PROCESSOR: type[Processor]
     INFER: str
+    INFER_INPUT: str
+
+    def known_metrics(self, settings: Settings) -> tuple[str, ...]:
+        """Those of ``METRICS`` that there are for this kind of labels."""
+        ...
+
+    def default_metrics(self, settings: Settings) -> tuple[str, ...]:
+        """Metric names that are reported where none are asked for."""
+        ...
+
+    def default_limit(self, settings: Settings) -> tuple[str, float]:
+        """The value that a limit on the loss is on where none is given, and the limit."""
+        ...
+
+    def likelihood(self, settings: Settings) -> Likelihood:
+        """What the outputs are."""
+        ...
 
     def check(self, settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
         """Mistakes as (dotted key, message): columns and labels that do not fit."""
         ...
 
-    def prepare(self, settings: Settings, dataset: Any, tokenizer: Any, model_config: Any) -> Examples:
-        """Tokenize every example once, aligned with its references."""
+    def prepare(self, settings: Settings, dataset: Any, processor: Any, model_config: Any) -> Examples:
+        """Make the inputs of every example once, aligned with its references."""
         ...
 
-    def decode(self, outputs: Sequence[Any], row: int, examples: Any, index: int) -> tuple[int, ...]:
-        """The prediction for example ``index``, from row ``row`` of a batch's outputs."""
+    def decode(self, outputs: Sequence[Any], row: int, examples: Any, index: int) -> Prediction:
+        """The prediction for input ``index``, from row ``row`` of a batch's outputs."""
         ...
 
-    def score(self, examples: Any, predictions: Sequence[tuple[int, ...]]) -> Scores:
-        """Metric values and per-example outcomes of predictions in the examples' order."""
+    def score(self, examples: Any, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+        """Metric values and per-example outcomes of predictions in the inputs' order, beside the original's."""
         ...
 
-    def metrics_from_counts(self, counts: Sequence[int]) -> dict[str, float]:
-        """Metric values from outcomes summed over any examples."""
+    def metrics(self, columns: Sequence[str], outcomes: Any, weights: Any) -> dict[str, float]:
+        """Metric values of examples counted so often.
+
+        Args:
+            columns: what the outcomes are, from ``Scores``.
+            outcomes: array of shape (examples, columns).
+            weights: whole numbers of shape (examples,).
+
+        """
         ...
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from quantbench import instructions, registry
-from quantbench.settings import Calibration, FrameworkArgs, Placement, Settings
+from quantbench.settings import Calibration, FrameworkArgs, Placement, Settings, TaskArgs
 
 MIN_OPSET = 11
 MAX_OPSET = 20
@@ -148,6 +148,40 @@ def _framework_arg(name: str, settings: Settings) -> str | None:
     return f"framework_args.{name} belongs to framework {' and '.join(owners)}, not {settings.framework}; remove it"
 
 
+def _task_arg(name: str, settings: Settings) -> str | None:
+    """``task_args`` that a task does not know must be at their defaults."""
+    default = TaskArgs.model_fields[name].default
+    if name in registry.task(settings.task).ARGS or getattr(settings.task_args, name) == default:
+        return None
+    owners = [other for other in registry.names("tasks") if name in registry.task(other).ARGS]
+    return f"task_args.{name} belongs to task {' and '.join(owners)}, not {settings.task}; remove it"
+
+
+def _kinds_of_labels(settings: Settings) -> str | None:
+    args = settings.task_args
+    if not (args.is_regression and args.is_multi_label):
+        return None
+    return "task_args.is_multi_label and is_regression exclude each other; remove one of them"
+
+
+def _metrics(settings: Settings) -> str | None:
+    """Metrics that are not there for the kind of labels; see the task's ``default_metrics``."""
+    task = registry.task(settings.task)
+    wrong = [name for name in settings.metrics if name not in task.known_metrics(settings)]
+    if not wrong:
+        return None
+    there = ", ".join(task.known_metrics(settings))
+    return f"metric {wrong[0]} is not for this kind of labels; there is: {there}"
+
+
+def _input_lengths(settings: Settings) -> str | None:
+    if registry.task(settings.task).PROCESSOR.HAS_LENGTH:
+        return None
+    if settings.input_lengths == Settings.model_fields["input_lengths"].default:
+        return None
+    return f"inputs of {settings.task} have no length, shapes are batch_sizes alone; remove input_lengths"
+
+
 def _precision(settings: Settings) -> str | None:
     precision = settings.framework_args.precision
     if settings.framework == "onnxruntime" and precision != "float32":
@@ -232,6 +266,10 @@ RULES: Sequence[Rule] = (
         for name in NNCF_ARGS
     ),
     *(Rule((key, "quantization_approach", "framework"), partial(_nncf_decides, key)) for key in NNCF_DECIDES),
+    *(Rule((f"task_args.{name}", "task"), partial(_task_arg, name)) for name in TaskArgs.model_fields),
+    Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
+    Rule(("metrics", "task", "task_args"), _metrics),
+    Rule(("input_lengths", "task"), _input_lengths),
     Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
     Rule(("framework_args.precision", "framework", f"backend.args.{instructions.KEY}"), _capped_bfloat16),
     Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),

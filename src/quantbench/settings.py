@@ -92,6 +92,25 @@ class Calibration(Record):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
+class TaskArgs(Record):
+    """Options of the task; each task names in ``ARGS`` those that it knows.
+
+    Text classification: ``is_regression`` says that the model gives a number instead of labels, ``is_multi_label`` that
+    any number of labels may hold. Question answering, with the names and defaults of transformers' pipeline:
+    ``max_seq_len`` tokens of question and context in one window (384, or what the model takes), ``doc_stride`` tokens
+    that neighbouring windows share (128, or half of a window), ``max_answer_len`` in tokens, ``handle_impossible`` to
+    answer nothing where that is more likely. Feature extraction: ``pooling`` of a text's tokens.
+    """
+
+    is_regression: Flag = False
+    is_multi_label: Flag = False
+    max_seq_len: Positive | None = None
+    doc_stride: Positive | None = None
+    max_answer_len: Positive = 15
+    handle_impossible: Flag = False
+    pooling: Literal["mean", "cls"] = "mean"
+
+
 class SessionOptions(Record):
     """ONNX Runtime's options for latency and its defaults (1.32, ``SessionOptions`` and its configuration entries)."""
 
@@ -173,6 +192,7 @@ class Settings(Record):
     task: str
     model_name_or_path: Annotated[str, Field(min_length=1)]
     dataset: Dataset
+    task_args: TaskArgs = TaskArgs()
     metrics: tuple[str, ...] = ()
     max_eval_samples: Positive | None = None
     quantization_approach: Literal["static", "dynamic", "mixed", "none"] = "dynamic"

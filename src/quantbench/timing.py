@@ -38,10 +38,13 @@ CALL_TIMEOUT = 300.0
 
 @dataclass(frozen=True)
 class Shape:
-    """Batches of one (batch size, input length) pair; one batch where the length is fixed, several of the data set."""
+    """Batches of one (batch size, input length) pair; one batch where the length is fixed, several of the data set.
+
+    ``input_length`` is None where inputs have no length, as images.
+    """
 
     batch_size: int
-    input_length: InputLength
+    input_length: InputLength | None
     batches: Sequence[Inputs]
 
 
@@ -83,8 +86,9 @@ class ArmProcess:
     def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._connection, child = Pipe()
+        cpus = usable_cpus()[: self._threads]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "quantbench.arm", str(child.fileno())],
+            [sys.executable, "-m", "quantbench.arm", str(child.fileno()), self._spec.runtime, ",".join(map(str, cpus))],
             pass_fds=[child.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,
@@ -98,6 +102,10 @@ class ArmProcess:
         """Process number of the arm."""
         return self._process.pid
 
+    def ready(self) -> None:
+        """Wait until the process has imported its libraries; raises as :meth:`load`."""
+        self.ask("ready", timeout=LOAD_TIMEOUT)
+
     def load(self) -> None:
         """Load the model; to be called once, before anything else.
 
@@ -105,8 +113,8 @@ class ArmProcess:
             ArmFailed: as all methods here, if the process dies, hangs or reports an error.
 
         """
-        cpus = usable_cpus()[: self._threads]
-        self.load_seconds = self.ask("load", self._spec.model_dump_json(), self._threads, cpus, timeout=LOAD_TIMEOUT)
+        self.ready()
+        self.load_seconds = self.ask("load", self._spec.model_dump_json(), self._threads, timeout=LOAD_TIMEOUT)
 
     def ask(self, *message: Any, timeout: float | None = None) -> Any:
         """Send a message and block until the answer comes, at most ``timeout`` or else CALL_TIMEOUT seconds.
@@ -196,10 +204,16 @@ class _Session:
         self._measured = self._told = 0.0
 
     def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> None:
-        """Start all processes, measure their share of the duration at every shape, end them."""
+        """Start all processes, measure their share of the duration at every shape, end them.
+
+        Libraries are imported side by side, which is not timed; models are loaded one after another.
+        """
         try:
             for name, spec in specs.items():
-                self._guard(name, self._load, name, spec)
+                self._guard(name, self._start, name, spec)
+            for step in (ArmProcess.ready, ArmProcess.load):
+                for name, arm in list(self._arms.items()):
+                    self._guard(name, step, arm)
             for index in range(len(self.shapes)):
                 self._shape(index, launch)
         finally:
@@ -207,9 +221,8 @@ class _Session:
                 arm.close()
             self._arms.clear()
 
-    def _load(self, name: str, spec: ArmSpec) -> None:
+    def _start(self, name: str, spec: ArmSpec) -> None:
         self._arms[name] = ArmProcess(name, spec, self.threads)
-        self._arms[name].load()
 
     def _guard(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do work of one arm; if it fails, note why and drop the arm with all that it measured."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from quantbench.optimize import optimize
 from quantbench.plan import run_of
 from quantbench.quantize.sampling import choose
 from quantbench.records import ArmSpec
+from quantbench.registry import Input, Prediction
 from quantbench.search import Verdict, judge
 from quantbench.settings import Calibration, Settings
 from quantbench.workbench import Workbench
@@ -56,33 +58,32 @@ class Bench:
     def __post_init__(self) -> None:
         settings, workbench = self.settings, self.workbench
         split = workbench.split(settings.dataset, "calibration")
-        model, task = workbench.model(settings), registry.task(settings.task)
         taken = set(choose(len(split.data), self.calibration))
         free = [index for index in range(len(split.data)) if index not in taken] or list(range(len(split.data)))
         random.Random(self.calibration.seed).shuffle(free)
-        evaluation = workbench.examples(settings).inputs
-        self.evaluation_tokens = sum(len(example["input_ids"]) for example in evaluation)
-        wanted = free[: max(len(SHARDS), round(SHARE * len(evaluation)))]
+        self.evaluation_tokens = sum(workbench.examples(settings).costs)
+        wanted = free[: max(len(SHARDS), round(SHARE * workbench.evaluated(settings)))]
         start = 0
         for part in SHARDS:
             stop = min(len(wanted), start + max(1, len(wanted) // part))
             data = split.data.select(wanted[start:stop])
             if len(data):
-                self._shards.append(task.prepare(settings, data, model.tokenizer, model.config))
+                self._shards.append(workbench.prepared(settings, data))
             start = stop
 
     @property
     def evaluations(self) -> float:
         """What was spent so far, in units of one evaluation of the whole evaluation set."""
-        return self.tokens / self.evaluation_tokens
+        return self.tokens / float(self.evaluation_tokens)
 
-    def spend(self, inputs: Sequence[Mapping[str, Sequence[int]]], times: float = 1.0) -> None:
-        """Count examples that are forwarded outside of :meth:`outcome`."""
-        self.tokens += times * sum(len(example["input_ids"]) for example in inputs)
+    def spend(self, costs: Sequence[int], times: float = 1.0) -> None:
+        """Count inputs that are forwarded outside of :meth:`outcome`."""
+        self.tokens += times * sum(costs)
 
-    def sample(self, count: int) -> Sequence[Mapping[str, Sequence[int]]]:
-        """Inputs of the first examples."""
-        return [example for shard in self._shards for example in shard.inputs][:count]
+    def sample(self, count: int) -> tuple[list[Input], list[int]]:
+        """The first inputs, and what each costs."""
+        inputs = [item for shard in self._shards for item in shard.inputs][:count]
+        return inputs, [cost for shard in self._shards for cost in shard.costs][:count]
 
     def spec(self, settings: Settings) -> ArmSpec:
         """The arm of a version, which is made if it is new."""
@@ -94,12 +95,15 @@ class Bench:
     def outcome(self, spec: ArmSpec, limits: Mapping[str, float], label: str) -> Outcome:
         """Try a version on shard after shard, until a verdict is certain or there are no more."""
         task, plain = registry.task(self.settings.task), self.workbench.float_model(self.settings)
-        original: list[tuple[int, ...]] = []
-        optimized: list[tuple[int, ...]] = []
+        original: list[Prediction] = []
+        optimized: list[Prediction] = []
         for number, shard in enumerate(self._shards, start=1):
-            original += task.score(shard, self._predictions(plain, shard, "the float export")).outcomes
-            optimized += task.score(shard, self._predictions(spec, shard, label)).outcomes
-            differences = paired_bootstrap(original, optimized, task.metrics_from_counts, resamples=RESAMPLES)
+            unchanged = self._predictions(plain, shard, "the float export")
+            before = task.score(shard, unchanged, unchanged)
+            original += before.outcomes
+            optimized += task.score(shard, self._predictions(spec, shard, label), unchanged).outcomes
+            metrics = partial(task.metrics, before.columns)
+            differences = paired_bootstrap(original, optimized, metrics, resamples=RESAMPLES)
             losses = {name: _negative(value) for name, value in differences.items() if name in limits}
             verdict = judge(losses, limits, number == len(self._shards))
             if verdict != "open":
@@ -110,13 +114,13 @@ class Bench:
         """Metric values of the original on the first shard, for limits that are relative to them."""
         task, shard = registry.task(self.settings.task), self._shards[0]
         rows = self._predictions(self.workbench.float_model(self.settings), shard, "the original")
-        return dict(task.score(shard, rows).metrics)
+        return dict(task.score(shard, rows, rows).metrics)
 
-    def _predictions(self, spec: ArmSpec, shard: Any, label: str) -> list[tuple[int, ...]]:
+    def _predictions(self, spec: ArmSpec, shard: Any, label: str) -> list[Prediction]:
         made = self.workbench.made
         rows = self.workbench.predictions_of(spec, self.settings, shard, label)
         if self.workbench.made > made:
-            self.spend(shard.inputs)
+            self.spend(shard.costs)
         return rows
 
 

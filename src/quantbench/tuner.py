@@ -113,7 +113,7 @@ class Tuning:
         if self.state.probes:
             return
         passes = 1 + sum(family.settings.quantization_approach == "static" for family in self.families.values())
-        self.bench.spend(self.bench.sample(self.samples), passes)  # statistics, and NNCF's own
+        self.bench.spend(self.bench.sample(self.samples)[1], passes)  # statistics, and NNCF's own
         specs, failures = {FLOAT: self.workbench.float_model(self.base)}, {}
         for name, family in self.families.items():
             try:
@@ -133,14 +133,26 @@ class Tuning:
             return
         graph = Graph.read(Path(self.workbench.float_model(self.base).path))
         units = sites.units(sites.find(graph))
-        inputs = self.bench.sample(self.sensitivity_samples)
-        self.bench.spend(inputs, BACKWARD)
+        inputs, costs = self.bench.sample(self.sensitivity_samples)
+        self.bench.spend(costs, BACKWARD)
         calibration = self.base.calibration.model_copy(update={"method": "mse"})
         session: Any = registry.runtime("pytorch").load(self.workbench.original(self.base), self.workbench.threads)
-        batches = self.workbench.batches(self.base, inputs)
+        batches = self.workbench.batches(self.base, inputs, costs)
+        task = registry.task(self.base.task)
         with self.workbench.reporter.stage(f"Sensitivities over {len(inputs)} examples", len(batches)) as advance:
             statistics = self.workbench.statistics(self.base)
-            scores = sensitivity.measure(session.model, graph, units, statistics, calibration, True, batches, advance)
+            scores = sensitivity.measure(
+                session.model,
+                graph,
+                units,
+                statistics,
+                calibration,
+                True,
+                batches,
+                advance,
+                tuple(task.OUTPUTS),
+                task.likelihood(self.base),
+            )
         products = {name: sum(site.matrix(graph).size for site in members) for name, members in units.items()}
         worst = {mode: max((s[mode] for s in scores.values()), default=0.0) for mode in ("dynamic", "static")}
         self._keep(

@@ -80,7 +80,8 @@ def parse_limit(text: str, config: Config) -> Limit:
 
     """
     task = registry.task(config.base.task)
-    known = [value for name in config.base.metrics or task.DEFAULT_METRICS for value in task.METRICS[name]]
+    asked = config.base.metrics or task.default_metrics(config.base)
+    known = [value for name in asked for value in task.METRICS[name]]
     metric, _, number = text.partition("=")
     where = f"--max-drop {text}"
     try:
@@ -97,7 +98,8 @@ def parse_limit(text: str, config: Config) -> Limit:
 
 def default_limit(config: Config) -> str:
     """The limit where none is given."""
-    return f"{registry.task(config.base.task).MAIN_METRIC}=0.005"
+    metric, drop = registry.task(config.base.task).default_limit(config.base)
+    return f"{metric}={drop:g}"
 
 
 def answer(folder: Path) -> str:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from quantbench import evaluate, registry, text
+from quantbench import evaluate, registry
 from quantbench.export import FILE, export
 from quantbench.graph import Graph, computation_hash
 from quantbench.progress import Reporter
@@ -24,7 +24,7 @@ from quantbench.quantize.ranges import Collector, Ranges, Sample
 from quantbench.quantize.sampling import choose
 from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
-from quantbench.registry import Advance, Inputs
+from quantbench.registry import Advance, Input, Inputs, Prediction, Processor
 from quantbench.settings import Dataset, Settings, digest
 from quantbench.sources import (
     check_model_folder,
@@ -41,11 +41,11 @@ EXPORT_SHAPE = (2, 8)
 
 @dataclass(frozen=True)
 class Model:
-    """A model on disk with its tokenizer, configuration and fingerprint."""
+    """A model on disk with its processor (a tokenizer, for one), configuration and fingerprint."""
 
     folder: Path
     config: dict[str, Any]
-    tokenizer: Any
+    processor: Processor
     fingerprint: str
 
 
@@ -137,10 +137,10 @@ class Workbench:
         def load() -> Model:
             folder = locate_model(self.places.get(name, name), settings.allow_pickled_weights)
             config = check_model_folder(folder, settings.allow_pickled_weights, settings.trust_remote_code)
-            tokenizer = text.load_tokenizer(folder, settings.trust_remote_code)
-            return Model(folder, _full_config(folder, config, settings), tokenizer, model_fingerprint(folder))
+            processor = registry.task(settings.task).PROCESSOR(folder, settings.trust_remote_code)
+            return Model(folder, _full_config(folder, config, settings), processor, model_fingerprint(folder))
 
-        permissions = (settings.allow_pickled_weights, settings.trust_remote_code)
+        permissions = (settings.task, settings.allow_pickled_weights, settings.trust_remote_code)
         model: Model = self._once(f"model/{name}/{permissions}", load)
         return model
 
@@ -164,7 +164,7 @@ class Workbench:
         return split
 
     def examples(self, settings: Settings) -> Any:
-        """The evaluation examples, tokenized once."""
+        """The evaluation examples, prepared once."""
         model, split = self.model(settings), self.split(settings.dataset, "eval")
         wanted = settings.max_eval_samples
         key = digest(
@@ -173,27 +173,37 @@ class Workbench:
                 "data": split.fingerprint,
                 "samples": wanted,
                 "task": settings.task,
+                "task_args": settings.task_args.model_dump(mode="json"),
                 "dataset": settings.dataset.model_dump(mode="json"),
             }
         )
 
         def prepare() -> Any:
-            data = split.data.select(range(min(wanted, len(split.data)))) if wanted else split.data
+            data = split.data.select(range(self.evaluated(settings)))
             with self.phase("evaluation"):
-                return registry.task(settings.task).prepare(settings, data, model.tokenizer, model.config)
+                return self.prepared(settings, data)
 
         return self._once(f"examples/{key}", prepare)
+
+    def evaluated(self, settings: Settings) -> int:
+        """Number of examples of the evaluation split that count."""
+        available = len(self.split(settings.dataset, "eval").data)
+        return min(settings.max_eval_samples or available, available)
+
+    def prepared(self, settings: Settings, data: Any) -> Any:
+        """Examples of a part of a split, as the task and the model need them."""
+        model = self.model(settings)
+        return registry.task(settings.task).prepare(settings, data, model.processor, model.config)
 
     def arm(self, runtime: str, path: Path, sha256: str, settings: Settings) -> ArmSpec:
         """The arm of a file, with the options that it is both scored and timed with."""
         options = registry.runtime(runtime).options(settings)
         return ArmSpec(runtime=runtime, path=str(path), sha256=sha256, options=options)
 
-    def batches(self, settings: Settings, inputs: Sequence[Mapping[str, Sequence[int]]]) -> list[Inputs]:
-        """Tokenized examples as padded arrays, in batches of similar length."""
-        fill = text.pad_values(self.model(settings).tokenizer)
-        groups = evaluate.batches([len(example["input_ids"]) for example in inputs])
-        return [text.collate([inputs[index] for index in group], fill) for group in groups]
+    def batches(self, settings: Settings, inputs: Sequence[Input], costs: Sequence[int]) -> list[Inputs]:
+        """Inputs as padded arrays, in batches of similar cost."""
+        processor = self.model(settings).processor
+        return [processor.collate([inputs[index] for index in group]) for group in evaluate.batches(costs)]
 
     def original(self, settings: Settings) -> ArmSpec:
         """The arm of the model as it was given, in float32."""
@@ -213,7 +223,7 @@ class Workbench:
         def make() -> str:
             if not path.exists():
                 with self.phase("export"), self.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
-                    inputs = text.exact_inputs(model.tokenizer, *EXPORT_SHAPE, seed=0)
+                    inputs = model.processor.exact_inputs(*EXPORT_SHAPE, seed=0)
                     export(self.original(settings), opset, inputs, registry.task(settings.task).OUTPUTS, path)
                     advance(1)
             return file_sha256(path)
@@ -289,18 +299,17 @@ class Workbench:
         """The calibration samples of a run, chosen, tokenized and padded as it says."""
         split = self.split(settings.dataset, "calibration")
         data = split.data.select(choose(len(split.data), settings.calibration))
-        model, task = self.model(settings), registry.task(settings.task)
+        model = self.model(settings)
         padded = settings.calibration.padding == "max_length"
-        width = text.max_length(model.config, model.tokenizer) if padded else None
-        fill = text.pad_values(model.tokenizer)
-        inputs = task.prepare(settings, data, model.tokenizer, model.config).inputs
-        return Samples(len(inputs), lambda index: text.collate([inputs[index]], fill, width))
+        width = model.processor.max_length(model.config) if padded else None
+        inputs = self.prepared(settings, data).inputs
+        return Samples(len(inputs), lambda index: model.processor.collate([inputs[index]], width))
 
-    def predictions(self, spec: ArmSpec, settings: Settings, label: str) -> list[tuple[int, ...]]:
+    def predictions(self, spec: ArmSpec, settings: Settings, label: str) -> list[Prediction]:
         """Predictions of an arm over the evaluation examples, from the cache where they were made before."""
         return self.predictions_of(spec, settings, self.examples(settings), label)
 
-    def predictions_of(self, spec: ArmSpec, settings: Settings, examples: Any, label: str) -> list[tuple[int, ...]]:
+    def predictions_of(self, spec: ArmSpec, settings: Settings, examples: Any, label: str) -> list[Prediction]:
         """Predictions of an arm over any prepared examples; ``made`` counts those that were in no cache."""
         model = self.model(settings)
         content = {
@@ -314,7 +323,7 @@ class Workbench:
             "cpu": self.environment.cpu_model,
         }
 
-        def make() -> list[tuple[int, ...]]:
+        def make() -> list[Prediction]:
             self.made += 1
             count = len(examples.inputs)
             with (
@@ -322,8 +331,7 @@ class Workbench:
                 self.reporter.stage(f"Evaluating {label} on {count} examples", count) as advance,
             ):
                 session = registry.runtime(spec.runtime).load(spec, self.threads)
-                fill = text.pad_values(model.tokenizer)
-                return evaluate.predict(session, registry.task(settings.task), examples, fill, advance)
+                return evaluate.predict(session, registry.task(settings.task), examples, model.processor, advance)
 
         return [tuple(row) for row in self._stored("predictions", content, make)]
 
@@ -332,10 +340,9 @@ class Workbench:
         task = registry.task(settings.task)
         predictions = self.predictions(spec, settings, label)
         original = self.predictions(self.original(settings), settings, "the original")
-        scores = task.score(self.examples(settings), predictions)
-        wanted = [value for name in settings.metrics or task.DEFAULT_METRICS for value in task.METRICS[name]]
-        metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
-        return scores.model_copy(update={"metrics": metrics, "changed": evaluate.changed(original, predictions)})
+        scores = task.score(self.examples(settings), predictions, original)
+        wanted = [value for name in settings.metrics or task.default_metrics(settings) for value in task.METRICS[name]]
+        return scores.model_copy(update={"metrics": {name: scores.metrics[name] for name in dict.fromkeys(wanted)}})
 
 
 def _in_float32(settings: Settings) -> Settings:

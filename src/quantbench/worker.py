@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantbench import cache, environment, instructions, noise, stats, text
+from quantbench import cache, environment, instructions, noise, registry, stats
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
@@ -123,7 +123,7 @@ def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
         settings = prepared.run.settings
         fields = {"model_name_or_path", "batch_sizes", "input_lengths", "time_benchmark_args"}
         key = settings.model_dump_json(include=fields)
-        if DATASET in settings.input_lengths:
+        if DATASET in settings.input_lengths or not registry.task(settings.task).PROCESSOR.HAS_LENGTH:
             key += workbench.examples(settings).fingerprint
         groups.setdefault(key, []).append(prepared)
     for group in groups.values():
@@ -194,23 +194,24 @@ def _null_name(original: str) -> str:
 
 
 def shapes(settings: Settings, workbench: Workbench) -> list[Shape]:
-    """The shapes of the settings, with their inputs."""
+    """The shapes of the settings, with their inputs; batch sizes alone where inputs have no length."""
+    has_length = registry.task(settings.task).PROCESSOR.HAS_LENGTH
     return [
         Shape(batch_size, length, _batches(batch_size, length, settings, workbench))
         for batch_size in settings.batch_sizes
-        for length in settings.input_lengths
+        for length in (settings.input_lengths if has_length else (None,))
     ]
 
 
-def _batches(batch_size: int, length: InputLength, settings: Settings, workbench: Workbench) -> list[Inputs]:
+def _batches(batch_size: int, length: InputLength | None, settings: Settings, workbench: Workbench) -> list[Inputs]:
     """One batch of an exact length, or batches of evaluation examples drawn at random, padded to their longest."""
-    tokenizer, seed = workbench.model(settings).tokenizer, settings.time_benchmark_args.seed
+    processor, seed = workbench.model(settings).processor, settings.time_benchmark_args.seed
     if isinstance(length, int):
-        return [text.exact_inputs(tokenizer, batch_size, length, seed)]
+        return [processor.exact_inputs(batch_size, length, seed)]
     inputs = workbench.examples(settings).inputs
     generator = random.Random(seed)
     drawn = [[inputs[generator.randrange(len(inputs))] for _ in range(batch_size)] for _ in range(DATASET_BATCHES)]
-    return [text.collate(batch, text.pad_values(tokenizer)) for batch in drawn]
+    return [processor.collate(batch) for batch in drawn]
 
 
 def _latency(

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from tests.support.tiny_models import export_tiny_encoder, tiny_inputs, token_classifier
+from tests.support.tiny_models import TOKEN_OUTPUTS, export_tiny_encoder, tiny_inputs, token_classifier
 
 from quantbench import registry
 from quantbench.export import _tidy, export
@@ -83,7 +83,7 @@ def test_the_file_is_valid_and_says_its_opset_names_and_free_axes(folders, kind,
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     assert [item.name for item in model.graph.input] == list(accepted(kind, tiny_inputs(1, 1)))
-    assert [item.name for item in model.graph.output] == ["logits"]
+    assert [item.name for item in model.graph.output] == TOKEN_OUTPUTS
     for item in [*model.graph.input, *model.graph.output]:
         axes = [axis.dim_param for axis in item.type.tensor_type.shape.dim]
         assert axes[:2] == ["batch_size", "sequence_length"]
@@ -106,7 +106,8 @@ options = {"auto_class": "AutoModelForTokenClassification"}
 spec = ArmSpec(runtime="pytorch", path=sys.argv[1], sha256="", options=options)
 ones = np.ones((2, 8), np.int64)
 inputs = {name: ones for name in ("input_ids", "token_type_ids", "attention_mask")}
-export(spec, int(sys.argv[2]), inputs, ["logits"], Path(sys.argv[3]))
+outputs = {"logits": {0: "batch_size", 1: "sequence_length"}}
+export(spec, int(sys.argv[2]), inputs, outputs, Path(sys.argv[3]))
 """
 
 
@@ -115,9 +116,9 @@ def test_exporting_again_gives_the_same_bytes(folders, tmp_path, opset):
     folder = folders["bert", opset]
     before = (folder / "model.onnx").read_bytes()
     spec = token_classifier(folder / "checkpoint")
-    export(spec, opset, tiny_inputs(2, 8), ["logits"], tmp_path / "again.onnx")
+    export(spec, opset, tiny_inputs(2, 8), TOKEN_OUTPUTS, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == before
-    export(spec, opset, tiny_inputs(3, 17, seed=9), ["logits"], tmp_path / "longer.onnx")
+    export(spec, opset, tiny_inputs(3, 17, seed=9), TOKEN_OUTPUTS, tmp_path / "longer.onnx")
     assert (tmp_path / "longer.onnx").read_bytes() == before
 
 

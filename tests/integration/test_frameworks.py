@@ -24,7 +24,7 @@ def runs_by_name(folder):
 
 def run_in(folder, tiny, **changes):
     config = write_tiny_config(tiny, folder / "tiny.yaml", **{**PLAIN, **changes})
-    done = quantbench("run", config, "--out", folder / "out", "-v", cwd=folder)
+    done = quantbench("run", config, "--out", folder / "out", "-v", cwd=folder, QUANTBENCH_CACHE=str(folder / "cache"))
     assert done.returncode == 0, done.stderr
     return done, folder / "out"
 

@@ -99,8 +99,12 @@ class Command:
         self._until(found)
 
     def wait_for_timing(self):
-        """Until slots are measured: an arm that was loaded long ago and has waited since works again."""
+        """Until slots are measured: an arm that was loaded and has waited since works again.
+
+        Arms are loaded one after another; the last one, of PyTorch, has then begun to read weights.
+        """
         self.wait_for_arms(ARMS)
+        self._until(lambda: any("safetensors" in part.path for part in self.arms[ARMS - 1].memory_maps()))
         arm = self.arms[SOME_OPTIMIZED]
         before = arm.cpu_times().user
         self._until(lambda: arm.cpu_times().user > before + 0.05)
@@ -404,10 +408,11 @@ def meanwhile(count, act):
 
 def test_an_arm_that_hangs_is_given_up_and_the_others_go_on(modest, monkeypatch):
     monkeypatch.setattr(timing, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(timing, "LOAD_TIMEOUT", 30.0)
 
     def stop(arms):
         before = arms[1].cpu_times().user
-        while arms[1].cpu_times().user < before + 0.1:  # it is loaded only now
+        while arms[1].cpu_times().user < before + 0.1:
             time.sleep(0.005)
         arms[0].suspend()
 

@@ -13,7 +13,6 @@ from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 from transformers import AutoTokenizer
 
-from quantbench import cache
 from quantbench.environment import detect
 from quantbench.graph import Graph
 
@@ -103,7 +102,7 @@ def test_a_cap_is_told_and_a_requirement_enforced(finished, tmp_path):
         assert not (tmp_path / "other").exists()
 
 
-def test_a_grid_shares_its_work(write_config, run, tmp_path):
+def test_a_grid_shares_its_work(write_config, run, tmp_path, own_cache):
     config = write_config(
         quantization_approach=None,
         operators_to_quantize=None,
@@ -141,11 +140,11 @@ def test_facts_of_the_reference_system_under_dynamic_quantization(write_config, 
     assert runs[3]["metrics"] == runs[2]["metrics"]
 
 
-def test_a_failing_run_is_a_row_and_the_others_go_on(write_config, run, tmp_path):
+def test_a_failing_run_is_a_row_and_the_others_go_on(write_config, run, tmp_path, own_cache):
     config = write_config(framework_args={"opset": 20}, benchmarked={"node_exclusion": [[], ["gather"], ["layernorm"]]})
     first = run(config, "--only", "*none")
     assert first.returncode == 0, first.stderr
-    model = next((cache.folder() / "float").glob("*/model.onnx"))
+    model = next((own_cache / "float").glob("*/model.onnx"))
     _damage(model)
     done = run(config)
     assert done.returncode == 3, done.stderr

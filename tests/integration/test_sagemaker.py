@@ -27,11 +27,11 @@ def rows(folder):
 
 @pytest.fixture(scope="module")
 def story(tiny, tmp_path_factory):
-    """One call for four runs, of which one is done at once, one failed, one stopped, one interrupted; then another call."""
+    """A call for three runs, of which one is interrupted, one fails and one is stopped; then another, which is let alone."""
     root = tmp_path_factory.mktemp("sagemaker")
-    grid = {"node_exclusion": [[], ["gelu"], ["layernorm"], ["residual"]]}
+    grid = {"node_exclusion": [[], ["gelu"], ["layernorm"]]}
     config = write_tiny_config(tiny, root / "tiny.yaml", backend=BACKEND, benchmarked=grid)
-    behaviours = {"gelu": [FAIL], "layernorm": [STOP], "residual": [INTERRUPT]}
+    behaviours = {"none": [INTERRUPT], "gelu": [FAIL], "layernorm": [STOP, STOP]}
     with Platform(root / "platform", behaviours) as platform:
         platform.throttle(6)
         said = quantbench("run", config, "--out", root / "out", "-v", cwd=root, **platform.environment)
@@ -52,22 +52,21 @@ def test_a_row_says_how_each_job_ended(story):
 
 def test_an_interrupted_job_is_tried_again(story):
     root, platform, _, _ = story
-    row = rows(root / "out")["node_exclusion-residual"]
+    row = rows(root / "out")["node_exclusion-none"]
     assert row["status"] == "done"
     assert row["job"]["attempts"] == 2
-    assert sum("residual" in job.hyper_parameters["run"] for job in platform.created) == 2
+    assert sum("none" in job.hyper_parameters["run"] for job in platform.created) == 2
 
 
 def test_the_next_call_runs_what_failed_and_nothing_else(story):
     root, platform, _, again = story
-    assert again.returncode == 0, again.stderr
-    assert all(row["status"] == "done" for row in rows(root / "out").values())
+    assert again.returncode == 3, again.stderr
+    assert [row["status"] for row in rows(root / "out").values()] == ["done", "done", "failed"]
     created = [job.hyper_parameters["run"] for job in platform.created]
     assert {name: created.count(name) for name in created} == {
-        "node_exclusion-none": 1,
+        "node_exclusion-none": 2,
         "node_exclusion-gelu": 2,
         "node_exclusion-layernorm": 2,
-        "node_exclusion-residual": 2,
     }
 
 
@@ -82,7 +81,7 @@ def test_metrics_are_those_of_this_machine_to_the_last_digit(story):
 
 def test_models_come_back_and_load(story):
     root, _, _, _ = story
-    for row in rows(root / "out").values():
+    for row in (row for row in rows(root / "out").values() if row["status"] == "done"):
         onnxruntime.InferenceSession(str(root / "out" / row["artifact"]["path"]))
         assert (root / "out" / row["artifact"]["path"]).with_name("tokenizer.json").exists()
 

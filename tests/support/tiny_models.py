@@ -26,6 +26,8 @@ from quantbench.sources import file_sha256
 
 CONLL_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 SPLITS = ("train", "validation", "test")
+TOKEN_OUTPUTS = {"logits": {0: "batch_size", 1: "sequence_length"}}
+"""Of a model for token classification."""
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _SENTENCES = (
     "Maria/B-PER Lopez/I-PER lives/O in/O Lisbon/B-LOC ./O",
@@ -156,7 +158,7 @@ def token_classifier(folder: Path) -> ArmSpec:
 def export_tiny_encoder(folder: Path, kind: str, opset: int, **changes: object) -> Path:
     """Export a random encoder of :func:`write_tiny_encoder` to ``folder`` / ``model.onnx``."""
     spec = token_classifier(write_tiny_encoder(folder / "checkpoint", kind, **changes))
-    export(spec, opset, tiny_inputs(2, 8), ["logits"], folder / "model.onnx")
+    export(spec, opset, tiny_inputs(2, 8), TOKEN_OUTPUTS, folder / "model.onnx")
     return folder / "model.onnx"
 
 

@@ -69,7 +69,11 @@ def test_a_report_is_pure(name):
 @pytest.mark.parametrize("name", registry.names("tasks"))
 def test_a_tasks_default_metrics_are_known(name):
     task = registry.task(name)
-    assert set(task.DEFAULT_METRICS) <= set(task.METRICS)
+    settings = reference_config().base.model_copy(update={"task": name})
+    assert set(task.default_metrics(settings)) <= set(task.known_metrics(settings)) <= set(task.METRICS)
+    metric, drop = task.default_limit(settings)
+    assert metric in {value for known in task.default_metrics(settings) for value in task.METRICS[known]}
+    assert drop > 0
 
 
 def test_listing_imports_no_plugin():

@@ -27,8 +27,9 @@ def test_entities_are_those_of_seqeval(labels):
 def test_scores_are_those_of_seqeval(pairs):
     true = [[a for a, _ in sentence] for sentence in pairs]
     predicted = [[b for _, b in sentence] for sentence in pairs]
-    examples = TokenExamples([], [], true, LABELS, "", ())
-    scores = score(examples, [tuple(LABELS.index(name) for name in sentence) for sentence in predicted])
+    examples = TokenExamples([], [], [], true, LABELS, "", ())
+    numbers = [tuple(LABELS.index(name) for name in sentence) for sentence in predicted]
+    scores = score(examples, numbers, numbers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = {
@@ -43,16 +44,18 @@ def test_scores_are_those_of_seqeval(pairs):
 
 @given(st.lists(sentences, min_size=1))
 def test_metrics_can_be_summed_again_from_the_outcomes(true):
-    examples = TokenExamples([], [], true, LABELS, "", ())
-    scores = score(examples, [tuple(0 for _ in sentence) for sentence in true])
+    examples = TokenExamples([], [], [], true, LABELS, "", ())
+    outside = [tuple(0 for _ in sentence) for sentence in true]
+    scores = score(examples, outside, outside)
     sums = [sum(column) for column in zip(*scores.outcomes, strict=True)]
     assert scores.columns == COLUMNS
     assert metrics_from_counts(sums) == scores.metrics
 
 
 def test_a_word_that_was_cut_off_counts_as_outside():
-    examples = TokenExamples([], [], [["B-PER", "O", "B-LOC"]], LABELS, "", ())
-    scores = score(examples, [(1, 0, -1)])
+    examples = TokenExamples([], [], [], [["B-PER", "O", "B-LOC"]], LABELS, "", ())
+    scores = score(examples, [(1, 0, -1)], [(1, 0, 0)])
+    assert scores.changed == 1
     assert scores.metrics["recall"] == 0.5
     assert scores.metrics["precision"] == 1.0
     assert scores.metrics["accuracy"] == pytest.approx(2 / 3)

@@ -1,9 +1,10 @@
 """Batches hold every example once, under the budget; predictions come back in order."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench.evaluate import batches, changed, predict
+from quantbench.evaluate import batches, predict
 
 lengths_strategy = st.lists(st.integers(1, 300), max_size=60)
 
@@ -41,13 +42,21 @@ class EchoTask:
 class EchoExamples:
     def __init__(self, inputs):
         self.inputs = inputs
+        self.costs = [len(row["input_ids"]) for row in inputs]
+
+
+class ZeroPadding:
+    @staticmethod
+    def collate(inputs):
+        width = max(len(row["input_ids"]) for row in inputs)
+        return {"input_ids": np.array([row["input_ids"] + [0] * (width - len(row["input_ids"])) for row in inputs])}
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=20), min_size=1, max_size=30))
 def test_predictions_come_back_in_the_order_of_the_examples(rows):
     told = []
     examples = EchoExamples([{"input_ids": row} for row in rows])
-    found = predict(EchoSession(), EchoTask, examples, {"input_ids": 0}, told.append, token_budget=40)
+    found = predict(EchoSession(), EchoTask, examples, ZeroPadding, told.append, token_budget=40)
     assert found == [(sum(row), index) for index, row in enumerate(rows)]
     assert sum(told) == len(rows)
 
@@ -55,10 +64,5 @@ def test_predictions_come_back_in_the_order_of_the_examples(rows):
 def test_padding_is_not_seen_as_a_token():
     session = EchoSession()
     examples = EchoExamples([{"input_ids": [1, 1]}, {"input_ids": [2, 2, 2]}])
-    assert predict(session, EchoTask, examples, {"input_ids": 0}, lambda n: None) == [(2, 0), (6, 1)]
+    assert predict(session, EchoTask, examples, ZeroPadding, lambda n: None) == [(2, 0), (6, 1)]
     assert session.shapes == [(2, 3)]
-
-
-def test_changed_counts_examples_that_differ():
-    assert changed([(1,), (2,), (3,)], [(1,), (0,), (4,)]) == 2
-    assert changed([], []) == 0

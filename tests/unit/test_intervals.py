@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,13 +24,16 @@ from quantbench.intervals import (
     verdict,
 )
 from quantbench.records import ArmLatency, Slot
-from quantbench.tasks.token_classification import metrics_from_counts
+from quantbench.tasks.token_classification import COLUMNS, metrics, metrics_from_counts
 
 EIGHTHS = st.lists(st.integers(-(2**20), 2**20).map(lambda number: number / 8), min_size=FEWEST_PAIRS, max_size=40)
 """Numbers whose sums and halves are exact, so that ties stay ties."""
 P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 TRIALS = 500
 RATIO = 1.3
+
+
+entity_metrics = partial(metrics, COLUMNS)
 
 
 def walsh(values):
@@ -356,7 +360,7 @@ def test_the_bootstrap_covers_the_true_differences(record_property):
     covered = dict.fromkeys(truth, 0)
     for trial in range(TRIALS):
         original, optimized = sentences(generator, 220, SKILL)
-        intervals = paired_bootstrap(original, optimized, metrics_from_counts, seed=trial, resamples=400)
+        intervals = paired_bootstrap(original, optimized, entity_metrics, seed=trial, resamples=400)
         for name, interval in intervals.items():
             covered[name] += interval.low <= truth[name] <= interval.high
     record_property("coverage", {name: float(count / TRIALS) for name, count in covered.items()})
@@ -366,46 +370,46 @@ def test_the_bootstrap_covers_the_true_differences(record_property):
 def test_the_bootstrap_reports_the_difference_of_the_sums():
     original, optimized = sentences(np.random.default_rng(1), 50, SKILL)
     first, second = metrics_from_counts(original.sum(axis=0)), metrics_from_counts(optimized.sum(axis=0))
-    for name, interval in paired_bootstrap(original, optimized, metrics_from_counts).items():
+    for name, interval in paired_bootstrap(original, optimized, entity_metrics).items():
         assert interval.value == pytest.approx(second[name] - first[name])
         assert interval.low <= interval.value <= interval.high
 
 
 def test_the_bootstrap_follows_from_its_seed():
     arms = sentences(np.random.default_rng(1), 50, SKILL)
-    again = [paired_bootstrap(*arms, metrics_from_counts, seed=seed, resamples=100) for seed in (0, 0, 1)]
+    again = [paired_bootstrap(*arms, entity_metrics, seed=seed, resamples=100) for seed in (0, 0, 1)]
     assert again[0] == again[1]
     assert again[0]["f1"] != again[2]["f1"]
 
 
 def test_equal_arms_differ_by_nothing_at_all():
     original, _ = sentences(np.random.default_rng(1), 50, SKILL)
-    for interval in paired_bootstrap(original, original.tolist(), metrics_from_counts, resamples=50).values():
+    for interval in paired_bootstrap(original, original.tolist(), entity_metrics, resamples=50).values():
         assert triple(interval) == (0, 0, 0)
 
 
 def test_the_other_order_mirrors_the_intervals():
     original, optimized = sentences(np.random.default_rng(1), 50, SKILL)
-    forth = paired_bootstrap(original, optimized, metrics_from_counts, resamples=200)["f1"]
-    back = paired_bootstrap(optimized, original, metrics_from_counts, resamples=200)["f1"]
+    forth = paired_bootstrap(original, optimized, entity_metrics, resamples=200)["f1"]
+    back = paired_bootstrap(optimized, original, entity_metrics, resamples=200)["f1"]
     assert triple(back) == pytest.approx((-forth.value, -forth.high, -forth.low))
 
 
 def test_pairing_narrows_the_interval():
     original, optimized = sentences(np.random.default_rng(2), 300, SKILL)
-    paired = paired_bootstrap(original, optimized, metrics_from_counts, resamples=400)["f1"]
+    paired = paired_bootstrap(original, optimized, entity_metrics, resamples=400)["f1"]
     other = optimized[np.random.default_rng(3).permutation(len(optimized))]
-    unpaired = paired_bootstrap(original, other, metrics_from_counts, resamples=400)["f1"]
+    unpaired = paired_bootstrap(original, other, entity_metrics, resamples=400)["f1"]
     assert paired.value == unpaired.value
     assert paired.half_width < 0.8 * unpaired.half_width
 
 
 def test_a_single_example_has_nothing_to_resample():
-    found = paired_bootstrap([(1, 2, 3, 4, 5)], [(3, 3, 3, 5, 5)], metrics_from_counts, resamples=10)
+    found = paired_bootstrap([(1, 2, 3, 4, 5)], [(3, 3, 3, 5, 5)], entity_metrics, resamples=10)
     assert triple(found["recall"]) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
     assert triple(found["accuracy"]) == pytest.approx((0.2, 0.2, 0.2))
 
 
 def test_resamples_without_any_entity_score_nothing():
     nothing = [(0, 0, 0, 5, 5), (0, 0, 0, 4, 5)]
-    assert triple(paired_bootstrap(nothing, nothing, metrics_from_counts, resamples=10)["f1"]) == (0, 0, 0)
+    assert triple(paired_bootstrap(nothing, nothing, entity_metrics, resamples=10)["f1"]) == (0, 0, 0)

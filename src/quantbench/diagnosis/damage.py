@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
+from quantbench import likelihood
 from quantbench.diagnosis.records import Damage
 from quantbench.evaluate import batches
-from quantbench.registry import Examples, Inputs, Task
-from quantbench.text import collate
+from quantbench.registry import Examples, Inputs, Likelihood, Prediction, Processor, Task
 
 TOKEN_BUDGET = 512
 """Most tokens of one batch of the sample, padding counted: so few that batches of a small sample are padded little."""
@@ -50,17 +49,19 @@ class Meter:
 
     """
 
-    def __init__(self, task: Task, examples: Examples, fill: Mapping[str, int], reference: Predict) -> None:
-        self.task, self.examples = task, examples
-        lengths = [len(example["input_ids"]) for example in examples.inputs]
+    def __init__(
+        self, task: Task, examples: Examples, processor: Processor, kind: Likelihood, reference: Predict
+    ) -> None:
+        self.task, self.examples, self._kind = task, examples, kind
+        costs = examples.costs
         self.batches = [
-            Batch(group, [lengths[i] for i in group], collate([examples.inputs[i] for i in group], fill))
-            for group in batches(lengths, TOKEN_BUDGET)
+            Batch(group, [costs[i] for i in group], processor.collate([examples.inputs[i] for i in group]))
+            for group in batches(costs, TOKEN_BUDGET)
         ]
         self._outputs = [reference(batch.inputs) for batch in self.batches]
         self._positional = self._with_positions()
         self._expected = [
-            self._logs(batch, outputs) for batch, outputs in zip(self.batches, self._outputs, strict=True)
+            self._real(batch, outputs) for batch, outputs in zip(self.batches, self._outputs, strict=True)
         ]
         self._decoded = [
             self._decode(batch, outputs) for batch, outputs in zip(self.batches, self._outputs, strict=True)
@@ -72,9 +73,11 @@ class Meter:
         for batch, expected, decoded in zip(self.batches, self._expected, self._decoded, strict=True):
             outputs = predict(batch.inputs)
             changed += sum(a != b for a, b in zip(self._decode(batch, outputs), decoded, strict=True))
-            logs = self._logs(batch, outputs)
+            found = self._real(batch, outputs)
             divergence += sum(
-                _divergence(p, q) for a, b in zip(expected, logs, strict=True) for p, q in zip(a, b, strict=True)
+                likelihood.divergence(self._kind, p, q)
+                for a, b in zip(expected, found, strict=True)
+                for p, q in zip(a, b, strict=True)
             )
         count = len(self.examples.inputs)
         return Damage(changed=changed / count, divergence=divergence / count)
@@ -83,29 +86,26 @@ class Meter:
         """For each output, whether its second axis is the tokens."""
         return [
             all(
-                outputs[index].ndim > 1 and outputs[index].shape[1] == len(batch.inputs["input_ids"][0])
+                "input_ids" in batch.inputs
+                and outputs[index].ndim > 1
+                and outputs[index].shape[1] == len(batch.inputs["input_ids"][0])
                 for batch, outputs in zip(self.batches, self._outputs, strict=True)
             )
             for index in range(len(self._outputs[0]))
         ]
 
-    def _decode(self, batch: Batch, outputs: Sequence[Any]) -> list[tuple[int, ...]]:
+    def _decode(self, batch: Batch, outputs: Sequence[Any]) -> list[Prediction]:
         return [self.task.decode(outputs, row, self.examples, index) for row, index in enumerate(batch.indices)]
 
-    def _logs(self, batch: Batch, outputs: Sequence[Any]) -> list[list[Any]]:
-        """Logarithms of the distributions of each example, by output; padding is left out."""
+    def _real(self, batch: Batch, outputs: Sequence[Any]) -> list[list[Any]]:
+        """The outputs of each input without its padding."""
         return [
             [
-                log_softmax(np.nan_to_num(array[row][:length] if positional else array[row]), axis=-1)
+                array[row][:length] if positional else array[row]
                 for array, positional in zip(outputs, self._positional, strict=True)
             ]
             for row, length in enumerate(batch.lengths)
         ]
-
-
-def _divergence(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
-    """Kullback-Leibler divergence along the last axis, the mean over the others; both are logarithms."""
-    return float((np.exp(expected) * (expected - found)).sum(axis=-1).mean())
 
 
 def recovered(whole: Damage, floor: Damage, left: Damage) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from quantbench import registry, text
+from quantbench import registry
 from quantbench.diagnosis import looking
 from quantbench.diagnosis.causes import Sentence, causes, huge_constant
 from quantbench.diagnosis.damage import NEGLIGIBLE, SHARE, Meter, Predict, find_faults, recovered, single_out, spread
@@ -103,7 +103,7 @@ def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
     patient, meter = case.patient, case.meter
     everything = set(patient.tensors)
     whole, floor = meter.measure(patient.rounding(everything)), meter.measure(patient.rounding(()))
-    sentences = looking.real(case.examples, workbench.model(run.settings).tokenizer)
+    sentences = looking.real(case.examples, workbench.model(run.settings).processor)
     bare = restored(unfolded(case.model), everything)
     seen = looking.see(bare, patient.roundings, sentences, case.threads)
     tensors = _tensors(case, seen)
@@ -133,11 +133,12 @@ def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
     model = workbench.model(settings)
     which = "calibration" if settings.dataset.calibration_split else "eval"
     data = workbench.split(settings.dataset, which).data
-    task, fill = registry.task(settings.task), text.pad_values(model.tokenizer)
+    task = registry.task(settings.task)
+    kind = task.likelihood(settings)
     reference = registry.runtime(settings.framework).load(workbench.float_model(settings), workbench.threads).predict
 
     def prepared(count: int) -> Any:
-        return task.prepare(settings, data.select(spread(len(data), count)), model.tokenizer, model.config)
+        return workbench.prepared(settings, data.select(spread(len(data), count)))
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)
     int8 = onnx.load(str(path))
@@ -147,8 +148,8 @@ def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
         model=int8,
         patient=Patient(int8, workbench.threads),
         examples=examples,
-        meter=Meter(task, examples, fill, reference),
-        screen=Meter(task, few, fill, reference),
+        meter=Meter(task, examples, model.processor, kind, reference),
+        screen=Meter(task, few, model.processor, kind, reference),
     )
 
 
@@ -236,8 +237,8 @@ def _explained(
     roundings = [item for item in case.patient.roundings if item.tensor in set(names)]
     axes = looking.axes_of(seen, sentences)
     samples = case.workbench.samples(case.settings)
-    tokenizer = case.workbench.model(case.settings).tokenizer
-    made = looking.calibrated(samples, spread(samples.count, LOOKED_AT), tokenizer)
+    processor = case.workbench.model(case.settings).processor
+    made = looking.calibrated(samples, spread(samples.count, LOOKED_AT), processor)
     with case.workbench.reporter.stage("Looking at what sets their ranges", 1) as advance:
         real = dict(looking.look(bare, roundings, sentences, axes, case.threads))
         calibrated = dict(looking.look(bare, roundings, made, axes, case.threads))

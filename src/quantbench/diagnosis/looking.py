@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from quantbench import text
 from quantbench.diagnosis.causes import Look, Sentence, Span, join, position_axes, span
 from quantbench.quantize.ranges import accepted, open_session
 from quantbench.quantize.rounding import Rounding, observed
+from quantbench.registry import Examples, Processor
 from quantbench.workbench import Samples
 
 AT_ONCE = 16
@@ -83,27 +83,20 @@ def _ratio(signal: float, noise: float) -> float | None:
     return None if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise)
 
 
-def sentence(inputs: Mapping[str, Any], tokenizer: Any) -> Sentence:
-    """One example with what is known of its positions."""
-    ids = [int(number) for number in inputs["input_ids"][0]]
-    mask = inputs.get("attention_mask")
-    return Sentence(
-        inputs=inputs,
-        length=len(ids) if mask is None else int(np.asarray(mask)[0].sum()),
-        tokens=tuple(tokenizer.convert_ids_to_tokens(ids)),
-        special=np.isin(ids, list(tokenizer.all_special_ids)),
-    )
+def sentence(inputs: Mapping[str, Any], processor: Processor) -> Sentence:
+    """One input with what is known of its positions."""
+    known = processor.positions(inputs)
+    return Sentence(inputs, known.length, known.tokens, np.asarray(known.special, dtype=bool))
 
 
-def real(examples: Any, tokenizer: Any) -> list[Sentence]:
-    """Examples one by one, without padding."""
-    fill = text.pad_values(tokenizer)
-    return [sentence(text.collate([example], fill), tokenizer) for example in examples.inputs]
+def real(examples: Examples, processor: Processor) -> list[Sentence]:
+    """Inputs one by one, without padding."""
+    return [sentence(processor.collate([item]), processor) for item in examples.inputs]
 
 
-def calibrated(samples: Samples, chosen: Sequence[int], tokenizer: Any) -> list[Sentence]:
+def calibrated(samples: Samples, chosen: Sequence[int], processor: Processor) -> list[Sentence]:
     """Some calibration samples as they set the ranges."""
-    return [sentence(samples.sample(index), tokenizer) for index in chosen]
+    return [sentence(samples.sample(index), processor) for index in chosen]
 
 
 def see(

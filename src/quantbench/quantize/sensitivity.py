@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantbench.graph import Graph
+from quantbench.likelihood import drawn_loss
 from quantbench.quantize import weights
 from quantbench.quantize.sites import Site
 from quantbench.quantize.statistics import Statistics
-from quantbench.registry import Advance, Inputs
+from quantbench.registry import Advance, Inputs, Likelihood
 from quantbench.settings import Calibration
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def measure(
     per_channel: bool,
     batches: Sequence[Inputs],
     advance: Advance,
+    outputs: Sequence[str],
+    likelihood: Likelihood,
     seed: int = 0,
 ) -> Scores:
     """Sensitivities of all units that are found in the PyTorch model.
@@ -52,6 +55,8 @@ def measure(
         per_channel: granularity of the weights.
         batches: inputs; with ``attention_mask`` where sentences are padded.
         advance: told 1 after each batch.
+        outputs: names of the model's outputs that count.
+        likelihood: what these are.
         seed: of the outputs that are drawn.
 
     A unit whose weights are in no module of the model, because the exporter changed them, is left out.
@@ -68,7 +73,8 @@ def measure(
             tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
             mask = tensors.get("attention_mask")
             watch.begin()
-            loss = _drawn_loss(model(**tensors), mask, generator)
+            found = model(**tensors)
+            loss = drawn_loss(likelihood, [found[name] for name in outputs], mask, generator)
             model.zero_grad(set_to_none=True)
             loss.backward()
             watch.end()
@@ -174,21 +180,3 @@ def torch_copy(matrix: np.ndarray[Any, Any]) -> Any:
 
 def _digest(matrix: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(repr(matrix.shape).encode() + np.ascontiguousarray(matrix).tobytes()).hexdigest()
-
-
-def _drawn_loss(outputs: Any, mask: Any, generator: Any) -> Any:
-    """Negative log-likelihood of outputs drawn from the model: the last dimension of every output tells classes."""
-    import torch
-
-    total: Any = 0.0
-    for value in outputs.to_tuple():
-        if not torch.is_tensor(value) or not value.is_floating_point():
-            continue
-        logs = torch.log_softmax(value, dim=-1)
-        flat = logs.reshape(-1, logs.shape[-1])
-        drawn = torch.multinomial(flat.detach().exp(), 1, generator=generator)
-        likelihood = flat.gather(1, drawn).reshape(logs.shape[:-1])
-        if mask is not None and likelihood.shape == mask.shape:
-            likelihood = likelihood * mask
-        total = total - likelihood.sum()
-    return total

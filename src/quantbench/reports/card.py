@@ -237,7 +237,7 @@ def _quality(config: Config, done: Sequence[Result]) -> str:
     return table(header, rows)
 
 
-def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLength, str]]:
+def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLength | None, str]]:
     """(batch size, input length, time table) per shape, as on the reference card."""
     header = [
         *evidence.keys(config),
@@ -248,7 +248,7 @@ def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLeng
         "throughput (original, /s)",
         "throughput (optimized, /s)",
     ]
-    shapes: dict[tuple[int, InputLength], list[list[str]]] = {}
+    shapes: dict[tuple[int, InputLength | None], list[list[str]]] = {}
     for result in done:
         for latency in result.latency:
             arms = [latency.arms[name] for name in ("pytorch", "optimized")]

@@ -8,8 +8,9 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
-from quantbench import registry, stats
+from quantbench import stats
 from quantbench.environment import by_machine
+from quantbench.evidence import main_metric, shape_name
 from quantbench.records import Latency, Result, Skipped
 from quantbench.settings import Config
 from quantbench.tables import spread
@@ -21,8 +22,7 @@ WIDTH = 140
 
 def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
     """One row per run and shape."""
-    task = registry.task(config.base.task)
-    metric = next((name for name in ("f1", *task.METRICS[task.DEFAULT_METRICS[0]]) if _has(results, name)), "")
+    metric = next((main_metric(result) for result in results if result.scores), "")
     table = Table(title=f"{config.base.model_name_or_path} on {config.base.dataset.path}", title_justify="left")
     table.add_column("run", overflow="fold", max_width=48)
     for name in (
@@ -55,16 +55,12 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
     return str(text)
 
 
-def _has(results: Sequence[Result], name: str) -> bool:
-    return any(name in result.scores["original"].metrics for result in results if result.scores)
-
-
 def _cells(result: Result, latency: Latency, metric: str, speedup: stats.Speedup) -> list[str]:
     scores = [result.scores[arm].metrics[metric] for arm in ("original", "optimized")]
     size = result.artifact.bytes / 1e6 if result.artifact else 0.0
     return [
         *(f"{score:.3f}" for score in scores),
-        f"{latency.batch_size} × {latency.input_length}",
+        shape_name(latency),
         *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
         spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}",
         f"{speedup.verdict}{', unstable' if speedup.unstable else ''}",

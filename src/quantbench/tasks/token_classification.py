@@ -12,27 +12,30 @@ from typing import Any
 
 import numpy as np
 
+from quantbench import labels as names_of_labels
 from quantbench.entities import entities
 from quantbench.records import Scores
+from quantbench.registry import Likelihood, Prediction
 from quantbench.settings import Settings, digest
-from quantbench.text import max_length
+from quantbench.text import TextProcessor
 
 SUMMARY = "a label per word (named entities, parts of speech)"
 PIPELINE_TAG = "token-classification"
 AUTO_CLASS = "AutoModelForTokenClassification"
 ARCHITECTURE_SUFFIX = "ForTokenClassification"
 DATA_KEYS = ("primary",)
+ARGS: tuple[str, ...] = ()
 METRICS: Mapping[str, tuple[str, ...]] = {"seqeval": ("precision", "recall", "f1", "accuracy")}
-DEFAULT_METRICS = ("seqeval",)
-MAIN_METRIC = "f1"
-OUTPUTS = ("logits",)
+OUTPUTS = {"logits": {0: "batch_size", 1: "sequence_length"}}
+PROCESSOR = TextProcessor
 OUTSIDE = "O"
+INFER_INPUT = '"some text"'
 COLUMNS = ("correct_entities", "predicted_entities", "reference_entities", "correct_words", "words")
 INFER = '''
-def show(text, tokenizer, labels, run):
+def show(text, processor, labels, run):
     """Print the text's entities: neighbouring words of one kind, by the label of each word's first token."""
     words = re.findall(r"\\w+|[^\\w\\s]", text)
-    encoded = tokenizer(words, is_split_into_words=True, truncation=True)
+    encoded = processor(words, is_split_into_words=True, truncation=True)
     inputs = {name: np.array([values], dtype=np.int64) for name, values in encoded.items()}
     best = run(inputs)[0][0].argmax(axis=-1)
     entities, previous = [], None
@@ -59,6 +62,7 @@ class TokenExamples:
 
     Attributes:
         inputs: token values by input name, one mapping per sentence.
+        costs: tokens of each sentence.
         first_tokens: for each sentence the token index of each word's first sub-word, -1 where truncation cut it off.
         references: for each sentence its words' label names.
         labels: the model's label names by number.
@@ -68,6 +72,7 @@ class TokenExamples:
     """
 
     inputs: Sequence[Mapping[str, Sequence[int]]]
+    costs: Sequence[int]
     first_tokens: Sequence[Sequence[int]]
     references: Sequence[Sequence[str]]
     labels: Sequence[str]
@@ -75,75 +80,43 @@ class TokenExamples:
     notes: tuple[str, ...]
 
 
+def known_metrics(settings: Settings) -> tuple[str, ...]:
+    """All."""
+    return tuple(METRICS)
+
+
+def default_metrics(settings: Settings) -> tuple[str, ...]:
+    """Seqeval's."""
+    return ("seqeval",)
+
+
+def default_limit(settings: Settings) -> tuple[str, float]:
+    """Half a percent of F1."""
+    return "f1", 0.005
+
+
+def likelihood(settings: Settings) -> Likelihood:
+    """One label of many per token."""
+    return "categorical"
+
+
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    words_column = settings.dataset.data_keys.get("primary")
-    if words_column is None:
-        return [("dataset.data_keys", "data_keys needs primary, the column of words, such as {primary: tokens}")]
-    if words_column not in features:
-        return [("dataset.data_keys", _no_column("data_keys.primary", words_column, split, features))]
-    if len(settings.dataset.ref_keys) != 1:
-        return [("dataset.ref_keys", "token-classification needs one column in ref_keys, such as [ner_tags]")]
-    label_column = settings.dataset.ref_keys[0]
-    if label_column not in features:
-        return [("dataset.ref_keys", _no_column("ref_keys", label_column, split, features))]
-    found = []
-    if _item_type(features[words_column]) != "string":
-        found.append(
-            (
-                "dataset.data_keys",
-                f"column {words_column!r} must hold a list of words per example, it is {features[words_column]}",
-            )
-        )
-    names, problem = _label_names(settings, features[label_column])
-    if problem:
-        found.append(("dataset.ref_keys", f"column {label_column!r} {problem}"))
-    elif names is not None:
-        problem = _mismatch([settings.dataset.label_map.get(name, name) for name in names], labels)
-        if problem:
-            found.append(("dataset.label_map", problem))
-    return found
+    found = names_of_labels.columns(settings, features, split, {"primary": "words"}, example="ner_tags")
+    if found:
+        return found
+    words, column = settings.dataset.data_keys["primary"], settings.dataset.ref_keys[0]
+    if getattr(names_of_labels.item(features[words]), "dtype", None) != "string":
+        message = f"column {words!r} must hold a list of words per example, it is {features[words]}"
+        found.append(("dataset.data_keys", message))
+    label = names_of_labels.item(features[column])
+    if label is None:
+        message = f"column {column!r} must hold a list of labels per example, it is {features[column]}"
+        return [*found, ("dataset.ref_keys", message)]
+    return found + names_of_labels.check(settings, label, column, labels, OUTSIDE)
 
 
-def _no_column(key: str, column: str, split: str, features: Any) -> str:
-    return f"{key}: split {split!r} has no column {column!r}; there is: {', '.join(features)}"
-
-
-def _inner(feature: Any) -> Any | None:
-    """The feature of a list's items, None for what is no list."""
-    inner = getattr(feature, "feature", None)
-    return feature[0] if isinstance(feature, list) and feature else inner
-
-
-def _item_type(feature: Any) -> str | None:
-    return getattr(_inner(feature), "dtype", None)
-
-
-def _label_names(settings: Settings, feature: Any) -> tuple[list[str] | None, str | None]:
-    """Label names as declared by the data set or the configuration; None where each example carries names itself."""
-    inner = _inner(feature)
-    if inner is None:
-        return None, f"must hold a list of labels per example, it is {feature}"
-    if settings.dataset.label_names is not None:
-        return list(settings.dataset.label_names), None
-    if getattr(inner, "names", None):
-        return list(inner.names), None
-    if getattr(inner, "dtype", None) == "string":
-        return None, None
-    return None, "holds numbers without names; give them in order: dataset.label_names: [O, B-PER, …]"
-
-
-def _mismatch(names: Sequence[str], labels: Sequence[str]) -> str | None:
-    missing = [name for name in names if name not in labels]
-    if not missing:
-        return None
-    return (
-        f"the data set's labels {', '.join(missing)} are not among the model's ({', '.join(labels)}); "
-        f"say what each stands for, e.g. dataset.label_map: {{{missing[0]}: {OUTSIDE}}}"
-    )
-
-
-def prepare(settings: Settings, dataset: Any, tokenizer: Any, model_config: Any) -> TokenExamples:
+def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TokenExamples:
     """Tokenize sentences given as lists of words, aligned with their labels.
 
     Raises:
@@ -151,14 +124,14 @@ def prepare(settings: Settings, dataset: Any, tokenizer: Any, model_config: Any)
         IndexError: if a label number has no name.
 
     """
-    labels = _model_labels(model_config)
+    labels = names_of_labels.of_model(model_config)
     words = list(dataset[settings.dataset.data_keys["primary"]])
     references = _references(settings, dataset, labels)
     for index, (sentence, tags) in enumerate(zip(words, references, strict=True)):
         if len(sentence) != len(tags):
             raise ValueError(f"example {index} has {len(sentence)} words and {len(tags)} labels")
-    limit = max_length(model_config, tokenizer)
-    encoded = tokenizer(words, is_split_into_words=True, truncation=limit is not None, max_length=limit)
+    limit = processor.max_length(model_config)
+    encoded = processor.raw(words, is_split_into_words=True, truncation=limit is not None, max_length=limit)
     names = list(encoded.keys())
     inputs = [{name: encoded[name][index] for name in names} for index in range(len(words))]
     first = [_first_tokens(encoded.word_ids(index), len(sentence)) for index, sentence in enumerate(words)]
@@ -166,6 +139,7 @@ def prepare(settings: Settings, dataset: Any, tokenizer: Any, model_config: Any)
     notes = (f"{cut} words of the evaluation set lie behind the model's maximum length and count as {OUTSIDE}",)
     return TokenExamples(
         inputs=inputs,
+        costs=[len(example["input_ids"]) for example in inputs],
         first_tokens=first,
         references=references,
         labels=labels,
@@ -174,29 +148,15 @@ def prepare(settings: Settings, dataset: Any, tokenizer: Any, model_config: Any)
     )
 
 
-def _model_labels(model_config: Mapping[str, Any]) -> list[str]:
-    by_number = {int(number): str(name) for number, name in model_config["id2label"].items()}
-    return [by_number[number] for number in sorted(by_number)]
-
-
 def _references(settings: Settings, dataset: Any, labels: Sequence[str]) -> list[list[str]]:
     column = settings.dataset.ref_keys[0]
-    names, _ = _label_names(settings, dataset.features[column])
+    names, _ = names_of_labels.declared(settings, names_of_labels.item(dataset.features[column]))
     mapping = settings.dataset.label_map
-    rows = [[_name(item, names) for item in row] for row in dataset[column]]
-    mapped = [[mapping.get(name, name) for name in row] for row in rows]
-    problem = _mismatch(sorted({name for row in mapped for name in row}), labels)
+    mapped = [[names_of_labels.name_of(item, names, mapping) for item in row] for row in dataset[column]]
+    problem = names_of_labels.mismatch(sorted({name for row in mapped for name in row}), labels, OUTSIDE)
     if problem:
         raise ValueError(problem)
     return mapped
-
-
-def _name(item: int | str, names: Sequence[str] | None) -> str:
-    if names is None or isinstance(item, str):
-        return str(item)
-    if not 0 <= item < len(names):
-        raise IndexError(f"label number {item} has no name; the names are {', '.join(names)}")
-    return names[item]
 
 
 def _first_tokens(word_ids: Sequence[int | None], words: int) -> list[int]:
@@ -207,7 +167,7 @@ def _first_tokens(word_ids: Sequence[int | None], words: int) -> list[int]:
     return first
 
 
-def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: TokenExamples, index: int) -> tuple[int, ...]:
+def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: TokenExamples, index: int) -> Prediction:
     """Label numbers of the words of example ``index``; -1 for words that truncation cut off.
 
     Args:
@@ -221,20 +181,26 @@ def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: TokenExa
     return tuple(int(best[token]) if token >= 0 else -1 for token in examples.first_tokens[index])
 
 
-def score(examples: TokenExamples, predictions: Sequence[tuple[int, ...]]) -> Scores:
+def score(examples: TokenExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
     """Seqeval's entity precision, recall and F1 (micro average) and the accuracy over words."""
     outcomes = []
     for reference, prediction in zip(examples.references, predictions, strict=True):
-        names = [examples.labels[number] if number >= 0 else OUTSIDE for number in prediction]
+        names = [examples.labels[int(number)] if number >= 0 else OUTSIDE for number in prediction]
         true, predicted = entities(reference), entities(names)
         right = sum(a == b for a, b in zip(reference, names, strict=True))
         outcomes.append((len(true & predicted), len(predicted), len(true), right, len(names)))
     return Scores(
         metrics=metrics_from_counts(tuple(sum(column) for column in zip(*outcomes, strict=True))),
         examples=len(outcomes),
+        changed=sum(a != b for a, b in zip(original, predictions, strict=True)),
         columns=COLUMNS,
         outcomes=tuple(outcomes),
     )
+
+
+def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Of counts summed over the examples: an F1 is that of all entities, not a mean of the sentences'."""
+    return metrics_from_counts([int(value) for value in (weights @ outcomes).tolist()])
 
 
 def metrics_from_counts(counts: Sequence[int]) -> dict[str, float]:
