@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -265,6 +266,41 @@ def why(
     _log_to_console(quiet, verbose)
     typer.echo(explained(folder, run, Silent() if quiet else Bars(error_console)))
     typer.echo(f"written: {folder / 'why.md'}")
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks: what stands under `task`."""
+    from quantbench import registry
+
+    names = registry.names("tasks")
+    for name in names:
+        typer.echo(f"{name:<{_width(names)}}  {registry.task(name).SUMMARY}")
+
+
+@app.command()
+def metrics() -> None:
+    """List the metrics of every task: what stands under `metrics`, and the values that each reports."""
+    from quantbench import registry
+
+    for task in registry.names("tasks"):
+        known = registry.task(task).METRICS
+        for name, values in known.items():
+            typer.echo(f"{task:<21} {name:<{_width(known)}}  {', '.join(values)}")
+
+
+@app.command()
+def groups() -> None:
+    """List the node-exclusion groups: what stands under `node_exclusion`."""
+    from quantbench import registry
+
+    names = registry.names("exclusions")
+    for name in names:
+        typer.echo(f"{name:<{_width(names)}}  {registry.exclusion(name).SUMMARY}")
+
+
+def _width(names: Iterable[str]) -> int:
+    return max(map(len, names))
 
 
 @app.command()

@@ -196,7 +196,7 @@ def paired_bootstrap(
 
     def differences(weights: np.ndarray[Any, Any]) -> dict[str, float]:
         first, second = (metrics(outcomes, weights) for outcomes in arms)
-        return {name: second[name] - first[name] for name in first}
+        return {name: second[name] - first[name] for name in first.keys() & second.keys()}
 
     observed = differences(np.ones(count))
     drawn: dict[str, list[float]] = {name: [] for name in observed}

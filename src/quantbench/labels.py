@@ -109,3 +109,32 @@ def name_of(label: int | str, names: Sequence[str] | None, mapping: Mapping[str,
     else:
         raise IndexError(f"label number {label} has no name; the names are {', '.join(names)}")
     return mapping.get(found, found)
+
+
+def sets(settings: Settings, dataset: Any, column: str, labels: Sequence[str], stand_in: str) -> list[set[int]]:
+    """The model's numbers of the labels in a column of lists.
+
+    Raises:
+        ValueError: if an example has a label that the model does not have.
+        IndexError: if a label number has no name.
+
+    """
+    names, _ = declared(settings, item(dataset.features[column]))
+    mapping = settings.dataset.label_map
+    rows = [[name_of(label, names, mapping) for label in row] for row in dataset[column]]
+    problem = mismatch(sorted({name for row in rows for name in row}), labels, stand_in)
+    if problem:
+        raise ValueError(problem)
+    place = {name: number for number, name in enumerate(labels)}
+    return [{place[name] for name in row} for row in rows]
+
+
+def numbers(settings: Settings, dataset: Any, column: str, labels: Sequence[str], stand_in: str) -> list[int]:
+    """The model's number of the label of each example in a column; raises as :func:`sets`."""
+    names, _ = declared(settings, dataset.features[column])
+    found = [name_of(label, names, settings.dataset.label_map) for label in dataset[column]]
+    problem = mismatch(sorted(set(found)), labels, stand_in)
+    if problem:
+        raise ValueError(problem)
+    place = {name: number for number, name in enumerate(labels)}
+    return [place[name] for name in found]

@@ -288,4 +288,17 @@ def first_line(error: BaseException) -> str:
 
 def data_fingerprint(dataset: Any, columns: list[str]) -> str:
     """SHA-256 over the named columns' contents, in order."""
-    return digest({column: list(dataset[column]) for column in columns})
+    return digest({column: column_digest(dataset, column) for column in columns})
+
+
+def column_digest(dataset: Any, column: str) -> str:
+    """SHA-256 over a column's contents, in order; of images over their files."""
+    feature = dataset.features[column]
+    if type(feature).__name__ != "Image":
+        return digest(list(dataset[column]))
+    files = dataset.cast_column(column, type(feature)(decode=False))[column]
+    return digest([_image_digest(file) for file in files])
+
+
+def _image_digest(file: dict[str, Any]) -> str:
+    return hashlib.sha256(file["bytes"]).hexdigest() if file["bytes"] else file_sha256(Path(file["path"]))

@@ -31,7 +31,8 @@ HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "openvino", "nncf",
 
 
 def test_the_folders_hold_what_the_design_names():
-    assert registry.names("tasks") == ("token-classification",)
+    four = {"token-classification", "text-classification", "question-answering", "image-classification"}
+    assert four <= set(registry.names("tasks"))
     assert {"pytorch", "onnxruntime", "openvino"} <= set(registry.names("runtimes"))
     assert set(registry.names("exclusions")) == {"layernorm", "gelu", "residual", "gather", "softmax"}
     assert "local" in registry.names("launchers")

@@ -1,0 +1,39 @@
+"""Exact match and F1 of answers by the rules of the SQuAD scripts (Rajpurkar et al., 2016 and 2018).
+
+Answers are compared in lower case without punctuation, the words a, an and the, and repeated blanks; the best of all
+reference answers counts. An unanswerable question has no reference answer, and is answered well by nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalized(answer: str) -> str:
+    """An answer as it is compared."""
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+
+
+def exact(answer: str, reference: str) -> float:
+    """1 if they are the same."""
+    return float(normalized(answer) == normalized(reference))
+
+
+def f1(answer: str, reference: str) -> float:
+    """Harmonic mean of the shares of common words; where one has no words, 1 if the other has none either."""
+    given, wanted = normalized(answer).split(), normalized(reference).split()
+    if not given or not wanted:
+        return float(given == wanted)
+    common = sum((Counter(given) & Counter(wanted)).values())
+    return 2 * common / (len(given) + len(wanted))
+
+
+def best(rule: Callable[[str, str], float], answer: str, references: Sequence[str]) -> float:
+    """The best of a rule's values over all reference answers that are not empty; over none, against nothing."""
+    return max(rule(answer, reference) for reference in [text for text in references if normalized(text)] or [""])

@@ -1,0 +1,178 @@
+"""Image classification: one label per image, read with the checkpoint's own image processor.
+
+Labels of data set and model are matched by name, never by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from quantbench import classification
+from quantbench import labels as names_of_labels
+from quantbench.images import INPUT, ImageProcessor
+from quantbench.records import Scores
+from quantbench.registry import Likelihood, Prediction
+from quantbench.settings import Settings, digest
+from quantbench.sources import column_digest
+
+SUMMARY = "a label per image"
+PIPELINE_TAG = "image-classification"
+AUTO_CLASS = "AutoModelForImageClassification"
+ARCHITECTURE_SUFFIX = "ForImageClassification"
+DATA_KEYS = ("primary",)
+ARGS: tuple[str, ...] = ()
+TOP = 5
+TOP_5 = "top_5_accuracy"
+METRICS: Mapping[str, tuple[str, ...]] = {**classification.LABEL_METRICS, TOP_5: (TOP_5,)}
+OUTPUTS = {"logits": {0: "batch_size"}}
+PROCESSOR = ImageProcessor
+COLUMNS = (*classification.SINGLE, "among_top_5")
+DEFAULT_SIZE, DEFAULT_PATCH = 224, 16
+INFER_INPUT = "picture.png"
+INFER = '''
+def show(path, processor, labels, run):
+    """Print the most likely labels of the picture with their scores."""
+    from PIL import Image
+
+    pixels = processor(images=Image.open(path).convert("RGB"), return_tensors="np")["pixel_values"]
+    logits = run({"pixel_values": np.asarray(pixels, dtype=np.float32)})[0][0]
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    for number in np.argsort(-shares)[:3]:
+        print(f"{labels[str(int(number))]}\\t{shares[number]:.4f}")
+'''
+
+
+class Pixels(Sequence[Mapping[str, Any]]):
+    """The model's inputs of images, made when they are asked for: all at once would not fit into memory."""
+
+    def __init__(self, images: Any, processor: ImageProcessor) -> None:
+        self._images, self._processor = images, processor
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mapping[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return {INPUT: self._processor.pixels(self._images[index])}
+
+
+@dataclass(frozen=True)
+class ImageExamples:
+    """Images and their labels.
+
+    Attributes:
+        inputs: pixels of each image.
+        costs: patches of each image.
+        references: number of the label of each image.
+        fingerprint: hash of images, processor and labels.
+        notes: what a reader of the scores must know.
+
+    """
+
+    inputs: Sequence[Mapping[str, Any]]
+    costs: Sequence[int]
+    references: Sequence[int]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def known_metrics(settings: Settings) -> tuple[str, ...]:
+    """All."""
+    return tuple(METRICS)
+
+
+def default_metrics(settings: Settings) -> tuple[str, ...]:
+    """Accuracy."""
+    return ("accuracy",)
+
+
+def default_limit(settings: Settings) -> tuple[str, float]:
+    """Half a percent of accuracy."""
+    return "accuracy", 0.005
+
+
+def likelihood(settings: Settings) -> Likelihood:
+    """One label of many."""
+    return "categorical"
+
+
+def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
+    found = names_of_labels.columns(settings, features, split, {"primary": "images"})
+    if found:
+        return found
+    images, column = settings.dataset.data_keys["primary"], settings.dataset.ref_keys[0]
+    if type(features[images]).__name__ != "Image":
+        message = f"column {images!r} must hold images (datasets.Image), it is {features[images]}"
+        found.append(("dataset.data_keys", message))
+    found += classification.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
+    return found + names_of_labels.check(settings, features[column], column, labels, "other")
+
+
+def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> ImageExamples:
+    """Images with their labels.
+
+    Raises:
+        ValueError: if an image has a label that the model does not have.
+        IndexError: if a label number has no name.
+
+    """
+    column = settings.dataset.data_keys["primary"]
+    labels = names_of_labels.of_model(model_config)
+    references = names_of_labels.numbers(settings, dataset, settings.dataset.ref_keys[0], labels, "other")
+    made = {"images": column_digest(dataset, column), "processor": processor.raw.to_json_string()}
+    return ImageExamples(
+        inputs=Pixels(dataset[column], processor),
+        costs=[_patches(model_config)] * len(dataset),
+        references=references,
+        fingerprint=digest({**made, "references": references, "labels": labels}),
+        notes=(),
+    )
+
+
+def _patches(model_config: Mapping[str, Any]) -> int:
+    """Tokens of an image in a model of ViT's kind (Dosovitskiy et al., 2021): its patches and one more."""
+    sizes = [model_config.get("image_size", DEFAULT_SIZE), model_config.get("patch_size", DEFAULT_PATCH)]
+    size, patch = (max(value) if isinstance(value, list | tuple) else int(value) for value in sizes)
+    return max(1, size // patch) ** 2 + 1
+
+
+def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: ImageExamples, index: int) -> Prediction:
+    """Numbers of the five most likely labels, the likeliest first.
+
+    Args:
+        outputs: logits of shape (batch, labels) as the first element.
+        row: the example's place in the batch.
+        examples: the examples.
+        index: the example's place among them.
+
+    """
+    return tuple(int(number) for number in np.argsort(-outputs[0][row], kind="stable")[:TOP])
+
+
+def score(examples: ImageExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+    """All values of labels, and how often the right one is among the five most likely."""
+    pairs = zip(examples.references, predictions, strict=True)
+    outcomes = tuple((reference, top[0], int(reference in top)) for reference, top in pairs)
+    return Scores(
+        metrics=metrics(COLUMNS, np.asarray(outcomes, dtype=np.float64), np.ones(len(outcomes))),
+        examples=len(outcomes),
+        changed=sum(a[0] != b[0] for a, b in zip(predictions, original, strict=True)),
+        columns=COLUMNS,
+        outcomes=outcomes,
+    )
+
+
+def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """See ``classification``."""
+    found = classification.of_labels(outcomes[:, :2], weights)
+    return {**found, TOP_5: float(weights @ outcomes[:, 2] / weights.sum())}

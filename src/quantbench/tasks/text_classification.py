@@ -1,0 +1,234 @@
+"""Text classification: one label per text or pair of texts, any number of labels, or a number.
+
+Labels of data set and model are matched by name, never by number. What lies behind the model's maximum length is cut
+off and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quantbench import classification
+from quantbench import labels as names_of_labels
+from quantbench.records import Scores
+from quantbench.registry import Likelihood, Prediction
+from quantbench.settings import Settings, digest
+from quantbench.text import TextProcessor
+
+SUMMARY = "a label, labels or a number per text or pair of texts (intents, sentiment, similarity)"
+PIPELINE_TAG = "text-classification"
+AUTO_CLASS = "AutoModelForSequenceClassification"
+ARCHITECTURE_SUFFIX = "ForSequenceClassification"
+DATA_KEYS = ("primary", "secondary")
+ARGS = ("is_regression", "is_multi_label")
+GLUE: Mapping[str, tuple[str, ...]] = {
+    "cola": ("matthews_correlation",),
+    **dict.fromkeys(("sst2", "mnli", "qnli", "rte", "wnli"), ("accuracy",)),
+    **dict.fromkeys(("mrpc", "qqp"), ("accuracy", "f1")),
+    "stsb": ("pearson", "spearmanr"),
+}
+"""Values of the benchmark's parts (Wang et al., 2019), as the metric ``glue`` of Hugging Face evaluate has them."""
+METRICS: Mapping[str, tuple[str, ...]] = {
+    **classification.LABEL_METRICS,
+    **classification.NUMBER_METRICS,
+    **{f"glue/{name}": values for name, values in GLUE.items()},
+}
+OUTPUTS = {"logits": {0: "batch_size"}}
+PROCESSOR = TextProcessor
+INFER_INPUT = '"some text"'
+INFER = '''
+def show(text, processor, labels, run):
+    """Print the most likely labels of the text with their scores."""
+    encoded = processor(text, truncation=True)
+    logits = run({name: np.array([values], dtype=np.int64) for name, values in encoded.items()})[0][0]
+    if len(logits) == 1:
+        print(f"{logits[0]:.4f}")
+        return
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    for number in np.argsort(-shares)[:3]:
+        print(f"{labels[str(int(number))]}\\t{shares[number]:.4f}")
+'''
+
+
+@dataclass(frozen=True)
+class TextExamples:
+    """Tokenized texts.
+
+    Attributes:
+        inputs: token values by input name, one mapping per text.
+        costs: tokens of each text.
+        references: number of the label, 0 or 1 for every label, or the number, of each text.
+        kind: what the references are: ``single``, ``sets`` or ``numbers``.
+        fingerprint: hash of all of this.
+        notes: what a reader of the scores must know.
+
+    """
+
+    inputs: Sequence[Mapping[str, Sequence[int]]]
+    costs: Sequence[int]
+    references: Sequence[Prediction]
+    kind: str
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def kind_of(settings: Settings) -> str:
+    """What a model of these settings gives: ``single``, ``sets`` or ``numbers``."""
+    args = settings.task_args
+    return "numbers" if args.is_regression else "sets" if args.is_multi_label else "single"
+
+
+def known_metrics(settings: Settings) -> tuple[str, ...]:
+    """Those for one label, for several, or for a number."""
+    kind = kind_of(settings)
+    if kind == "sets":
+        return tuple(classification.MULTI_LABEL_METRICS)
+    values = classification.NUMBER_METRICS if kind == "numbers" else classification.LABEL_METRICS
+    return tuple(name for name, reported in METRICS.items() if set(reported) <= set(values))
+
+
+def default_metrics(settings: Settings) -> tuple[str, ...]:
+    """Accuracy and macro F1 of labels, micro and macro F1 of several, both correlations of numbers."""
+    kinds = {"single": ("accuracy", "f1_macro"), "sets": ("f1_micro", "f1_macro"), "numbers": ("pearson", "spearmanr")}
+    return kinds[kind_of(settings)]
+
+
+def default_limit(settings: Settings) -> tuple[str, float]:
+    """Half a percent of the first of the default metrics."""
+    return default_metrics(settings)[0], 0.005
+
+
+def likelihood(settings: Settings) -> Likelihood:
+    """One label of many, each of many, or a number."""
+    kinds: dict[str, Likelihood] = {"single": "categorical", "sets": "bernoulli", "numbers": "gaussian"}
+    return kinds[kind_of(settings)]
+
+
+def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
+    found = names_of_labels.columns(settings, features, split, {"primary": "texts"})
+    if found:
+        return found
+    for key, column in settings.dataset.data_keys.items():
+        if getattr(features[column], "dtype", None) not in ("string", "large_string"):
+            message = f"data_keys.{key}: column {column!r} must hold a text per example, it is {features[column]}"
+            found.append(("dataset.data_keys", message))
+    return found + _check_references(settings, features, labels)
+
+
+def _check_references(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
+    column, kind = settings.dataset.ref_keys[0], kind_of(settings)
+    feature = features[column]
+    if kind == "single":
+        asked = {value for name in settings.metrics for value in METRICS[name]}
+        found = classification.check_binary(asked, len(labels))
+        return found + names_of_labels.check(settings, feature, column, labels, "OTHER")
+    if kind == "numbers":
+        return _check_numbers(feature, column, labels)
+    item = names_of_labels.item(feature)
+    if item is None:
+        return [("dataset.ref_keys", f"column {column!r} must hold a list of labels per example, it is {feature}")]
+    if str(getattr(item, "dtype", "")).startswith(("float", "bool")):
+        return []
+    return names_of_labels.check(settings, item, column, labels, "OTHER")
+
+
+def _check_numbers(feature: Any, column: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+    if not str(getattr(feature, "dtype", "")).startswith(("float", "int", "uint")):
+        return [("dataset.ref_keys", f"column {column!r} must hold a number per example, it is {feature}")]
+    if len(labels) > 1:
+        message = f"task_args.is_regression needs a model with one output, this one has {len(labels)} labels"
+        return [("task_args", f"{message}; remove it, or choose another model")]
+    return []
+
+
+def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TextExamples:
+    """Tokenize texts or pairs of texts, aligned with their references.
+
+    Raises:
+        ValueError: if an example has a label that the model does not have, or not one number per label.
+        IndexError: if a label number has no name.
+
+    """
+    texts = [list(dataset[settings.dataset.data_keys[key]]) for key in DATA_KEYS if key in settings.dataset.data_keys]
+    limit = processor.max_length(model_config)
+    encoded = processor.raw(*texts, truncation=limit is not None, max_length=limit)
+    names = list(encoded.keys())
+    inputs = [{name: encoded[name][index] for name in names} for index in range(len(texts[0]))]
+    costs = [len(example["input_ids"]) for example in inputs]
+    references = _references(settings, dataset, model_config)
+    full = sum(cost == limit for cost in costs)
+    notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
+    return TextExamples(
+        inputs=inputs,
+        costs=costs,
+        references=references,
+        kind=kind_of(settings),
+        fingerprint=digest({"inputs": inputs, "references": references, "kind": kind_of(settings)}),
+        notes=notes if full else (),
+    )
+
+
+def _references(settings: Settings, dataset: Any, model_config: Mapping[str, Any]) -> list[Prediction]:
+    column, kind = settings.dataset.ref_keys[0], kind_of(settings)
+    if kind == "numbers":
+        return [(float(value),) for value in dataset[column]]
+    labels = names_of_labels.of_model(model_config)
+    if kind == "single":
+        return [(number,) for number in names_of_labels.numbers(settings, dataset, column, labels, "OTHER")]
+    item = names_of_labels.item(dataset.features[column])
+    if str(getattr(item, "dtype", "")).startswith(("float", "bool")):
+        rows = [tuple(int(value) for value in row) for row in dataset[column]]
+        wrong = next((index for index, row in enumerate(rows) if len(row) != len(labels)), None)
+        if wrong is not None:
+            raise ValueError(f"example {wrong} has {len(rows[wrong])} numbers for the model's {len(labels)} labels")
+        return list(rows)
+    sets = names_of_labels.sets(settings, dataset, column, labels, "OTHER")
+    return [tuple(int(number in row) for number in range(len(labels))) for row in sets]
+
+
+def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: TextExamples, index: int) -> Prediction:
+    """Number of the label, 0 or 1 for every label (those of more than even odds), or the number.
+
+    Args:
+        outputs: logits of shape (batch, labels) as the only element.
+        row: the example's place in the batch.
+        examples: the examples.
+        index: the example's place among them.
+
+    """
+    logits = outputs[0][row]
+    if examples.kind == "single":
+        return (int(logits.argmax()),)
+    if examples.kind == "sets":
+        return tuple(int(value > 0) for value in logits)
+    return (float(logits[0]),)
+
+
+def score(examples: TextExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+    """All values that there are for this kind of references."""
+    outcomes = tuple((*a, *b) for a, b in zip(examples.references, predictions, strict=True))
+    half = len(outcomes[0]) // 2
+    names = {"single": classification.SINGLE, "numbers": classification.NUMBERS}
+    sets = tuple(f"{what} {number}" for what in classification.SINGLE for number in range(half))
+    columns = names.get(examples.kind, sets)
+    differ = classification.changed_numbers if examples.kind == "numbers" else classification.changed
+    return Scores(
+        metrics=metrics(columns, np.asarray(outcomes, dtype=np.float64), np.ones(len(outcomes))),
+        examples=len(outcomes),
+        changed=differ(predictions, original),
+        columns=columns,
+        outcomes=outcomes,
+    )
+
+
+def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """See ``classification``."""
+    if tuple(columns) == classification.NUMBERS:
+        return classification.of_numbers(outcomes, weights)
+    single = tuple(columns) == classification.SINGLE
+    return classification.of_labels(outcomes, weights) if single else classification.of_sets(outcomes, weights)
