@@ -125,12 +125,6 @@ def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     model, problems = _load_model(settings, workbench)
     if model is None:
         return problems
-    name = settings.model_name_or_path
-    if not _fits(model, settings):
-        found = ", ".join(model.config.get("architectures") or []) or "no architecture"
-        suffix = registry.task(settings.task).ARCHITECTURE_SUFFIX
-        message = f"{name!r} is no model for {settings.task}: its config.json names {found}"
-        problems.append(("model_name_or_path", f"{message}, expected one that ends in {suffix}; choose another"))
     limit = model.processor.max_length(model.config)
     lengths = [length for length in settings.input_lengths if isinstance(length, int)]
     too_long = [length for length in lengths if limit is not None and length > limit]
@@ -142,15 +136,10 @@ def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     return problems
 
 
-def _fits(model: Model, settings: Settings) -> bool:
-    suffix = registry.task(settings.task).ARCHITECTURE_SUFFIX
-    return any(name.endswith(suffix) for name in model.config.get("architectures") or [])
-
-
 def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     """Mistakes in the splits; labels are compared only where the model is one for the task."""
     model, model_problems = _load_model(settings, workbench)
-    fitting = model if model is not None and not model_problems and _fits(model, settings) else None
+    fitting = model if model is not None and not model_problems else None
     labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
     task, name = registry.task(settings.task), settings.dataset.path
     problems: list[tuple[str, str]] = []

@@ -102,6 +102,19 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
     return config
 
 
+def check_architecture(config: dict[str, Any], name: str, task: str, suffix: str) -> None:
+    """Refuse a model whose configuration names no architecture that ends in ``suffix``; any will do where it is empty.
+
+    Raises:
+        BadInput: at ``model_name_or_path``.
+
+    """
+    known = [str(architecture) for architecture in config.get("architectures") or []]
+    if suffix and not any(architecture.endswith(suffix) for architecture in known):
+        message = f"{name!r} is no model for {task}: its config.json names {', '.join(known) or 'no architecture'}"
+        raise mistake("model_name_or_path", f"{message}, expected one that ends in {suffix}; choose another")
+
+
 def _shards(file: Path) -> list[Path]:
     if file.suffix != ".json":
         return [file]

@@ -27,6 +27,7 @@ from quantbench.records import ArmSpec, Environment, Scores
 from quantbench.registry import Advance, Input, Inputs, Prediction, Processor
 from quantbench.settings import Dataset, Settings, digest
 from quantbench.sources import (
+    check_architecture,
     check_model_folder,
     data_fingerprint,
     file_sha256,
@@ -137,6 +138,7 @@ class Workbench:
         def load() -> Model:
             folder = locate_model(self.places.get(name, name), settings.allow_pickled_weights)
             config = check_model_folder(folder, settings.allow_pickled_weights, settings.trust_remote_code)
+            check_architecture(config, name, settings.task, registry.task(settings.task).ARCHITECTURE_SUFFIX)
             processor = registry.task(settings.task).PROCESSOR(folder, settings.trust_remote_code)
             return Model(folder, _full_config(folder, config, settings), processor, model_fingerprint(folder))
 

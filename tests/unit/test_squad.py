@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from quantbench import squad
 from quantbench.tasks.question_answering import COLUMNS, metrics
 
-WORDS = st.lists(st.sampled_from(["the", "a", "an", "Denver", "denver", "Broncos!", "24", "and", "(won)", "é"]), max_size=6)
+WORDS = st.lists(
+    st.sampled_from(["the", "a", "an", "Denver", "denver", "Broncos!", "24", "and", "(won)", "é"]), max_size=6
+)
 ANSWERS = WORDS.map(" ".join)
 
 
