@@ -86,9 +86,13 @@ def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
 
 
 def _libraries(settings: Settings) -> list[tuple[str, str]]:
-    """A message if a library is not installed that the run's framework or its backend needs."""
+    """A message if a library is not installed that the run's task, its framework or its backend needs."""
     launcher = registry.launcher(settings.backend.name)
-    wanted = [("backend", settings.backend.name, launcher.LIBRARIES, launcher.EXTRA)]
+    task = registry.task(settings.task)
+    wanted = [
+        ("task", settings.task, task.LIBRARIES, task.EXTRA),
+        ("backend", settings.backend.name, launcher.LIBRARIES, launcher.EXTRA),
+    ]
     if not launcher.REMOTE:
         runtime = registry.runtime(settings.framework)
         wanted.append(("framework", settings.framework, runtime.LIBRARIES, runtime.EXTRA))

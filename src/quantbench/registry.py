@@ -101,8 +101,9 @@ class Task(Protocol):
 
     ``METRICS`` maps the metric names that a user may ask for to the values that each reports, all of which are better
     when they are higher. ``ARGS`` are the fields of ``task_args`` that it knows. ``OUTPUTS`` maps the outputs of a
-    model to their axes that are free. ``INFER`` is Python code of a function ``show(text, processor, labels, run)`` for
-    the script beside a deployed model, ``INFER_INPUT`` what it is called with.
+    model to their axes that are free. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` where it names one.
+    ``INFER`` is Python code of a function ``show(text, processor, labels, run)`` for the script beside a deployed
+    model, ``INFER_INPUT`` what it is called with.
     """
 
     SUMMARY: str
@@ -114,6 +115,8 @@ class Task(Protocol):
     METRICS: Mapping[str, tuple[str, ...]]
     OUTPUTS: Mapping[str, Mapping[int, str]]
     PROCESSOR: type[Processor]
+    LIBRARIES: tuple[str, ...]
+    EXTRA: str
     INFER: str
     INFER_INPUT: str
 

@@ -33,6 +33,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 OUTPUTS = {name: {0: "batch_size", 1: "sequence_length"} for name in ("start_logits", "end_logits")}
 PROCESSOR = TextProcessor
+LIBRARIES: tuple[str, ...] = ()
+EXTRA = ""
 COLUMNS = ("exact_match", "f1", "answerable")
 LENGTH, STRIDE = 384, 128
 IMPOSSIBLE = -10_000.0

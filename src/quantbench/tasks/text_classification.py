@@ -39,6 +39,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 OUTPUTS = {"logits": {0: "batch_size"}}
 PROCESSOR = TextProcessor
+LIBRARIES: tuple[str, ...] = ()
+EXTRA = ""
 INFER_INPUT = '"some text"'
 INFER = '''
 def show(text, processor, labels, run):
