@@ -249,7 +249,7 @@ class Tuning:
         for result in registry.launcher(self.base.backend.name).launch(missing, self.store, self.workbench):
             self.store.save(result)
             stored[result.run.key] = result
-        self.bench.spend(self.workbench.examples(self.base).inputs, self.workbench.made - made)
+        self.bench.spend(self.workbench.examples(self.base).costs, self.workbench.made - made)
         return [stored[run.key] for run in runs]
 
     def _choose(self) -> tuple[Finalist, ...]:

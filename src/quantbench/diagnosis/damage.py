@@ -63,24 +63,21 @@ class Meter:
         self._expected = [
             self._real(batch, outputs) for batch, outputs in zip(self.batches, self._outputs, strict=True)
         ]
-        self._decoded = [
-            self._decode(batch, outputs) for batch, outputs in zip(self.batches, self._outputs, strict=True)
-        ]
+        self._original = self._predictions(self._outputs)
 
     def measure(self, predict: Predict) -> Damage:
         """The damage of a model that gives the outputs of a batch."""
-        changed, divergence = 0, 0.0
-        for batch, expected, decoded in zip(self.batches, self._expected, self._decoded, strict=True):
-            outputs = predict(batch.inputs)
-            changed += sum(a != b for a, b in zip(self._decode(batch, outputs), decoded, strict=True))
-            found = self._real(batch, outputs)
+        divergence = 0.0
+        outputs = [predict(batch.inputs) for batch in self.batches]
+        scores = self.task.score(self.examples, self._predictions(outputs), self._original)
+        for batch, expected, given in zip(self.batches, self._expected, outputs, strict=True):
+            found = self._real(batch, given)
             divergence += sum(
                 likelihood.divergence(self._kind, p, q)
                 for a, b in zip(expected, found, strict=True)
                 for p, q in zip(a, b, strict=True)
             )
-        count = len(self.examples.inputs)
-        return Damage(changed=changed / count, divergence=divergence / count)
+        return Damage(changed=scores.changed / scores.examples, divergence=divergence / len(self.examples.inputs))
 
     def _with_positions(self) -> list[bool]:
         """For each output, whether its second axis is the tokens."""
@@ -94,8 +91,14 @@ class Meter:
             for index in range(len(self._outputs[0]))
         ]
 
-    def _decode(self, batch: Batch, outputs: Sequence[Any]) -> list[Prediction]:
-        return [self.task.decode(outputs, row, self.examples, index) for row, index in enumerate(batch.indices)]
+    def _predictions(self, outputs: Sequence[Sequence[Any]]) -> list[Prediction]:
+        """What the outputs of all batches say, in the order of the examples' inputs."""
+        found = {
+            index: self.task.decode(arrays, row, self.examples, index)
+            for batch, arrays in zip(self.batches, outputs, strict=True)
+            for row, index in enumerate(batch.indices)
+        }
+        return [found[index] for index in range(len(found))]
 
     def _real(self, batch: Batch, outputs: Sequence[Any]) -> list[list[Any]]:
         """The outputs of each input without its padding."""
