@@ -149,7 +149,11 @@ def test_a_model_of_another_task(refused, model, tmp_path):
     [
         ("config.json", "{", "config.json is not readable JSON"),
         ("config.json", "[]", "config.json is not a JSON object"),
-        ("config.json", '{"model_type": "nobody-knows", "architectures": ["XForTokenClassification"]}', "cannot be loaded: The checkpoint you are trying to load"),
+        (
+            "config.json",
+            '{"model_type": "nobody-knows", "architectures": ["XForTokenClassification"]}',
+            "cannot be loaded: The checkpoint you are trying to load",
+        ),
         ("tokenizer.json", "{}", "cannot be loaded: "),
     ],
 )

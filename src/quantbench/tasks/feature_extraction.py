@@ -1,0 +1,176 @@
+"""Feature extraction: the embedding of a text, as search and clustering use it.
+
+An embedding is the mean of a text's tokens, or its first token (``task_args.pooling``), brought to length 1. What
+counts is how near each stays to the original's; on pairs of texts with a similarity, also how well they are ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quantbench import classification
+from quantbench import labels as names_of_labels
+from quantbench.records import Scores
+from quantbench.registry import Likelihood, Prediction
+from quantbench.settings import Settings, digest
+from quantbench.text import TextProcessor
+
+SUMMARY = "an embedding per text, held against the original's; on pairs of texts also their similarity"
+PIPELINE_TAG = "feature-extraction"
+AUTO_CLASS = "AutoModel"
+ARCHITECTURE_SUFFIX = ""
+DATA_KEYS = ("primary", "secondary")
+ARGS = ("pooling",)
+METRICS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in ("cosine", "lowest_cosine", "spearmanr")}
+OUTPUTS = {"last_hidden_state": {0: "batch_size", 1: "sequence_length"}}
+PROCESSOR = TextProcessor
+LIBRARIES: tuple[str, ...] = ()
+EXTRA = ""
+COLUMNS = ("cosine",)
+PAIR_COLUMNS = ("cosine", *classification.NUMBERS)
+DIGITS = 6
+"""Of the numbers of an embedding that are kept: float32 has seven."""
+CHANGED = 0.99
+"""Cosine to the original's embedding below which a text counts as changed."""
+INFER_INPUT = '"some text"'
+INFER = '''
+def show(text, processor, labels, run):
+    """Print the mean of the text's tokens, of length 1."""
+    encoded = processor(text, truncation=True)
+    states = run({name: np.array([values], dtype=np.int64) for name, values in encoded.items()})[0][0]
+    mean = states.mean(axis=0)
+    print(json.dumps([round(float(value), 6) for value in mean / np.linalg.norm(mean)]))
+'''
+
+
+@dataclass(frozen=True)
+class EmbeddedExamples:
+    """Tokenized texts, one or two per example.
+
+    Attributes:
+        inputs: token values by input name; all first texts, then all second ones.
+        costs: tokens of each text.
+        similarities: of each pair of texts; None where there are no pairs.
+        pooling: how tokens become an embedding.
+        fingerprint: hash of all of this.
+        notes: what a reader of the scores must know.
+
+    """
+
+    inputs: Sequence[Mapping[str, Sequence[int]]]
+    costs: Sequence[int]
+    similarities: Sequence[float] | None
+    pooling: str
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def known_metrics(settings: Settings) -> tuple[str, ...]:
+    """The correlation only of pairs of texts that have a similarity."""
+    return tuple(METRICS) if settings.dataset.ref_keys else ("cosine", "lowest_cosine")
+
+
+def default_metrics(settings: Settings) -> tuple[str, ...]:
+    """The mean cosine, and the correlation of pairs."""
+    return ("cosine", "spearmanr") if settings.dataset.ref_keys else ("cosine",)
+
+
+def default_limit(settings: Settings) -> tuple[str, float]:
+    """Half a percent of the correlation; without pairs, of the cosine."""
+    return default_metrics(settings)[-1], 0.005
+
+
+def likelihood(settings: Settings) -> Likelihood:
+    """Numbers."""
+    return "gaussian"
+
+
+def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Mistakes in the columns of a split, given its ``datasets.Features``."""
+    pairs = "secondary" in settings.dataset.data_keys
+    found = names_of_labels.columns(settings, features, split, {"primary": "texts"}, refs=int(pairs), example="score")
+    if found:
+        return found
+    for key, column in settings.dataset.data_keys.items():
+        if getattr(features[column], "dtype", None) not in ("string", "large_string"):
+            message = f"data_keys.{key}: column {column!r} must hold a text per example, it is {features[column]}"
+            found.append(("dataset.data_keys", message))
+    for column in settings.dataset.ref_keys:
+        if not str(getattr(features[column], "dtype", "")).startswith(("float", "int", "uint")):
+            message = f"column {column!r} must hold a similarity per pair, it is {features[column]}"
+            found.append(("dataset.ref_keys", message))
+    return found
+
+
+def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> EmbeddedExamples:
+    """Tokenize texts, or both texts of pairs apart."""
+    keys = [settings.dataset.data_keys[key] for key in DATA_KEYS if key in settings.dataset.data_keys]
+    texts = [text for column in keys for text in dataset[column]]
+    limit = processor.max_length(model_config)
+    encoded = processor.raw(texts, truncation=limit is not None, max_length=limit)
+    names = list(encoded.keys())
+    inputs = [{name: encoded[name][index] for name in names} for index in range(len(texts))]
+    costs = [len(example["input_ids"]) for example in inputs]
+    refs = settings.dataset.ref_keys
+    similarities = [float(value) for value in dataset[refs[0]]] if refs else None
+    pooling = settings.task_args.pooling
+    full = sum(cost == limit for cost in costs)
+    notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
+    return EmbeddedExamples(
+        inputs=inputs,
+        costs=costs,
+        similarities=similarities,
+        pooling=pooling,
+        fingerprint=digest({"inputs": inputs, "similarities": similarities, "pooling": pooling}),
+        notes=notes if full else (),
+    )
+
+
+def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: EmbeddedExamples, index: int) -> Prediction:
+    """The embedding, of length 1.
+
+    Args:
+        outputs: states of tokens of shape (batch, tokens, width) as the first element.
+        row: the text's place in the batch.
+        examples: the examples.
+        index: the text's place among all.
+
+    """
+    states = outputs[0][row][: examples.costs[index]]
+    pooled = states[0] if examples.pooling == "cls" else states.mean(axis=0)
+    length = float(np.linalg.norm(pooled)) or 1.0
+    return tuple(round(float(value), DIGITS) for value in pooled / length)
+
+
+def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+    """Cosines to the original's embeddings (of a pair their mean), and within pairs against their similarity."""
+    found, before = np.asarray(predictions), np.asarray(original)
+    near = (found * before).sum(axis=1)
+    if examples.similarities is None:
+        columns: tuple[str, ...] = COLUMNS
+        outcomes = near[:, None]
+    else:
+        columns = PAIR_COLUMNS
+        first, second = np.split(found, 2)
+        within = (first * second).sum(axis=1)
+        outcomes = np.stack([near.reshape(2, -1).mean(axis=0), np.asarray(examples.similarities), within], axis=1)
+    return Scores(
+        metrics=metrics(columns, outcomes, np.ones(len(outcomes))),
+        examples=len(outcomes),
+        changed=int((outcomes[:, 0] < CHANGED).sum()),
+        columns=columns,
+        outcomes=tuple(tuple(row) for row in outcomes.tolist()),
+    )
+
+
+def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """The mean and the lowest cosine, and Spearman's correlation of pairs."""
+    near = outcomes[:, 0]
+    found = {"cosine": float(weights @ near / weights.sum()), "lowest_cosine": float(near[weights > 0].min())}
+    if tuple(columns) == PAIR_COLUMNS:
+        found["spearmanr"] = classification.of_numbers(outcomes[:, 1:], weights)["spearmanr"]
+    return found
