@@ -83,7 +83,7 @@ def test_the_file_is_valid_and_says_its_opset_names_and_free_axes(folders, kind,
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     assert [item.name for item in model.graph.input] == list(accepted(kind, tiny_inputs(1, 1)))
-    assert [item.name for item in model.graph.output] == TOKEN_OUTPUTS
+    assert [item.name for item in model.graph.output] == list(TOKEN_OUTPUTS)
     for item in [*model.graph.input, *model.graph.output]:
         axes = [axis.dim_param for axis in item.type.tensor_type.shape.dim]
         assert axes[:2] == ["batch_size", "sequence_length"]

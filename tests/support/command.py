@@ -15,13 +15,13 @@ HUB = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
 def quantbench(*arguments, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``quantbench ARGUMENTS`` in ``cwd`` with the hub's variables cleared and ``environment`` added.
 
-    The process is forked from one that has the libraries loaded, unless it has variables of the hub, which are read
-    while they are loaded.
+    The process is forked from one that has the libraries loaded, unless it has variables that are read before or while
+    they are loaded: those of the hub and of Python.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     variables = {**clean, **HUB, **environment}
     words = [str(argument) for argument in arguments]
-    if any(name.startswith("HF_") for name in environment):
+    if any(name.startswith(("HF_", "PYTHON")) for name in environment):
         command = [sys.executable, "-m", "quantbench", *words]
         return subprocess.run(
             command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False
