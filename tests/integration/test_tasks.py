@@ -1,6 +1,7 @@
 """Every task whole, on tiny random models: what is scored, what is written, what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from quantbench.preflight import check
 from quantbench.progress import Silent
 from quantbench.tasks import question_answering
 from quantbench.workbench import Workbench
+
+ANSWERS = Path(__file__).parents[1] / "golden" / "answers.json"
+"""Written by ``scripts/pipeline_answers.py`` with the last version of transformers that has the pipeline."""
 
 
 def config_of(settings):
@@ -144,6 +148,15 @@ def test_labels_of_images_are_those_of_the_pipeline(workbench, tmp_path):
     everything = registry.task("image-classification").score(examples, found, found).metrics
     inside = np.mean([label in answer for label, answer in zip(rows["label"], wanted, strict=True)])
     assert everything["top_5_accuracy"] == pytest.approx(inside)
+
+
+def test_answers_are_those_of_the_pipeline(workbench, tmp_path):
+    settings = config_of(write_questions(tmp_path, count=500)).base
+    examples, found = original(workbench, settings)
+    wanted = json.loads(ANSWERS.read_text())
+    assert wanted["options"] == {name: getattr(settings.task_args, name) for name in wanted["options"]}
+    assert question_answering.answers(examples, found) == wanted["answers"]
+    assert len(set(wanted["answers"])) > 100
 
 
 @pytest.mark.parametrize("unanswerable", [False, True])

@@ -169,3 +169,9 @@ TASKS = {
     "question-answering": write_questions,
     "image-classification": write_images,
 }
+
+
+if __name__ == "__main__":  # what scripts/pipeline_answers.py answers
+    import sys
+
+    write_questions(Path(sys.argv[1]), count=500)

@@ -1,7 +1,7 @@
 """Question answering: a part of a context, or nothing where the context has no answer.
 
-Contexts that are longer than the model takes are looked at in windows, and the answer of the most certain window
-counts, by the rules of transformers' question-answering pipeline (4.57, its last version).
+Contexts that are longer than the model takes are looked at in windows, and the answer that is most certain over all of
+them counts, by the rules of transformers' question-answering pipeline (4.57, its last version).
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
 COLUMNS = ("exact_match", "f1", "answerable")
 LENGTH, STRIDE = 384, 128
+CANDIDATES = 12
+"""Of each window; the pipeline's number when it is asked for one answer."""
 IMPOSSIBLE = -10_000.0
 """Logit of a token that cannot be part of an answer."""
 INFER_INPUT = '"question|context"'
@@ -155,10 +157,12 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
         return_offsets_mapping=True,
     )
     owners = encoded.pop("overflow_to_sample_mapping")
-    encoded.pop("offset_mapping")
+    offsets = encoded.pop("offset_mapping")
     names = list(encoded.keys())
     inputs = [{name: encoded[name][index] for name in names} for index in range(len(owners))]
-    windows = [_window(encoded, index, owner, tokenizer.cls_token_id) for index, owner in enumerate(owners)]
+    windows = [
+        _window(encoded, index, owner, offsets[index], tokenizer.cls_token_id) for index, owner in enumerate(owners)
+    ]
     references = [_answers(value) for value in dataset[settings.dataset.ref_keys[0]]]
     made = {"inputs": inputs, "owners": owners, "contexts": contexts, "references": references}
     split = len(owners) - len(contexts)
@@ -176,14 +180,20 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     )
 
 
-def _window(encoded: Any, index: int, example: int, cls: int | None) -> Window:
-    """Tokens of the context may be answers; that for the whole text has its share of certainty, as in the pipeline."""
+def _window(encoded: Any, index: int, example: int, offsets: Any, cls: int | None) -> Window:
+    """Tokens of the context may be answers; that for the whole text has its share of certainty, as in the pipeline.
+
+    Answers are whole words; where a tokenizer knows of none, tokens.
+    """
     ids, places = encoded["input_ids"][index], encoded.sequence_ids(index)
     spans: list[tuple[int, int] | None] = []
     for token, place in enumerate(places):
-        word = encoded.token_to_word(index, token) if place == 1 else None
-        span = None if word is None else encoded.word_to_chars(index, word, 1)
-        spans.append(None if span is None else (int(span.start), int(span.end)))
+        if place != 1:
+            spans.append(None)
+            continue
+        word = encoded.token_to_word(index, token)
+        span = offsets[token] if word is None else encoded.word_to_chars(index, word, 1)
+        spans.append((int(span[0]), int(span[1])))
     allowed = tuple(place == 1 or ids[token] == cls for token, place in enumerate(places))
     return Window(example, allowed, tuple(spans))
 
@@ -196,7 +206,7 @@ def _answers(value: Any) -> list[str]:
 
 
 def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: QuestionExamples, index: int) -> Prediction:
-    """Certainty of the window's best answer, its first character, the one behind its last, and that of no answer.
+    """Certainty of no answer, then certainty, first character and the one behind the last of each of the best answers.
 
     Args:
         outputs: logits of starts and of ends, shape (batch, tokens) each.
@@ -208,14 +218,15 @@ def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: Question
     window = examples.windows[index]
     allowed = np.array(window.allowed)
     start, end = (_shares(output[row][: len(allowed)], allowed) for output in outputs[:2])
-    nothing = float(start[0] * end[0])
+    found = [float(start[0] * end[0])]
     start[0] = end[0] = 0.0
     pairs = np.tril(np.triu(np.outer(start, end)), examples.longest - 1)
-    first, last = (int(place) for place in np.unravel_index(int(pairs.argmax()), pairs.shape))
-    spans = window.spans[first], window.spans[last]
-    if not (allowed[first] and allowed[last]) or spans[0] is None or spans[1] is None:
-        return (0.0, 0, 0, nothing)
-    return (float(pairs[first, last]), spans[0][0], spans[1][1], nothing)
+    for place in np.argsort(-pairs, axis=None, kind="stable")[:CANDIDATES]:
+        first, last = (int(token) for token in np.unravel_index(place, pairs.shape))
+        spans = window.spans[first], window.spans[last]
+        if pairs[first, last] > 0 and spans[0] is not None and spans[1] is not None:
+            found += [float(pairs[first, last]), spans[0][0], spans[1][1]]
+    return tuple(found)
 
 
 def _shares(logits: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -227,15 +238,26 @@ def _shares(logits: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any]) -> np.n
 
 
 def answers(examples: QuestionExamples, predictions: Sequence[Prediction]) -> list[str]:
-    """The answer of each question: that of its most certain window, or nothing."""
+    """The answer of each question: the most certain text, or nothing.
+
+    The certainty of a text is the sum over all candidates of all windows that read the same but for capitals.
+    """
     found = []
     pairs = zip(examples.windows, predictions, strict=True)
     for example, group in groupby(pairs, key=lambda pair: pair[0].example):
         windows = [prediction for _, prediction in group]
-        best = max(windows, key=lambda prediction: prediction[0])
-        nothing = min(prediction[3] for prediction in windows)
-        empty = examples.impossible and nothing > best[0]
-        found.append("" if empty else examples.contexts[example][int(best[1]) : int(best[2])])
+        context = examples.contexts[example]
+        texts: dict[str, str] = {}
+        certain: dict[str, float] = {}
+        for window in windows:
+            for score, first, behind in zip(window[1::3], window[2::3], window[3::3], strict=True):
+                text = context[int(first) : int(behind)]
+                texts.setdefault(text.lower(), text)
+                certain[text.lower()] = certain.get(text.lower(), 0.0) + score
+        best = max(certain, key=lambda text: certain[text], default="")
+        nothing = min(window[0] for window in windows)
+        empty = examples.impossible and nothing > certain.get(best, 0.0)
+        found.append("" if empty else texts.get(best, ""))
     return found
 
 
