@@ -1,10 +1,22 @@
-"""Every file of tests has a cache of the machine of its own, so that none finds what another made, or waits for it."""
+"""Workers and files of tests stay out of each other's way.
+
+Each worker has a core of its own, so that the threads of one never wait for a core that another keeps busy. Each file
+has a cache of the machine of its own, so that none finds what another made, or waits for it.
+"""
 
 import os
 
 import pytest
 
 from quantbench import cache
+
+
+def pytest_configure():
+    """Pin a worker of several, and with it every process that it starts."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,7 +12,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from trained.fitting import SEED, fit, label_names, save, write_splits
 
-EPOCHS, RATE = 60, 2e-3
+EPOCHS, RATE = 40, 1e-3
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEST = 500
 SIZE, PATCH = 32, 8

@@ -9,7 +9,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataColla
 
 from trained.fitting import encoder_folder, fit, save, write_splits
 
-EPOCHS, RATE = 12, 3e-4
+EPOCHS, RATE = 4, 3e-4
 VALIDATION = 500
 """Questions of the validation split at least; the articles that they are about are not trained on."""
 FEATURES = Features(

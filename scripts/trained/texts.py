@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 
 from trained.fitting import encoder_folder, fit, label_names, save, write_splits
 
-EPOCHS, RATE = 5, 3e-4
+EPOCHS, RATE = 3, 3e-4
 
 
 def read(corpus: Path, split: str, labels: list[str]) -> Dataset:
