@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench import calibration_memory, evaluation_batches, experiments, launchers, phases, repeats, tuning
+from bench import calibration_memory, evaluation_batches, examples, experiments, launchers, phases, repeats, tuning
 from quantbench.environment import detect
 
-PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, tuning, experiments)
+PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, examples, tuning, experiments)
 OUT = Path("runs/bench/bench.md")
 
 

@@ -12,8 +12,8 @@ from tests.support.command import quantbench
 from tests.support.tiny_tasks import COLOURS, TASKS, TOPICS, write_images, write_questions, write_texts
 from transformers import pipeline
 
-from quantbench import environment, registry
-from quantbench.config import build_config
+from quantbench import embedded, environment, registry
+from quantbench.config import build_config, load_config
 from quantbench.errors import BadInput
 from quantbench.plan import make_plan
 from quantbench.preflight import check
@@ -101,6 +101,26 @@ def _infer(task, folder):
     done = subprocess.run([sys.executable, script, example], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_labels_of_words_are_those_of_the_pipeline(workbench):
+    settings = load_config(embedded.CONFIG, ["max_eval_samples=500"]).base
+    _, found = original(workbench, settings)
+    names = workbench.model(settings).config["id2label"]
+    sentences = load_dataset("parquet", data_files=str(embedded.DATA / "test.parquet"), split="train[:500]")["tokens"]
+    classify = pipeline("token-classification", str(embedded.MODEL), ignore_labels=[])
+    seen = set()
+    for words, prediction in zip(sentences, found, strict=True):
+        begins = np.cumsum([0, *(len(word) + 1 for word in words[:-1])]).tolist()
+        [answer] = classify([list(words)], is_split_into_words=True)
+        by_begin = {}
+        for token in answer:
+            by_begin.setdefault(token["start"], token["entity"])
+        for begin, number in zip(begins, prediction, strict=True):
+            if begin in by_begin:
+                assert names[str(number)] == by_begin[begin]
+                seen.add(number)
+    assert len(seen) == len(names)
 
 
 def test_labels_of_texts_are_those_of_the_pipeline(workbench, tmp_path):
