@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from quantbench.errors import RunFailed
 from quantbench.records import ArmSpec
 from quantbench.store import write_atomically
 
@@ -37,6 +38,9 @@ def export(
         inputs: example inputs, of shape (batch, length) or images; they set names and order of the graph's inputs.
         outputs: the model's outputs to export, with their free axes.
         path: the file to write.
+
+    Raises:
+        RunFailed: if the opset cannot express the model.
 
     """
     import onnx
@@ -120,4 +124,23 @@ def _tidy(model: Any) -> Any:
     del graph.node[:]
     graph.node.extend(kept)
     model.graph.name = "quantbench"
-    return onnx.shape_inference.infer_shapes(model)
+    return _typed(model)
+
+
+def _typed(model: Any) -> Any:
+    """The model with types and shapes of all tensors.
+
+    Raises:
+        RunFailed: if an operator does not take the types that it is given, as those of integers before opset 12.
+
+    """
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        if "unsupported type" not in str(error):
+            return onnx.shape_inference.infer_shapes(model)
+        opset = model.opset_import[0].version
+        reason = " ".join(str(error).removeprefix("[ShapeInferenceError]").split())
+        raise RunFailed(f"opset {opset} cannot express this model {reason}; set framework_args.opset higher") from error

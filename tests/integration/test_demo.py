@@ -16,6 +16,7 @@ from quantbench.sources import file_sha256
 from quantbench.store import Store
 from quantbench.workbench import Workbench
 
+pytestmark = pytest.mark.slow
 CALIBRATION = "calibration={method: minmax, num_calibration_samples: 25, sampling: strided, stride: 4}"
 
 

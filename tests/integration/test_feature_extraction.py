@@ -62,6 +62,7 @@ def test_pairs_are_ranked(workbench, tmp_path):
     assert scores.examples == 40
 
 
+@pytest.mark.slow
 def test_it_runs_whole_and_is_tuned(tmp_path):
     settings = write(tmp_path, pairs=True)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))

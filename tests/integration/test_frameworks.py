@@ -109,6 +109,7 @@ def test_the_loss_of_nncf_is_measured_like_any_other(static):
     assert one["metrics"]["accuracy"]["onnx-float"] == one["metrics"]["accuracy"]["original"]
 
 
+@pytest.mark.slow
 def test_a_bfloat16_checkpoint_is_written_and_loaded_as_such(lowered):
     import torch
     from safetensors.torch import load_file
@@ -125,6 +126,7 @@ def test_a_bfloat16_checkpoint_is_written_and_loaded_as_such(lowered):
     assert one["artifact"]["same_as"] is None
 
 
+@pytest.mark.slow
 def test_float32_is_what_bfloat16_is_compared_with(lowered):
     out = lowered[1]
     found = documents(out)
@@ -148,6 +150,7 @@ def test_float32_is_what_bfloat16_is_compared_with(lowered):
     assert "* **calibration**" not in card
 
 
+@pytest.mark.slow
 def test_our_own_placement_runs_in_openvino(tiny, tmp_path):
     _, out = run_in(
         tmp_path, tiny, quantization_approach="mixed", placement={"default": "static"}, framework="openvino"
@@ -157,6 +160,7 @@ def test_our_own_placement_runs_in_openvino(tiny, tmp_path):
     assert any(name.endswith(("[u8]", "[i8]")) for name in one["artifact"]["executed"])
 
 
+@pytest.mark.slow
 def test_session_options_are_what_is_scored_and_timed(tiny, tmp_path):
     _, out = run_in(
         tmp_path,

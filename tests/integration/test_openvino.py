@@ -172,6 +172,7 @@ for name in ("once", "again"):
 """
 
 
+@pytest.mark.slow
 def test_writing_is_deterministic_across_and_within_processes(exported, quantized, tmp_path):
     root = Path(__file__).parents[2]
     for seed in ("1", "2"):

@@ -19,6 +19,8 @@ DEADLINE = 120
 KIND = "c7i.large"
 GRID = {"node_exclusion": [[], ["gelu"]]}
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cluster():

@@ -64,6 +64,7 @@ def test_a_second_call_has_nothing_left_to_do(online):
     assert card.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_datasets_cache", [True, False])
 def test_it_runs_offline_from_the_hubs_cache(online, tmp_path, keep_datasets_cache):
     _, folder, _ = online

@@ -185,6 +185,7 @@ def _relu_model(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_optimization_level_is_what_the_session_runs_with(write_config, run, tmp_path):
     config = write_config(
         framework_args={"opset": 13}, benchmarked={"framework_args.optimization_level": [0, 1, 2, 99]}
@@ -198,6 +199,7 @@ def test_the_optimization_level_is_what_the_session_runs_with(write_config, run,
     assert card.count("nothing was computed in int8") == 2
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
     config = write_config(
         time_benchmark_args={"duration": 3, "warmup_runs": 1, "precision": 0.9},
@@ -224,6 +226,7 @@ def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
     assert (out / "card.md").exists()
 
 
+@pytest.mark.slow
 def test_the_configuration_beside_the_card_repeats_the_benchmark(write_config, run, tmp_path):
     assert run(write_config(benchmarked={"calibration.method": ["minmax", "percentile"]})).returncode == 0
     again = quantbench("run", tmp_path / "out/config.yaml", "--out", tmp_path / "again", cwd=tmp_path)
@@ -238,6 +241,7 @@ def test_the_configuration_beside_the_card_repeats_the_benchmark(write_config, r
     assert "+0.0000 (+0.0000 to +0.0000)" in compared.stdout
 
 
+@pytest.mark.slow
 def test_changed_data_does_not_mix_with_stored_results(write_config, run, tmp_path, tiny):
     import shutil
 
@@ -266,6 +270,7 @@ def test_help_teaches(tmp_path):
         assert "Usage" in done.stdout
 
 
+@pytest.mark.slow
 def test_env_check_measures_the_noise_floor(tmp_path):
     done = quantbench("env", "--check", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -69,6 +69,7 @@ def test_a_task_runs_whole(task, tmp_path):
     assert "input length = None" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_tune_finds_a_version_and_a_script_that_runs(task, tmp_path):
     settings = TASKS[task](tmp_path)

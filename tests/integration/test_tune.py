@@ -136,6 +136,7 @@ def test_bad_input_writes_nothing(finished, tmp_path, arguments, words):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(tiny, tmp_path):
     config = write_tiny_config(tiny, tmp_path / "tiny.yaml")
     arguments = ["tune", config, "--out", tmp_path / "out", "--max-drop", "f1=0.5", "--only", ONNXRUNTIME]
@@ -156,6 +157,7 @@ def test_a_killed_search_goes_on_where_it_was(tiny, tmp_path):
     assert summary(tmp_path / "out")["best"]
 
 
+@pytest.mark.slow
 def test_without_a_version_within_the_limit_the_original_stands(tiny, tmp_path, monkeypatch):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
     monkeypatch.setattr(Tuning, "_within", lambda self, result: False)
@@ -168,6 +170,7 @@ def test_without_a_version_within_the_limit_the_original_stands(tiny, tmp_path, 
     assert not (tmp_path / "out" / "models" / "best").exists()
 
 
+@pytest.mark.slow
 def test_a_spent_budget_ends_the_search_with_an_answer(tiny, tmp_path):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
     found = tuning.tune(config, tmp_path / "out", [F1], Budget(evaluations=0.1), Silent(), ONNXRUNTIME)
@@ -184,6 +187,7 @@ def test_tuning_examples_are_neither_calibration_nor_evaluation_examples(tiny, t
     assert len(search.bench.sample(10_000)) > 0
 
 
+@pytest.mark.slow
 def test_the_demo_finds_its_way_out_of_padded_calibration(tmp_path):
     """The demo's configuration asks for what destroys the model: static int8 calibrated on padded sentences."""
     overrides = ["time_benchmark_args={duration: 0.2, warmup_runs: 1, precision: 0.9}", "max_eval_samples=400"]

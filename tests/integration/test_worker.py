@@ -31,6 +31,7 @@ def result(folder):
     return Result.model_validate_json((folder / "result.json").read_bytes())
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_result_and_a_model_beside_it(job, tmp_path, tiny):
     elsewhere = {"/not/here/model": str(tiny / "model"), "/not/here/data": str(tiny / "data" / "conll2003")}
     dataset = {

@@ -118,13 +118,11 @@ def write_questions(root: Path, count: int = 40, unanswerable: bool = False) -> 
     return _settings(root, "question-answering", keys, "answers", task_args=args)
 
 
-def write_images(root: Path, count: int = 40) -> dict[str, Any]:
+def write_images(root: Path, count: int = 40, **changes: Any) -> dict[str, Any]:
     """Model and data of image classification; the settings that name them."""
     generator = np.random.default_rng(0)
-    config = ViTConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, image_size=32, patch_size=8,
-        **_names(COLOURS),
-    )  # fmt: skip
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    config = ViTConfig(**{**sizes, **changes}, image_size=32, patch_size=8, **_names(COLOURS))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = ViTForImageClassification(config)

@@ -52,8 +52,9 @@ def _follow(graph: Graph, start: NodeProto, types: tuple[str, ...]) -> list[Node
 
 
 def _affine(graph: Graph, node: NodeProto) -> list[NodeProto]:
-    """Multiplication by the weight and addition of the bias, both constant."""
+    """Multiplication by the weight and addition of the bias, both constant; DeBERTa has a Cast before them."""
     found = []
+    node = next(iter(_readers(graph, node, "Cast")), node)
     for wanted in ("Mul", "Add"):
         following = next((n for n in _readers(graph, node, wanted) if len(graph.variable_inputs(n)) == 1), None)
         if following is None:
