@@ -61,7 +61,7 @@ def test_a_family_is_planned_exported_quantized_and_scored(made, name):
         scores = prepared.scores
         assert scores["onnx-float"].changed == 0
         assert len(set(scores["original"].outcomes)) > 1
-        assert prepared.artifact.operators["MatMul"] >= 2 * 6
+        assert prepared.artifact.operators["MatMul"] >= 2 * 4
         if run.settings.quantization_approach == "static":
             assert set(prepared.artifact.excluded) == set(GROUPS)
             assert all(prepared.artifact.excluded.values())

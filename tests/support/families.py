@@ -83,7 +83,8 @@ def write_family(name: str, root: Path, layers: int = 2, count: int = 24) -> dic
     """Write ``model`` and ``data``; the settings that name them."""
     family = FAMILIES[name]
     if family.model_type == "vit":
-        return write_images(root, count=count, num_hidden_layers=layers)
+        settings = write_images(root, count=count, num_hidden_layers=layers)
+        return {key: settings[key] for key in ("task", "model_name_or_path", "dataset")}
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: n for n, label in enumerate(LABELS)}}
     write_tiny_encoder(
         root / "model", family.model_type, len(LABELS), num_hidden_layers=layers, **family.changes, **names
