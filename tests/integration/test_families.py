@@ -1,15 +1,17 @@
-"""Families of encoders: exported, quantized and scored; what the node-exclusion groups find in each, as docs/groups.md says.
+"""Families of encoders: planned, exported, quantized and scored; and what the node-exclusion groups find in each.
 
-After a change, ``QUANTBENCH_WRITE_DOCS=1`` writes the tables of the page anew.
+``--snapshot-update`` writes the tables of ``docs/groups.md`` anew.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from tests.support.families import FAMILIES, write_family
 
@@ -17,83 +19,121 @@ from quantbench import environment, registry
 from quantbench.config import build_config
 from quantbench.errors import RunFailed
 from quantbench.graph import Graph
+from quantbench.optimize import optimize
 from quantbench.plan import make_plan
+from quantbench.preflight import check
 from quantbench.progress import Silent
-from quantbench.store import Store
+from quantbench.records import ArmSpec
+from quantbench.settings import Config, Settings
 from quantbench.tables import table
 from quantbench.workbench import Workbench
-from quantbench.worker import _prepare
 
 GROUPS = ("layernorm", "gelu", "residual", "gather", "softmax")
-NEWER = (17, 20)
+DEFAULT, NEWEST = 17, 20
 PAGE = Path(__file__).parents[2] / "docs" / "groups.md"
-COMMON = {
-    "operators_to_quantize": ["Add", "MatMul"],
-    "node_exclusion": list(GROUPS),
-    "calibration": {"num_calibration_samples": 8},
-}
+LAYERS = 2
+APPROACHES = ("static", "dynamic")
+TEXT = [name for name, family in FAMILIES.items() if family.model_type != "vit"]
+NORMS = ("LayerNormalization", "SkipLayerNormalization")
+GELUS = ("Gelu", "FastGelu", "BiasGelu")
+
+
+@dataclass
+class Made:
+    """A family's files, the configuration that names them, and the workbench that keeps its exports."""
+
+    root: Path
+    config: Config
+    workbench: Workbench
+
+    def settings(self, opset: int) -> Settings:
+        """The settings with another opset."""
+        base = self.config.base
+        return base.model_copy(update={"framework_args": base.framework_args.model_copy(update={"opset": opset})})
+
+    def exported(self, opset: int) -> ArmSpec:
+        """The float export."""
+        return self.workbench.float_model(self.settings(opset))
+
+    def graph(self, opset: int) -> Graph:
+        """Its graph."""
+        return Graph.read(Path(self.exported(opset).path))
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Settings, configuration and workbench of each family, whose exports are made once."""
-    found = {}
+def machine():
+    return environment.detect()
 
-    def get(name):
-        if name not in found:
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, machine):
+    """Models of each family by number of layers, whose exports are made once."""
+    found: dict[tuple[str, int], Made] = {}
+
+    def get(name: str, layers: int = LAYERS) -> Made:
+        if (name, layers) not in found:
             root = tmp_path_factory.mktemp(name)
-            settings = {**write_family(name, root), **COMMON}
-            grid = {"quantization_approach": ["static", "dynamic"], "framework_args.opset": [FAMILIES[name].opset, 17]}
-            config = build_config({**settings, "benchmarked": grid}, {}, "test.yaml")
-            found[name] = config, Workbench(root / "cache", environment.detect(), Silent()), root
-        return found[name]
+            written = write_family(name, root, layers)
+            data = {
+                **written,
+                **({"input_lengths": [16]} if written["task"] == "token-classification" else {}),
+                "operators_to_quantize": ["Add", "MatMul"],
+                "node_exclusion": list(GROUPS),
+                "calibration": {"num_calibration_samples": 8},
+                "benchmarked": {
+                    "quantization_approach": list(APPROACHES),
+                    "framework_args.opset": [FAMILIES[name].opset, DEFAULT],
+                },
+            }
+            config = build_config(data, {}, "test.yaml")
+            found[name, layers] = Made(root, config, Workbench(root / "cache", machine, Silent()))
+        return found[name, layers]
 
     return get
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_planned_exported_quantized_and_scored(made, name):
-    config, workbench, root = made(name)
-    runs = make_plan(config).runs
-    assert len(runs) == 4
+    one = made(name)
+    check(one.config, one.workbench, [])
+    runs = make_plan(one.config).runs
+    assert len(runs) == 2 * len(APPROACHES)
     for run in runs:
-        prepared = _prepare(run, Store(root / "out"), workbench)
-        scores = prepared.scores
-        assert scores["onnx-float"].changed == 0
-        assert len(set(scores["original"].outcomes)) > 1
-        assert prepared.artifact.operators["MatMul"] >= 2 * 4
-        if run.settings.quantization_approach == "static":
-            assert set(prepared.artifact.excluded) == set(GROUPS)
-            assert all(prepared.artifact.excluded.values())
+        artifact, optimized = optimize(run, one.root / "models", one.workbench)
+        arms = (one.workbench.original(run.settings), one.workbench.float_model(run.settings), optimized)
+        original, exported, scored = (one.workbench.scores(arm, run.settings, "") for arm in arms)
+        assert exported.changed == 0
+        assert len(set(original.outcomes)) > 1, "predictions differ between examples"
+        assert scored.examples == len(scored.outcomes) == original.examples
+        assert set(scored.metrics) == set(original.metrics)
+        assert artifact.operators["MatMul"] >= LAYERS * FAMILIES[name].products
+        assert all(artifact.excluded[group] for group in GROUPS)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_export_computes_what_pytorch_computes_at_other_shapes(made, name):
-    config, workbench, _ = made(name)
-    model = workbench.model(config.base)
-    original = registry.runtime("pytorch").load(workbench.original(config.base), 1)
-    has_length = registry.task(config.base.task).PROCESSOR.HAS_LENGTH
-    for opset in (FAMILIES[name].opset, *NEWER):
-        exported = registry.runtime("onnxruntime").load(workbench.float_model(with_opset(config.base, opset)), 1)
-        for batch in [(5, 7), (1, 1), (2, 33)] if has_length else [1, 3]:
-            if has_length:
-                inputs = padded(model.processor.exact_inputs(*batch, seed=1), model.processor)
-            else:
-                pixels = np.random.default_rng(0).normal(size=(batch, 3, 32, 32))
-                inputs = {"pixel_values": pixels.astype(np.float32)}
-            seen = inputs.get("attention_mask", np.ones(1)).astype(bool)
+    one = made(name)
+    processor = one.workbench.model(one.config.base).processor
+    original = registry.runtime("pytorch").load(one.workbench.original(one.config.base), 1)
+    for opset in (FAMILIES[name].opset, DEFAULT, NEWEST):
+        exported = registry.runtime("onnxruntime").load(one.exported(opset), 1)
+        for seed, (batch, length) in enumerate([(5, 7), (1, 1), (2, 33)]):
+            inputs = padded(processor.exact_inputs(batch, length, seed), processor)
             [wanted], [got] = original.predict(inputs), exported.predict(inputs)
+            assert got.shape == wanted.shape
             assert wanted.std() > 0.05
-            difference = np.abs(got - wanted)
-            assert (difference[seen] if has_length else difference).max() < 1e-4
+            assert np.abs(got - wanted)[seen(inputs)].max() < 1e-4
 
 
-def with_opset(settings, opset):
-    return settings.model_copy(update={"framework_args": settings.framework_args.model_copy(update={"opset": opset})})
+def seen(inputs):
+    """Where the outputs count: padding that sees nothing in its window attends to whatever its implementation likes."""
+    return inputs["attention_mask"].astype(bool) if "attention_mask" in inputs else slice(None)
 
 
 def padded(inputs, processor):
-    """The inputs with the last third of every other row as padding."""
+    """The inputs with the last third of every other row as padding; images as they are."""
+    if not processor.HAS_LENGTH:
+        return inputs
     length = inputs["input_ids"].shape[1]
     behind = np.zeros_like(inputs["attention_mask"], dtype=bool)
     behind[::2, max(1, 2 * length // 3) :] = True
@@ -104,58 +144,82 @@ def padded(inputs, processor):
     }
 
 
+@pytest.mark.parametrize("name", TEXT)
+def test_the_longest_input_is_what_the_positions_allow(made, name):
+    one = made(name)
+    model = one.workbench.model(one.config.base)
+    longest = model.processor.max_length(model.config)
+    offset = model.config["pad_token_id"] + 1 if FAMILIES[name].model_type in ("roberta", "xlm-roberta", "mpnet") else 0
+    assert longest == model.config["max_position_embeddings"] - offset
+    inputs = model.processor.exact_inputs(2, longest, 0)
+    assert list(inputs) == list(model.processor.raw.model_input_names)
+    original = registry.runtime("pytorch").load(one.workbench.original(one.config.base), 1)
+    exported = registry.runtime("onnxruntime").load(one.exported(DEFAULT), 1)
+    [wanted], [got] = original.predict(inputs), exported.predict(inputs)
+    assert np.abs(got - wanted).max() < 1e-4
+    if offset:
+        with pytest.raises((IndexError, RuntimeError)):
+            original.predict(model.processor.exact_inputs(2, longest + 1, 0))
+
+
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.opset > 11])
 def test_an_opset_that_cannot_express_a_family_is_said(made, name):
-    config, workbench, _ = made(name)
-    with pytest.raises(
-        RunFailed, match=r"opset 11 cannot express this model .*int64.*; set framework_args.opset higher"
-    ):
-        workbench.float_model(with_opset(config.base, 11))
+    said = r"opset 11 cannot express this model .*int64.*; set framework_args.opset higher"
+    with pytest.raises(RunFailed, match=said):
+        made(name).exported(11)
 
 
-def counts(made, name, tmp_path_factory):
-    """By whether nodes are decomposed, and group: operator types in models of two and of three layers."""
-    found = {}
-    config, workbench, _ = made(name)
-    root = tmp_path_factory.mktemp(f"{name}-3")
-    longer = build_config({**write_family(name, root, layers=3), **COMMON, "quantization_approach": "dynamic"}, {}, "")
-    for opset in (FAMILIES[name].opset, 20):
-        graphs = [Graph.read(Path(workbench.float_model(with_opset(one.base, opset)).path)) for one in (config, longer)]
-        for group in GROUPS:
-            found[opset == 20, group] = [selected(graph, group) for graph in graphs]
-    return found
+@pytest.mark.parametrize("name", FAMILIES)
+def test_groups_share_no_node_and_hold_no_product(made, name):
+    for opset in (FAMILIES[name].opset, NEWEST):
+        graph = made(name).graph(opset)
+        for one, other in combinations(GROUPS, 2):
+            both = registry.exclusion(one).select(graph) & registry.exclusion(other).select(graph)
+            assert not both, f"{one} and {other}"
+        assert not {"MatMul", "Gemm", "Conv"} & set(sum((selected(graph, group) for group in GROUPS), Counter()))
 
 
-def selected(graph, group):
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nodes_that_onnx_runtime_fuses_are_found_too(made, name, tmp_path):
+    before = made(name).graph(DEFAULT)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(made(name).exported(DEFAULT).path, options, providers=["CPUExecutionProvider"])
+    fused = Graph.read(tmp_path / "fused.onnx")
+    # DeBERTa normalizes a constant table, which ONNX Runtime computes once and for all.
+    folded = sum(node.op_type in NORMS and not before.variable_inputs(node) for node in before.nodes)
+    for group, types in (("layernorm", ("Sqrt", *NORMS)), ("gelu", ("Erf", "Tanh", *GELUS)), ("softmax", ("Softmax",))):
+        there, still = (sum(selected(graph, group)[kind] for kind in types) for graph in (before, fused))
+        assert still == there - (folded if group == "layernorm" else 0) > 0
+    assert set(selected(fused, "gelu")) <= set(GELUS), "each GELU is one node"
+
+
+def selected(graph: Graph, group: str) -> Counter[str]:
+    """Operator types of the nodes that a group selects."""
     types = {node.name: node.op_type for node in graph.nodes}
     return Counter(types[name] for name in registry.exclusion(group).select(graph))
 
 
-def cell(two, three):
-    """Nodes of a layer, and those outside of layers."""
-    layer = sum(three.values()) - sum(two.values())
-    elsewhere = sum(two.values()) - 2 * layer
+def cell(one: int, two: int) -> str:
+    """Nodes of a layer, and those outside of layers, from models of one and of two layers."""
+    layer, elsewhere = two - one, 2 * one - two
     return f"{layer} + {elsewhere}" if elsewhere else str(layer)
 
 
-def test_the_page_says_how_many_nodes_each_group_finds(made, tmp_path_factory):
-    found = {name: counts(made, name, tmp_path_factory) for name in FAMILIES}
-    for name, one in found.items():
-        assert all(sum(two.values()) for two, _ in one.values()), f"a group finds nothing in {name}"
-    tables = []
-    for single in (False, True):
-        rows = [
-            [name, "20" if single else str(FAMILIES[name].opset), *(cell(*one[single, group]) for group in GROUPS)]
-            for name, one in found.items()
-        ]
-        tables.append(table(["family", "opset", *(f"`{group}`" for group in GROUPS)], rows))
+def test_the_page_says_how_many_nodes_each_group_finds(made, request):
     text = PAGE.read_text()
-    for marker, made_now in zip(("decomposed", "single nodes"), tables, strict=True):
-        begin, end = f"<!-- {marker} -->\n", f"\n<!-- end of {marker} -->"
-        before, _, rest = text.partition(begin)
-        old, _, after = rest.partition(end)
-        if os.environ.get("QUANTBENCH_WRITE_DOCS"):
-            text = before + begin + made_now + end + after
-            PAGE.write_text(text)
-        else:
-            assert old == made_now
+    for marker, opset_of in (("decomposed", lambda name: FAMILIES[name].opset), ("single nodes", lambda _: NEWEST)):
+        rows = []
+        for name in FAMILIES:
+            graphs = [made(name, layers).graph(opset_of(name)) for layers in (1, 2)]
+            found = [[sum(selected(graph, group).values()) for graph in graphs] for group in GROUPS]
+            rows.append([name, str(opset_of(name)), *(cell(*counts) for counts in found)])
+        counted = table(["family", "opset", *(f"`{group}`" for group in GROUPS)], rows)
+        before, begin, rest = text.partition(f"<!-- {marker} -->\n")
+        _, end, after = rest.partition(f"\n<!-- end of {marker} -->")
+        assert begin and end, marker
+        text = before + begin + counted + end + after
+    if request.config.option.update_snapshots:
+        PAGE.write_text(text)
+    assert PAGE.read_text() == text
