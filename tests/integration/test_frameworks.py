@@ -48,6 +48,7 @@ def lowered(tiny, tmp_path_factory):
     return done, out
 
 
+@pytest.mark.slow
 def test_frameworks_share_one_original_and_have_float_exports_of_their_own(static):
     stderr, _, out = static
     for text in ("Exporting to ONNX", "Evaluating the original", "Timing 6 arms"):
@@ -60,6 +61,7 @@ def test_frameworks_share_one_original_and_have_float_exports_of_their_own(stati
     assert first["onnx-float"] != second["onnx-float"]
 
 
+@pytest.mark.slow
 def test_the_ir_can_be_deployed_from_its_folder(static):
     import openvino
     from transformers import AutoTokenizer
@@ -76,6 +78,7 @@ def test_the_ir_can_be_deployed_from_its_folder(static):
     assert logits.shape == (*inputs["input_ids"].shape, len(config["id2label"]))
 
 
+@pytest.mark.slow
 def test_the_artifact_is_both_files_of_the_ir(static):
     out = static[2]
     folder = out / "models/framework-openvino"
@@ -88,6 +91,7 @@ def test_the_artifact_is_both_files_of_the_ir(static):
     assert "optimization_level" not in artifact["recipe"]
 
 
+@pytest.mark.slow
 def test_the_card_names_what_each_framework_made_and_executed(static):
     stderr, stdout, out = static
     card = (out / "card.md").read_text()
@@ -103,6 +107,7 @@ def test_the_card_names_what_each_framework_made_and_executed(static):
     assert "collection" not in stdout, "NNCF's progress bars"
 
 
+@pytest.mark.slow
 def test_the_loss_of_nncf_is_measured_like_any_other(static):
     one = runs_by_name(static[2])["framework-openvino"]
     assert set(one["metrics"]["f1"]) == {"original", "onnx-float", "optimized"}

@@ -127,6 +127,7 @@ def test_a_float_export_executes_nothing_in_int8(exported):
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "roberta", "electra", "albert"])
+@pytest.mark.slow
 def test_other_encoders_execute_nothing_in_int8_before_and_products_after(kind, tmp_path):
     path = export_tiny_encoder(tmp_path, kind, 17)
     assert not any(map(is_integer, RUNTIME.executed(spec(path), tmp_path)))

@@ -123,6 +123,7 @@ def test_a_grid_shares_its_work(write_config, run, tmp_path, own_cache):
     assert len({json.dumps(r["latency"][0]["arms"]["optimized"]) for r in results}) == 8 - 4 + 2
 
 
+@pytest.mark.slow
 def test_facts_of_the_reference_system_under_dynamic_quantization(write_config, run, tmp_path):
     config = write_config(
         operators_to_quantize=None,
@@ -165,6 +166,7 @@ def _damage(path):
     onnx.save(model, str(path))
 
 
+@pytest.mark.slow
 def test_a_group_that_matches_nothing_is_an_error_unless_optional(write_config, run, tmp_path):
     config = write_config(framework_args={"opset": 11}, benchmarked={"node_exclusion": [["gelu"], ["gelu?"]]})
     done = run(config, "--set", f"model_name_or_path={_relu_model(tmp_path)}")

@@ -15,6 +15,7 @@ from transformers import pipeline
 from quantbench import embedded, environment, registry
 from quantbench.config import build_config, load_config
 from quantbench.errors import BadInput
+from quantbench.labels import of_model
 from quantbench.plan import make_plan
 from quantbench.preflight import check
 from quantbench.progress import Silent
@@ -107,7 +108,7 @@ def _infer(task, folder):
 def test_labels_of_words_are_those_of_the_pipeline(workbench):
     settings = load_config(embedded.CONFIG, ["max_eval_samples=500"]).base
     _, found = original(workbench, settings)
-    names = workbench.model(settings).config["id2label"]
+    names = of_model(workbench.model(settings).config)
     sentences = load_dataset("parquet", data_files=str(embedded.DATA / "test.parquet"), split="train[:500]")["tokens"]
     classify = pipeline("token-classification", str(embedded.MODEL), ignore_labels=[])
     seen = set()
@@ -119,7 +120,7 @@ def test_labels_of_words_are_those_of_the_pipeline(workbench):
             by_begin.setdefault(token["start"], token["entity"])
         for begin, number in zip(begins, prediction, strict=True):
             if begin in by_begin:
-                assert names[str(number)] == by_begin[begin]
+                assert names[number] == by_begin[begin]
                 seen.add(number)
     assert len(seen) == len(names)
 

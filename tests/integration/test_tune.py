@@ -81,6 +81,7 @@ def test_the_deployed_model_runs(finished, tmp_path):
     assert done.stdout
 
 
+@pytest.mark.slow
 def test_the_recipe_makes_the_same_model(finished, tmp_path):
     folder = finished[1]
     done = quantbench("run", folder / "models" / "best" / "recipe.yaml", "--out", tmp_path / "again", cwd=tmp_path)
