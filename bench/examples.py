@@ -6,6 +6,7 @@ Models and data are made anew by ``scripts/build_examples.py``, the cards of ``e
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 from quantbench import benchmark, cache, environment
 from quantbench.config import load_config
 from quantbench.progress import Silent
-from quantbench.settings import Config
+from quantbench.settings import Config, Settings
 from quantbench.store import Store
 from quantbench.tables import table
 from quantbench.tasks import question_answering
@@ -72,52 +73,51 @@ def _agreement(config: Config) -> str:
     if settings.task == "question-answering":
         found = question_answering.answers(workbench.examples(settings), found)
     rows = workbench.split(settings.dataset, "eval").data.select(range(EXAMPLES))
-    same = PIPELINES[settings.task](settings.model_name_or_path, rows, found)
+    same = PIPELINES[settings.task](settings, rows, found)
     return f"{sum(same)} of {len(same)}"
 
 
-def _texts(model: str, rows: Any, found: Sequence[Any]) -> list[bool]:
+def _texts(settings: Settings, rows: Any, found: Sequence[Any]) -> list[bool]:
     from transformers import pipeline
 
-    wanted = pipeline("text-classification", model)(list(rows["text"]), truncation=True)
+    wanted = pipeline("text-classification", settings.model_name_or_path)(list(rows["text"]), truncation=True)
     names = rows.features["label"].names
     return [names[prediction[0]] == item["label"] for prediction, item in zip(found, wanted, strict=True)]
 
 
-def _questions(model: str, rows: Any, found: Sequence[Any]) -> list[bool]:
+def _questions(settings: Settings, rows: Any, found: Sequence[Any]) -> list[bool]:
     if not OLD.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(OLD)]
         subprocess.run([*pip, *OLD_PACKAGES], check=True)
     questions, answers = OLD.parent / "questions.parquet", OLD.parent / "answers.json"
     rows.to_parquet(questions)
-    script = [sys.executable, "scripts/pipeline_answers.py", model, str(questions), str(answers)]
-    subprocess.run(
-        [*script, "--max-seq-len", "256", "--doc-stride", "64"], check=True, env={"PYTHONPATH": str(OLD.resolve())}
-    )
+    script = [sys.executable, "scripts/pipeline_answers.py", settings.model_name_or_path, str(questions), str(answers)]
+    lengths = ["--max-seq-len", str(settings.task_args.max_seq_len), "--doc-stride", str(settings.task_args.doc_stride)]
+    subprocess.run([*script, *lengths], check=True, env={**os.environ, "PYTHONPATH": str(OLD.resolve())})
     wanted = json.loads(answers.read_text())["answers"]
     return [a == b for a, b in zip(found, wanted, strict=True)]
 
 
-def _images(model: str, rows: Any, found: Sequence[Any]) -> list[bool]:
+def _images(settings: Settings, rows: Any, found: Sequence[Any]) -> list[bool]:
     from transformers import pipeline
 
-    wanted = pipeline("image-classification", model, top_k=5)(list(rows["image"]))
+    wanted = pipeline("image-classification", settings.model_name_or_path, top_k=5)(list(rows["image"]))
     names = rows.features["label"].names
     best = [tuple(names.index(item["label"]) for item in answer) for answer in wanted]
     return [prediction == answer for prediction, answer in zip(found, best, strict=True)]
 
 
-def _embeddings(model: str, rows: Any, found: Sequence[Any]) -> list[bool]:
+def _embeddings(settings: Settings, rows: Any, found: Sequence[Any]) -> list[bool]:
     from transformers import pipeline
 
     texts = [*rows["first"], *rows["second"]]
-    states = pipeline("feature-extraction", model)(texts)
+    states = pipeline("feature-extraction", settings.model_name_or_path)(texts)
     means = [np.asarray(state[0]).mean(axis=0) for state in states]
     wanted = [mean / np.linalg.norm(mean) for mean in means]
     return [bool(np.abs(a - b).max() < 1e-5) for a, b in zip(found, wanted, strict=True)]
 
 
-PIPELINES: dict[str, Callable[[str, Any, Sequence[Any]], list[bool]]] = {
+PIPELINES: dict[str, Callable[[Settings, Any, Sequence[Any]], list[bool]]] = {
     "text-classification": _texts,
     "question-answering": _questions,
     "image-classification": _images,

@@ -9,29 +9,12 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, List, Value
 from tests.support.tiny_models import write_tiny_encoder
-from tests.support.tiny_tasks import write_images
+from tests.support.tiny_tasks import WORDS, write_images
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROBERTA = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-WORDS = (
-    "the",
-    "a",
-    "match",
-    "bank",
-    "rain",
-    "team",
-    "won",
-    "lost",
-    "fell",
-    "over",
-    "Lisbon",
-    "Oslo",
-    "Anna",
-    "1996",
-    ".",
-)
 LABELS = ("O", "B-PER", "B-LOC", "B-ORG", "B-MISC")
 
 
@@ -92,7 +75,7 @@ def write_family(name: str, root: Path, layers: int = 2, count: int = 24) -> dic
     family = FAMILIES[name]
     if family.model_type == "vit":
         settings = write_images(root, count=count, num_hidden_layers=layers)
-        return {name: settings[name] for name in ("task", "model_name_or_path", "dataset")}
+        return {key: settings[key] for key in ("task", "model_name_or_path", "dataset")}
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: n for n, label in enumerate(LABELS)}}
     write_tiny_encoder(
         root / "model", family.model_type, len(LABELS), num_hidden_layers=layers, **family.changes, **names

@@ -23,7 +23,7 @@ from transformers import (
 
 TOPICS = ("sport", "money", "weather")
 COLOURS = ("red", "green", "blue", "yellow", "white", "black")
-_WORDS = (
+WORDS = (
     "the",
     "a",
     "match",
@@ -43,7 +43,7 @@ _WORDS = (
 
 
 def _text(generator: random.Random, words: int) -> str:
-    return " ".join(generator.choice(_WORDS) for _ in range(words))
+    return " ".join(generator.choice(WORDS) for _ in range(words))
 
 
 def _save(model_class: Any, folder: Path, **changes: Any) -> None:
