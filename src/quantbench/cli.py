@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -273,9 +273,7 @@ def tasks() -> None:
     """List the tasks: what stands under `task`."""
     from quantbench import registry
 
-    names = registry.names("tasks")
-    for name in names:
-        typer.echo(f"{name:<{_width(names)}}  {registry.task(name).SUMMARY}")
+    _list({name: registry.task(name).SUMMARY for name in registry.names("tasks")})
 
 
 @app.command()
@@ -294,9 +292,13 @@ def groups() -> None:
     """List the node-exclusion groups: what stands under `node_exclusion`."""
     from quantbench import registry
 
-    names = registry.names("exclusions")
-    for name in names:
-        typer.echo(f"{name:<{_width(names)}}  {registry.exclusion(name).SUMMARY}")
+    _list({name: registry.exclusion(name).SUMMARY for name in registry.names("exclusions")})
+
+
+def _list(summaries: Mapping[str, str]) -> None:
+    """A line for each."""
+    for name, summary in summaries.items():
+        typer.echo(f"{name:<{_width(summaries)}}  {summary}")
 
 
 def _width(names: Iterable[str]) -> int:

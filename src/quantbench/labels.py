@@ -7,6 +7,9 @@ from typing import Any
 
 from quantbench.settings import Settings
 
+TEXTS = ("string", "large_string")
+"""Types of texts in data sets."""
+
 
 def no_column(key: str, column: str, split: str, features: Any) -> str:
     """The message for a column that a split does not have."""
@@ -42,6 +45,16 @@ def columns(
     return found + [("dataset.ref_keys", no_column("ref_keys", column, split, features)) for column in missing]
 
 
+def no_texts(settings: Settings, features: Any) -> list[tuple[str, str]]:
+    """Mistakes as :func:`columns` gives them: data keys whose column holds no text per example."""
+    rest = "must hold a text per example, it is"
+    return [
+        ("dataset.data_keys", f"data_keys.{key}: column {column!r} {rest} {features[column]}")
+        for key, column in settings.dataset.data_keys.items()
+        if getattr(features[column], "dtype", None) not in TEXTS
+    ]
+
+
 def item(feature: Any) -> Any | None:
     """The feature of a list's items, None for what is no list."""
     inner = getattr(feature, "feature", None)
@@ -63,7 +76,7 @@ def declared(settings: Settings, feature: Any) -> tuple[list[str] | None, str | 
         return list(settings.dataset.label_names), None
     if getattr(feature, "names", None):
         return list(feature.names), None
-    if getattr(feature, "dtype", None) in ("string", "large_string"):
+    if getattr(feature, "dtype", None) in TEXTS:
         return None, None
     return None, "holds numbers without names; give them in order: dataset.label_names: [first, second, …]"
 

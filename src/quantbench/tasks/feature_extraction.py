@@ -95,10 +95,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     found = names_of_labels.columns(settings, features, split, {"primary": "texts"}, refs=int(pairs), example="score")
     if found:
         return found
-    for key, column in settings.dataset.data_keys.items():
-        if getattr(features[column], "dtype", None) not in ("string", "large_string"):
-            message = f"data_keys.{key}: column {column!r} must hold a text per example, it is {features[column]}"
-            found.append(("dataset.data_keys", message))
+    found = names_of_labels.no_texts(settings, features)
     for column in settings.dataset.ref_keys:
         if not str(getattr(features[column], "dtype", "")).startswith(("float", "int", "uint")):
             message = f"column {column!r} must hold a similarity per pair, it is {features[column]}"

@@ -126,11 +126,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     found = names_of_labels.columns(settings, features, split, wanted, example="answers")
     if found:
         return found
-    for key in DATA_KEYS:
-        column = settings.dataset.data_keys[key]
-        if getattr(features[column], "dtype", None) not in ("string", "large_string"):
-            message = f"data_keys.{key}: column {column!r} must hold a text per example, it is {features[column]}"
-            found.append(("dataset.data_keys", message))
+    found = names_of_labels.no_texts(settings, features)
     column = settings.dataset.ref_keys[0]
     feature = features[column]
     inner = names_of_labels.item(feature)

@@ -115,11 +115,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     found = names_of_labels.columns(settings, features, split, {"primary": "texts"})
     if found:
         return found
-    for key, column in settings.dataset.data_keys.items():
-        if getattr(features[column], "dtype", None) not in ("string", "large_string"):
-            message = f"data_keys.{key}: column {column!r} must hold a text per example, it is {features[column]}"
-            found.append(("dataset.data_keys", message))
-    return found + _check_references(settings, features, labels)
+    return names_of_labels.no_texts(settings, features) + _check_references(settings, features, labels)
 
 
 def _check_references(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
