@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.accuracy_control import accuracy_control
-from quantbench import cache, embedded, environment, stats, tuning
+from quantbench import cache, embedded, environment, instructions, stats, tuning
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.intervals import Interval, hodges_lehmann, paired_bootstrap
@@ -118,12 +118,15 @@ def _compare(bench: Bench, best: Settings | None, scored: bool) -> str:
         versions = {"best": best.model_copy(update={"model_name_or_path": base.model_name_or_path}), **versions}
     specs = {name: bench.spec(settings) for name, settings in versions.items()}
     specs["PyTorch"] = bench.workbench.original(base)
+    notes = {
+        note for settings in versions.values() for note in instructions.notes(settings, bench.workbench.environment)
+    }
     losses = {name: _loss(bench, spec) if scored else "–" for name, spec in specs.items()}
     rows = _ratios(bench, specs, losses)
     header = ["version", "f1, optimized − original"]
     for batch_size, length in SHAPES:
         header += [f"{batch_size} × {length}, ms", f"best is so many times as fast, {batch_size} × {length}"]
-    return table(header, rows)
+    return "\n\n".join([table(header, rows), *sorted(notes)])
 
 
 def _loss(bench: Bench, spec: ArmSpec) -> str:

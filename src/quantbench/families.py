@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from quantbench import registry
+from quantbench.instructions import BFLOAT16_SETS
 from quantbench.settings import Calibration, FrameworkArgs, Mode, Placement, Settings
 
 OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""
-BFLOAT16_SETS = ("avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True)
