@@ -53,8 +53,11 @@ def report() -> str:
             "sagemaker-training": {"name": "sagemaker-training", "args": ARGS},
         }
         parts = [_grids(root, backends)]
+        print(parts[-1], flush=True)
         _write_tiny(root)
-        parts += [_curve(root, name, backends[name]) for name in ("local", "ray")]
+        for name in ("local", "ray"):
+            parts.append(_curve(root, name, backends[name]))
+            print(parts[-1], flush=True)
     return "## Launchers\n\n" + "\n\n".join(parts)
 
 
