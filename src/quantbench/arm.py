@@ -8,7 +8,7 @@ runtime's libraries at once, while other arms do the same. Messages are tuples, 
     ("shape", batches of inputs by name)             -> seconds of the first call
     ("warm", passes)                                 -> nanoseconds of each call
     ("peak",)                                        -> bytes of the largest resident size so far
-    ("slot", seconds, least calls)                   -> fields of a Slot, after one untimed pass over the batches
+    ("slot", seconds, least passes)                  -> fields of a Slot, after one untimed call
     ("stop",)                                        -> the process ends
 
 The answer is ``("ok", value)`` or ``("error", text)``. The end of the pipe ends the process.
@@ -66,9 +66,11 @@ class Arm:
         return self._timed(passes, 0) if passes else []
 
     def slot(self, seconds: float, least: int) -> dict[str, Any]:
-        """Whole passes over the batches: at least ``least``, and until ``seconds`` are filled, after an untimed one."""
-        for call in self._calls:
-            call()
+        """Whole passes over the batches: at least ``least``, and until ``seconds`` are filled.
+
+        An untimed call comes first, because other arms have used the CPU's caches meanwhile.
+        """
+        self._calls[0]()
         steal, usage = steal_seconds(), resource.getrusage(resource.RUSAGE_SELF)
         samples = self._timed(least, int(seconds * 1e9))
         after = steal_seconds()

@@ -27,7 +27,8 @@ from quantbench.registry import Advance, Inputs
 from quantbench.settings import DATASET, InputLength, TimeBenchmarkArgs
 
 SLOT_SECONDS = 0.1
-LEAST_PASSES = 3
+LEAST_CALLS = 3
+"""Timed calls of a slot; where a shape has several batches they are always called in whole passes."""
 LOAD_TIMEOUT = 600.0
 END_TIMEOUT = 2.0
 """Seconds that a process has to end by itself."""
@@ -249,13 +250,13 @@ class _Session:
             return
         timings = self.outcome.shapes[index]
         if launch == 0:
-            timings.slot_seconds = max(SLOT_SECONDS, LEAST_PASSES * max(pilot.values()))
+            timings.slot_seconds = max(SLOT_SECONDS, _least_passes(batches) * max(pilot.values()))
         share = self.args.duration / self.args.launches
-        self._rounds(timings, launch, share)
+        self._rounds(timings, launch, share, _least_passes(batches))
         mixed = self.shapes[index].input_length == DATASET
         if launch == self.args.launches - 1 and self._too_wide(timings, mixed):
             timings.extended = True
-            self._rounds(timings, launch, self.args.duration)
+            self._rounds(timings, launch, self.args.duration, _least_passes(batches))
         for name in list(self._arms):
             peak = self._guard(name, self._arms[name].ask, "peak")
             if peak is not None:
@@ -267,8 +268,8 @@ class _Session:
         passes = self.args.warmup_runs
         return self._arms[name].ask("warm", passes, timeout=CALL_TIMEOUT + 3 * passes * pass_seconds)
 
-    def _slot(self, name: str, seconds: float) -> Any:
-        return self._arms[name].ask("slot", seconds, LEAST_PASSES, timeout=CALL_TIMEOUT + 2 * seconds)
+    def _slot(self, name: str, seconds: float, passes: int) -> Any:
+        return self._arms[name].ask("slot", seconds, passes, timeout=CALL_TIMEOUT + 2 * seconds)
 
     def _start_record(self, index: int, name: str, first_call: float) -> None:
         arms = self.outcome.shapes[index].arms
@@ -280,7 +281,7 @@ class _Session:
             }
         )
 
-    def _rounds(self, timings: ShapeTimings, launch: int, seconds: float) -> None:
+    def _rounds(self, timings: ShapeTimings, launch: int, seconds: float, passes: int) -> None:
         """Rounds of one slot per arm, in an order drawn anew, until every arm has been timed for so long."""
         slots: dict[str, list[Slot]] = {name: [] for name in self._arms}
         measured = dict.fromkeys(self._arms, 0.0)
@@ -289,7 +290,7 @@ class _Session:
         round_number = max((slot.round for slot in earlier), default=-1) + 1
         while self._arms and any(measured[name] < seconds for name in self._arms):
             for name in self._generator.sample(sorted(self._arms), len(self._arms)):
-                answer = self._guard(name, self._slot, name, timings.slot_seconds)
+                answer = self._guard(name, self._slot, name, timings.slot_seconds, passes)
                 if answer is not None:
                     slots[name].append(Slot(launch=launch, round=round_number, order=order, **answer))
                     measured[name] += sum(answer["nanoseconds"]) / 1e9
@@ -315,6 +316,11 @@ class _Session:
         self._measured += seconds
         self._advance(int(self._measured) - int(self._told))
         self._told = self._measured
+
+
+def _least_passes(batches: Sequence[object]) -> int:
+    """Passes over the batches that make the least number of calls."""
+    return -(-LEAST_CALLS // len(batches))
 
 
 def _fastest_pass(nanoseconds: Sequence[int], batches: int) -> float:
