@@ -239,6 +239,7 @@ class _Session:
     def _shape(self, index: int, launch: int) -> None:
         """Warm up every arm alike, then measure rounds; once more where an interval is too wide at the end."""
         batches = [dict(batch) for batch in self.shapes[index].batches]
+        passes = -(-LEAST_CALLS // len(batches))
         pilot: dict[str, float] = {}
         for name in list(self._arms):
             first = self._guard(name, self._arms[name].ask, "shape", batches)
@@ -250,13 +251,13 @@ class _Session:
             return
         timings = self.outcome.shapes[index]
         if launch == 0:
-            timings.slot_seconds = max(SLOT_SECONDS, _least_passes(batches) * max(pilot.values()))
+            timings.slot_seconds = max(SLOT_SECONDS, passes * max(pilot.values()))
         share = self.args.duration / self.args.launches
-        self._rounds(timings, launch, share, _least_passes(batches))
+        self._rounds(timings, launch, share, passes)
         mixed = self.shapes[index].input_length == DATASET
         if launch == self.args.launches - 1 and self._too_wide(timings, mixed):
             timings.extended = True
-            self._rounds(timings, launch, self.args.duration, _least_passes(batches))
+            self._rounds(timings, launch, self.args.duration, passes)
         for name in list(self._arms):
             peak = self._guard(name, self._arms[name].ask, "peak")
             if peak is not None:
@@ -316,11 +317,6 @@ class _Session:
         self._measured += seconds
         self._advance(int(self._measured) - int(self._told))
         self._told = self._measured
-
-
-def _least_passes(batches: Sequence[object]) -> int:
-    """Passes over the batches that make the least number of calls."""
-    return -(-LEAST_CALLS // len(batches))
 
 
 def _fastest_pass(nanoseconds: Sequence[int], batches: int) -> float:
