@@ -63,7 +63,7 @@ def _session(specs: dict[str, ArmSpec], shape: Shape, seconds: float, seed: int,
 
 
 def _judge(latency: Latency, name: str) -> tuple[str, Interval]:
-    logs = stats.latency_logs(latency, name, stats.BASELINE)
+    logs = stats.latency_rounds(latency, name, stats.BASELINE).logs
     centre = hodges_lehmann(logs)
     ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     return verdict(ratio, signed_rank_p(logs), stats.noise_floor(latency) or 0.0), centre

@@ -152,7 +152,7 @@ def _ratios(bench: Bench, specs: dict[str, ArmSpec], losses: dict[str, str]) -> 
         cells = [name, losses[name]]
         for measured in timings.shapes:
             cells.append(f"{stats.percentile_ms(measured.arms[name], 50):.2f}")
-            centre = hodges_lehmann(stats.log_ratios(measured.arms[name], measured.arms[next(iter(specs))]))
+            centre = hodges_lehmann(stats.calm_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs)
             cells.append(spread(Interval(*(math.exp(x) for x in (centre.value, centre.low, centre.high))), 2))
         rows.append(cells)
     return rows

@@ -85,7 +85,7 @@ def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
         if unlike(one.environment, other.environment):
             continue
         for arm in _equal_arms(one, other):
-            logs = [stats.latency_logs(latency, arm, stats.BASELINE) for latency in pair]
+            logs = [stats.latency_rounds(latency, arm, stats.BASELINE).logs for latency in pair]
             if min(map(len, logs)) >= FEWEST_PAIRS:
                 interval, _ = shift(*logs)
                 noise = max(noise, math.expm1(max(abs(interval.low), abs(interval.high))))
@@ -103,7 +103,7 @@ def _equal_arms(first: Result, second: Result) -> list[str]:
 
 
 def _compared(name: str, first: Latency, second: Latency, between: float) -> Compared:
-    logs = [stats.latency_logs(latency, "optimized", stats.BASELINE) for latency in (first, second)]
+    logs = [stats.latency_rounds(latency, "optimized", stats.BASELINE).logs for latency in (first, second)]
     floors = [stats.noise_floor(latency) for latency in (first, second)]
     known = [floor for floor in floors if floor is not None]
     ratio, p_value = None, 1.0

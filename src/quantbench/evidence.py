@@ -99,7 +99,11 @@ def noise_age(done: Sequence[Result]) -> str:
 def _speedup_cell(speedup: stats.Speedup) -> str:
     if speedup.interval is None:
         return f"{speedup.ratio:.2f} (too few slots) {speedup.verdict}"
-    return f"{spread(speedup.interval, 3)} {speedup.verdict}{', unstable' if speedup.unstable else ''}"
+    cell = f"{spread(speedup.interval, 3)} {speedup.verdict}{', unstable' if speedup.unstable else ''}"
+    if speedup.held_up_ratio is None:
+        return cell
+    rounds = f"{speedup.held_up} held-up rounds of {speedup.held_up + speedup.rounds}"
+    return f"{cell}; {speedup.held_up_ratio:.3f} in {rounds}"
 
 
 def loss_table(config: Config, done: Sequence[Result]) -> str:

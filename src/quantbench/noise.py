@@ -79,7 +79,7 @@ def _noise(latency: Latency, now: str) -> Noise | None:
         }
         logs = stats.log_ratios(arms[stats.BASELINE], arms[stats.NULL], latency.input_length == DATASET)
         if len(logs) >= FEWEST_PAIRS:
-            ratios.append(hodges_lehmann(logs).value)
+            ratios.append(hodges_lehmann(list(logs.values())).value)
     return Noise(ratios=tuple(ratios), measured=now) if len(ratios) > 1 else None
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from quantbench.calm import FEWEST_SLOTS, Place, held_up, middle
 from quantbench.intervals import ALPHA, FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
 from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
 from quantbench.settings import DATASET
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
+GAIN = 0.7
+"""Held-up rounds only add noise where the interval without them is narrower by this factor."""
 BASELINE = "pytorch"
 NULL = "null"
 COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float", "pytorch"))
@@ -26,7 +29,8 @@ class Speedup:
     """How much faster one arm is than another at a shape; above 1 is faster.
 
     ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive. ``unstable``: the interval
-    stayed wider than asked for although the duration was doubled.
+    stayed wider than asked for although the duration was doubled. ``rounds`` are those that it was found from,
+    ``held_up`` those that were left out, and ``held_up_ratio`` what they say; see :func:`calm_rounds`.
     """
 
     arm: str
@@ -35,6 +39,17 @@ class Speedup:
     interval: Interval | None
     verdict: str
     unstable: bool = False
+    rounds: int = 0
+    held_up: int = 0
+    held_up_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Logarithms of the ratio of two arms' slots, one per round: those that count, and those that are left out."""
+
+    logs: list[float]
+    held_up: list[float]
 
 
 def samples_ms(arm: ArmLatency) -> list[float]:
@@ -62,7 +77,7 @@ def calls_per_second(arm: ArmLatency) -> float:
     return 1000 / mean_ms(arm)
 
 
-def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> list[float]:
+def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> dict[Place, float]:
     """Logarithms of the ratio of two arms' slots, one per round in which both have one, in the order of the rounds.
 
     Positive: the second is faster.
@@ -73,16 +88,51 @@ def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> list[
         mixed: whether calls differ in length, so that a slot is its mean over whole passes instead of its median.
 
     """
-    middle = statistics.fmean if mixed else statistics.median
     first, second = _by_round(slow.slots), _by_round(fast.slots)
-    return [
-        math.log(middle(first[key].nanoseconds) / middle(second[key].nanoseconds))
-        for key in sorted(first.keys() & second.keys())
-    ]
+    return {
+        place: math.log(middle(first[place], mixed) / middle(second[place], mixed))
+        for place in sorted(first.keys() & second.keys())
+    }
 
 
-def _by_round(slots: Sequence[Slot]) -> dict[tuple[int, int], Slot]:
+def _by_round(slots: Sequence[Slot]) -> dict[Place, Slot]:
     return {(slot.launch, slot.round): slot for slot in slots}
+
+
+def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Rounds:
+    """The rounds from which the speedup of one arm over another is found.
+
+    Rounds in which one of the two was held up by the machine are left out where they tell something else (their
+    interval lies apart from that of the calm ones) or only add noise (the interval of the calm ones is at most ``GAIN``
+    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_SLOTS`` calm rounds, all count.
+
+    Args:
+        arms: all arms that were timed in the same rounds, the two among them; the others witness what the machine did.
+        arm: the arm that is compared.
+        against: the arm that it is compared against.
+        mixed: as for :func:`log_ratios`.
+
+    """
+    ratios = log_ratios(arms[against], arms[arm], mixed)
+    held = held_up(arms, mixed)
+    left_out = (held[arm] | held[against]) & ratios.keys()
+    calm = [ratio for place, ratio in ratios.items() if place not in left_out]
+    rounds = Rounds(calm, [ratio for place, ratio in ratios.items() if place in left_out])
+    every = Rounds(list(ratios.values()), [])
+    if not left_out or len(rounds.logs) < FEWEST_SLOTS:
+        return every
+    return rounds if _narrower(rounds, every) or _apart(rounds) else every
+
+
+def _narrower(rounds: Rounds, every: Rounds) -> bool:
+    return hodges_lehmann(rounds.logs).half_width < GAIN * hodges_lehmann(every.logs).half_width
+
+
+def _apart(rounds: Rounds) -> bool:
+    if len(rounds.held_up) < FEWEST_PAIRS:
+        return False
+    calm, others = hodges_lehmann(rounds.logs), hodges_lehmann(rounds.held_up)
+    return others.low > calm.high or others.high < calm.low
 
 
 def noise_floor(latency: Latency) -> float | None:
@@ -94,7 +144,7 @@ def noise_floor(latency: Latency) -> float | None:
     """
     if NULL not in latency.arms:
         return None
-    ratios = latency_logs(latency, NULL, BASELINE)
+    ratios = latency_rounds(latency, NULL, BASELINE).logs
     if len(ratios) < FEWEST_PAIRS:
         return None
     interval = hodges_lehmann(ratios)
@@ -121,30 +171,31 @@ def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
     rows = [(result, index) for result in results for index in range(len(result.latency))]
     found: dict[tuple[str, int], list[Speedup]] = {(result.run.key, index): [] for result, index in rows}
     for arm, against in COMPARED:
-        logs = [latency_logs(result.latency[index], arm, against) for result, index in rows]
-        adjusted = holm([signed_rank_p(values) for values in logs])
-        for (result, index), values, p_value in zip(rows, logs, adjusted, strict=True):
-            found[result.run.key, index].append(_speedup(result, index, (arm, against), values, p_value))
+        counted = [latency_rounds(result.latency[index], arm, against) for result, index in rows]
+        adjusted = holm([signed_rank_p(rounds.logs) for rounds in counted])
+        for (result, index), rounds, p_value in zip(rows, counted, adjusted, strict=True):
+            found[result.run.key, index].append(_speedup(result, index, (arm, against), rounds, p_value))
     return found
 
 
-def _speedup(result: Result, index: int, pair: tuple[str, str], logs: Sequence[float], p_value: float) -> Speedup:
+def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, p_value: float) -> Speedup:
     latency = result.latency[index]
     arm, against = pair
-    if len(logs) < FEWEST_PAIRS:
+    if len(rounds.logs) < FEWEST_PAIRS:
         plain = mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
         return Speedup(arm, against, plain, None, "inconclusive")
-    centre = hodges_lehmann(logs)
+    centre = hodges_lehmann(rounds.logs)
     interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     floor = noise_floor(latency)
     word = "inconclusive" if floor is None else verdict(interval, p_value, floor)
     wide = latency.extended and centre.half_width > result.run.settings.time_benchmark_args.precision
-    return Speedup(arm, against, interval.value, interval, word, wide)
+    others = math.exp(statistics.median(rounds.held_up)) if rounds.held_up else None
+    return Speedup(arm, against, interval.value, interval, word, wide, len(rounds.logs), len(rounds.held_up), others)
 
 
-def latency_logs(latency: Latency, arm: str, against: str) -> list[float]:
-    """Logarithms of the speedups of one arm over another at a shape, one per round."""
-    return log_ratios(latency.arms[against], latency.arms[arm], latency.input_length == DATASET)
+def latency_rounds(latency: Latency, arm: str, against: str) -> Rounds:
+    """Rounds from which the speedup of one arm over another at a shape is found."""
+    return calm_rounds(latency.arms, arm, against, latency.input_length == DATASET)
 
 
 def drift(arm: ArmLatency) -> float:

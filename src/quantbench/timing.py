@@ -304,11 +304,10 @@ class _Session:
 
     def _too_wide(self, timings: ShapeTimings, mixed: bool) -> bool:
         """Whether some arm's speedup over the baseline is not known to the wished precision."""
-        base = timings.arms.get(self.baseline)
-        if base is None:
+        if self.baseline not in timings.arms:
             return False
-        others = [arm for name, arm in timings.arms.items() if name != self.baseline]
-        ratios = [stats.log_ratios(base, arm, mixed) for arm in others]
+        others = [name for name in timings.arms if name != self.baseline]
+        ratios = [stats.calm_rounds(timings.arms, name, self.baseline, mixed).logs for name in others]
         return any(
             len(ratio) >= FEWEST_PAIRS and hodges_lehmann(ratio).half_width > self.args.precision for ratio in ratios
         )

@@ -1,6 +1,7 @@
 """The card's reference part to the letter, its metadata as the hub reads it, and the whole of it as stored text."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -208,6 +209,27 @@ def test_the_card_says_how_to_read_it_and_gives_intervals(card):
     lost = card.split("## How much is lost")[1].split("## Latency in detail")[0]
     assert "undecided" in lost or "no" in lost
     assert "20.0 %" in lost
+
+
+def test_rounds_that_were_left_out_are_told(config):
+    slowdown = {"pytorch": 1.2, "null": 1.2, "onnx-float": 1.3, "optimized": 1.6}
+    results = reference_results(config)
+    shape = results[0].latency[0]
+    arms = {}
+    for name, arm in shape.arms.items():
+        slots = []
+        for number in range(40):
+            factor = slowdown[name] if number < 30 else 1.0
+            calls = tuple(round(factor * call) for call in arm.slots[number % len(arm.slots)].nanoseconds)
+            slots.append(arm.slots[0].model_copy(update={"round": number, "order": number, "nanoseconds": calls}))
+        arms[name] = arm.model_copy(update={"slots": tuple(slots)})
+    held_up = results[0].model_copy(update={"latency": (shape.model_copy(update={"arms": arms}),)})
+    card = registry.report("card").render(config, [held_up], ())
+    assert re.search(r"faster; 1\.\d{3} in 30 held-up rounds of 40", card)
+    (run,) = json.loads(registry.report("summary").render(config, [held_up], ()))["runs"]
+    (speedup,) = [s for s in run["latency"][0]["speedup"] if (s["arm"], s["against"]) == ("optimized", "pytorch")]
+    assert (speedup["rounds"], speedup["held_up"]) == (10, 30)
+    assert speedup["held_up_ratio"] == pytest.approx(speedup["ratio"] * 1.2 / 1.6, rel=0.02)
 
 
 def test_the_summary_as_stored(config, snapshot):

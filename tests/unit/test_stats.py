@@ -94,8 +94,9 @@ def test_a_percentile_has_its_share_of_the_samples_on_either_side(nanoseconds, p
 def test_slots_are_paired_by_launch_and_round_only():
     slow = arm((1, 0, [800]), (0, 0, [200]), (0, 1, [400]), (0, 5, [999]))
     fast = arm((0, 1, [100]), (0, 0, [100]), (1, 0, [100]), (1, 1, [7]), (2, 0, [7]))
-    expected = [math.log(2), math.log(4), math.log(8)]
-    assert stats.log_ratios(slow, fast) == pytest.approx(expected), "in the order of launches and rounds"
+    found = stats.log_ratios(slow, fast)
+    assert list(found) == [(0, 0), (0, 1), (1, 0)], "in the order of launches and rounds"
+    assert list(found.values()) == pytest.approx([math.log(2), math.log(4), math.log(8)])
 
 
 @given(st.randoms())
@@ -107,17 +108,18 @@ def test_ratios_do_not_depend_on_the_order_of_slots(generator):
 
 def test_a_slot_is_its_median_where_all_calls_are_alike_and_its_mean_where_they_are_not():
     slow, fast = arm((0, 0, [10, 20, 90])), arm((0, 0, [10, 10, 10]))
-    assert stats.log_ratios(slow, fast) == pytest.approx([math.log(2)])
-    assert stats.log_ratios(slow, fast, mixed=True) == pytest.approx([math.log(4)])
+    assert stats.log_ratios(slow, fast) == {(0, 0): pytest.approx(math.log(2))}
+    assert stats.log_ratios(slow, fast, mixed=True) == {(0, 0): pytest.approx(math.log(4))}
 
 
 def test_ratios_turn_their_sign_with_the_arms():
     slow, fast = steady(20), steady(10, seed=1)
-    assert stats.log_ratios(fast, slow) == pytest.approx([-value for value in stats.log_ratios(slow, fast)])
+    turned = {place: -value for place, value in stats.log_ratios(slow, fast).items()}
+    assert stats.log_ratios(fast, slow) == pytest.approx(turned)
 
 
 def test_arms_without_a_common_round_have_no_ratio():
-    assert stats.log_ratios(arm((0, 0, [1])), arm((1, 0, [1]))) == []
+    assert stats.log_ratios(arm((0, 0, [1])), arm((1, 0, [1]))) == {}
 
 
 # noise floor
@@ -182,6 +184,29 @@ def test_p_values_are_corrected_for_the_number_of_rows(results):
     among = judged(with_latency(results[0], weak), others=[with_latency(results[1], *[nothing] * 50)])[MAIN]
     assert alone.interval == among.interval
     assert (alone.verdict, among.verdict) == ("faster", "inconclusive")
+
+
+def disturbed():
+    """A neighbour in the first 30 of 40 rounds, which slows the optimized arm more than the others."""
+    calm, factors = latency(), {"pytorch": 1.2, "null": 1.2, "onnx-float": 1.3, "optimized": 1.6}
+    arms = {}
+    for name, timed in calm.arms.items():
+        slower = [
+            slot.model_copy(update={"nanoseconds": tuple(round(factors[name] * call) for call in slot.nanoseconds)})
+            for slot in timed.slots[:30]
+        ]
+        arms[name] = timed.model_copy(update={"slots": (*slower, *timed.slots[30:])})
+    return calm.model_copy(update={"arms": arms})
+
+
+def test_a_speedup_is_that_of_the_undisturbed_machine(results):
+    found = judged(with_latency(results[0], disturbed()))[MAIN]
+    assert found.ratio == pytest.approx(2.0, rel=0.01)
+    assert found.interval.half_width < 0.02
+    assert (found.rounds, found.held_up) == (10, 30)
+    assert found.held_up_ratio == pytest.approx(2.0 * 1.2 / 1.6, rel=0.01)
+    calm = judged(with_latency(results[0], latency()))[MAIN]
+    assert (calm.rounds, calm.held_up, calm.held_up_ratio) == (ROUNDS, 0, None)
 
 
 def test_rows_are_found_by_run_and_place_of_the_shape(results):

@@ -88,6 +88,9 @@ def _speedup(speedup: stats.Speedup) -> dict[str, Any]:
         "high": speedup.interval.high if speedup.interval else None,
         "verdict": speedup.verdict,
         "unstable": speedup.unstable,
+        "rounds": speedup.rounds,
+        "held_up": speedup.held_up,
+        "held_up_ratio": speedup.held_up_ratio,
     }
 
 

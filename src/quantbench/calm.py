@@ -1,0 +1,85 @@
+"""Which slots the machine held up, from the samples of all arms that were timed in turn.
+
+A shared machine has states: a neighbour on the other hyper-thread of a core slows int8 by 60 % and PyTorch by 20 %, or
+another process takes a core away for a second. Over such a mixture the ratio of two arms is no property of either, so
+the slots of the undisturbed machine are told from the others.
+
+A slow slot alone proves nothing, as it may be the arm's own doing. It counts as held up if the slot before or after it,
+which another arm had, was slow as well.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.special import ndtri
+
+from quantbench.records import ArmLatency, Slot
+
+FAST_SHARE = 0.1
+"""Share of an arm's slots that is taken as undisturbed, whatever the others are."""
+FASTEST_SHARE = 0.02
+"""From this quantile to the one above the undisturbed slots show how far they scatter."""
+QUIET_SHARE = 0.25
+"""Share of the steps between neighbouring slots that is taken as the arm's own noise, whatever the others are."""
+DEVIATIONS = 4.0
+"""Standard deviations of its own noise by which a slow slot of an arm is above the middle of the undisturbed ones."""
+LEAST_SLOWDOWN = 0.02
+"""Slower than that middle by less is not slow, however quiet an arm is."""
+FEWEST_SLOTS = 10
+"""With fewer slots no arm's noise is known."""
+
+Place = tuple[int, int]
+"""Launch and round of a slot."""
+
+
+def middle(slot: Slot, mixed: bool) -> float:
+    """Nanoseconds that stand for a slot: the median of its calls, or their mean where calls differ in length."""
+    return statistics.fmean(slot.nanoseconds) if mixed else statistics.median(slot.nanoseconds)
+
+
+def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]]:
+    """Places of the slots of each arm that the machine held up.
+
+    Args:
+        arms: all arms that were timed in the same rounds.
+        mixed: whether calls differ in length, as :func:`middle` takes it.
+
+    """
+    timeline = []
+    for name, arm in arms.items():
+        slots = sorted(arm.slots, key=_time)
+        slow = _slow([middle(slot, mixed) for slot in slots])
+        timeline += [(slot, name, is_slow) for slot, is_slow in zip(slots, slow, strict=True)]
+    timeline.sort(key=lambda entry: _time(entry[0]))
+    found: dict[str, set[Place]] = {name: set() for name in arms}
+    for index, (slot, name, is_slow) in enumerate(timeline):
+        neighbours = timeline[max(0, index - 1) : index] + timeline[index + 1 : index + 2]
+        if is_slow and any(also and other != name for _, other, also in neighbours):
+            found[name].add((slot.launch, slot.round))
+    return found
+
+
+def _time(slot: Slot) -> Place:
+    return slot.launch, slot.order
+
+
+def _slow(nanoseconds: Sequence[float]) -> list[bool]:
+    """Which slots of an arm, in the order of time, are slower than its own noise explains.
+
+    The noise is taken as normal in the logarithm, its deviation as the larger of what small steps between neighbours
+    and the scatter of the fastest slots tell; both are right as long as a tenth of the slots is undisturbed.
+    """
+    if len(nanoseconds) < FEWEST_SLOTS:
+        return [False] * len(nanoseconds)
+    logs = np.log(nanoseconds)
+    fastest, fast = np.quantile(logs, [FASTEST_SHARE, FAST_SHARE])
+    step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
+    of_steps = step / (math.sqrt(2) * ndtri((1 + QUIET_SHARE) / 2))
+    of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
+    deviation = max(of_steps, of_fast)
+    limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
+    return [bool(slow) for slow in logs > limit]
