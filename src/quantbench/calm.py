@@ -41,6 +41,11 @@ def middle(slot: Slot, mixed: bool) -> float:
     return statistics.fmean(slot.nanoseconds) if mixed else statistics.median(slot.nanoseconds)
 
 
+def undisturbed_ms(arm: ArmLatency, mixed: bool) -> float:
+    """Milliseconds of a call that nothing disturbs: a low quantile of an arm's slots, which two sessions agree on."""
+    return float(np.quantile([middle(slot, mixed) for slot in arm.slots], FAST_SHARE)) / 1e6
+
+
 def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]]:
     """Places of the slots of each arm that the machine held up.
 

@@ -7,7 +7,8 @@ two-sample shift (Hodges and Lehmann, 1963; Hollander, Wolfe and Chicken, 4.2-4.
 A machine can be in one state throughout a session and in another throughout the next (a neighbour that takes memory
 bandwidth slows int8 more than float), which no interval from within a session knows of. What is the same in both
 folders tells: files with the same hash, optimized or float, seem to differ by so much between these two sessions, and
-nothing is called that differs by less.
+nothing is called that differs by less. And where an undisturbed call of what is the same, the original among it, takes
+another time in the second session, the machine was in another state, and nothing is called at all.
 """
 
 from __future__ import annotations
@@ -20,11 +21,19 @@ from functools import partial
 import numpy as np
 
 from quantbench import registry, stats
+from quantbench.calm import undisturbed_ms
 from quantbench.environment import unlike
 from quantbench.evidence import shape_name
 from quantbench.intervals import FEWEST_PAIRS, Interval, Z, holm, paired_bootstrap, verdict
 from quantbench.records import Latency, Result
+from quantbench.settings import DATASET
 from quantbench.tables import spread, table
+
+OTHER_STATE = (
+    f"Where equal files reach less than {100 * stats.SAME_SPEED:.0f} % of their speed in the other session, the "
+    "machine was in another state (a neighbour on the same cores, another clock) and speedups are not comparable: time "
+    "both versions in one session, or repeat the slower one."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,13 @@ class Compared:
     p_value: float
     floor: float
     """The noise floors of both sessions, or what equal files differ by between them if that is more."""
+    speed: float = 1.0
+    """Of the machine in the second session over that in the first."""
+
+    @property
+    def same_state(self) -> bool:
+        """Whether the machine was as fast in the one session as in the other."""
+        return stats.SAME_SPEED <= self.speed <= 1 / stats.SAME_SPEED
 
 
 def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, float]:
@@ -55,8 +71,11 @@ def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, fl
 
 def compare(first: Sequence[Result], second: Sequence[Result]) -> list[Compared]:
     """Every run that is done in both, at every shape that both have."""
-    between = session_noise(first, second)
-    return [_compared(one.run.name, *pair, between) for one, _, pair in _pairs(first, second)]
+    between, speeds = session_noise(first, second), machine_speeds(first, second)
+    return [
+        _compared(one.run.name, *pair, between, speeds.get(shape_name(pair[0]), 1.0))
+        for one, _, pair in _pairs(first, second)
+    ]
 
 
 def _pairs(
@@ -92,6 +111,26 @@ def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
     return noise
 
 
+def machine_speeds(first: Sequence[Result], second: Sequence[Result]) -> dict[str, float]:
+    """Speed of the machine in the second session over that in the first, by name of the shape.
+
+    Of the undisturbed calls of all that is the same in both, the original among it, those that changed most tell.
+    Shapes are missing where nothing is the same, and all of them between unlike machines.
+    """
+    speeds: dict[str, float] = {}
+    for one, other, (before, after) in _pairs(first, second):
+        if unlike(one.environment, other.environment):
+            continue
+        equal = _equal_arms(one, other)
+        if one.sources.get("model", 1) == other.sources.get("model", 2):
+            equal.append(stats.BASELINE)
+        name, mixed = shape_name(before), before.input_length == DATASET
+        for arm in equal:
+            speed = undisturbed_ms(before.arms[arm], mixed) / undisturbed_ms(after.arms[arm], mixed)
+            speeds[name] = max(speed, speeds.get(name, 1.0), key=lambda found: abs(math.log(found)))
+    return speeds
+
+
 def _equal_arms(first: Result, second: Result) -> list[str]:
     """Arms whose file is the same in both."""
     equal = []
@@ -102,7 +141,7 @@ def _equal_arms(first: Result, second: Result) -> list[str]:
     return equal
 
 
-def _compared(name: str, first: Latency, second: Latency, between: float) -> Compared:
+def _compared(name: str, first: Latency, second: Latency, between: float, speed: float) -> Compared:
     logs = [stats.latency_rounds(latency, "optimized", stats.BASELINE).logs for latency in (first, second)]
     floors = [stats.noise_floor(latency) for latency in (first, second)]
     known = [floor for floor in floors if floor is not None]
@@ -111,7 +150,7 @@ def _compared(name: str, first: Latency, second: Latency, between: float) -> Com
         centre, p_value = shift(*logs)
         ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     means = [stats.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
-    return Compared(name, shape_name(first), means[0], means[1], ratio, p_value, max(sum(known), between))
+    return Compared(name, shape_name(first), means[0], means[1], ratio, p_value, max(sum(known), between), speed)
 
 
 def render(first: Sequence[Result], second: Sequence[Result]) -> str:
@@ -126,7 +165,8 @@ def render(first: Sequence[Result], second: Sequence[Result]) -> str:
             f"{row.second_ms:.2f}",
             spread(row.ratio, 3) if row.ratio else "too few slots",
             f"{100 * row.floor:.1f} %",
-            verdict(row.ratio, p_value, row.floor) if row.ratio else "inconclusive",
+            f"{100 * row.speed:.0f} %",
+            verdict(row.ratio, p_value, row.floor) if row.ratio and row.same_state else "inconclusive",
         ]
         for row, p_value in zip(rows, adjusted, strict=True)
     ]
@@ -137,9 +177,11 @@ def render(first: Sequence[Result], second: Sequence[Result]) -> str:
         "B optimized, ms",
         "speedup in B over speedup in A",
         "noise floor",
+        "speed of the machine in B",
         "B is",
     ]
-    return f"## Speed\n{table(header, speed)}\n\n## Quality of the optimized model\n{_quality(first, second)}\n"
+    states = "" if all(row.same_state for row in rows) else f"\n\n{OTHER_STATE}"
+    return f"## Speed\n{table(header, speed)}{states}\n\n## Quality of the optimized model\n{_quality(first, second)}\n"
 
 
 def _quality(first: Sequence[Result], second: Sequence[Result]) -> str:

@@ -96,6 +96,24 @@ def noise_age(done: Sequence[Result]) -> str:
     return f"The float export was timed against itself in {launches} starts, {when}."
 
 
+def busy_machine(done: Sequence[Result]) -> str:
+    """At which shapes the machine was slower throughout than it has been seen, and by how much; empty if at none."""
+    slowest: dict[str, float] = {}
+    for latency in (latency for result in done for latency in result.latency):
+        speed = stats.machine_speed(latency)
+        if speed is not None and speed < stats.SAME_SPEED:
+            name = shape_name(latency)
+            slowest[name] = min(speed, slowest.get(name, 1.0))
+    if not slowest:
+        return ""
+    where = ", ".join(f"{100 * speed:.0f} % at {name}" for name, speed in slowest.items())
+    return (
+        "The machine was slower throughout than it has been seen before, as when a neighbour uses the same cores: the "
+        f"float export reached {where} of its speed. The speedups are those of a machine in this state; repeat the "
+        "benchmark at another time for those of the undisturbed one."
+    )
+
+
 def _speedup_cell(speedup: stats.Speedup) -> str:
     if speedup.interval is None:
         return f"{speedup.ratio:.2f} (too few slots) {speedup.verdict}"

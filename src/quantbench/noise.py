@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from quantbench import stats
+from quantbench.calm import undisturbed_ms
 from quantbench.intervals import FEWEST_PAIRS, hodges_lehmann
 from quantbench.progress import Reporter
-from quantbench.records import ArmSpec, Environment, Latency, Noise
+from quantbench.records import ArmLatency, ArmSpec, Environment, Latency, Noise
 from quantbench.settings import DATASET, TimeBenchmarkArgs, digest
 from quantbench.store import write_atomically
 from quantbench.timing import Shape, time_arms
@@ -24,23 +25,23 @@ LONGEST_AGE = timedelta(days=7)
 FOLDER = "noise"
 
 
+def places(
+    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, environment: Environment, cache: Path
+) -> list[Path]:
+    """Where the cache keeps what it knows of an arm on this machine, by shape."""
+    return [cache / FOLDER / f"{_key(spec, shape, args, threads, environment)}.json" for shape in at]
+
+
 def between_launches(
-    spec: ArmSpec,
-    at: Sequence[Shape],
-    args: TimeBenchmarkArgs,
-    threads: int,
-    environment: Environment,
-    cache: Path,
-    reporter: Reporter,
+    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, paths: Sequence[Path], reporter: Reporter
 ) -> list[Noise | None]:
     """What an arm differs from itself by at each shape, from the cache where that is neither old nor too wide.
 
     Too wide is a noise floor above ``args.precision``: the machine was busy then, and may not be now. None where the
-    duration is too short to ask, or the arm fails.
+    duration is too short to ask, or the arm fails. ``paths`` are those of :func:`places`.
     """
     if not args.compares_launches:
         return [None] * len(at)
-    paths = [cache / FOLDER / f"{_key(spec, shape, args, threads, environment)}.json" for shape in at]
     found = [_kept(path, args.precision) for path in paths]
     missing = [index for index, noise in enumerate(found) if noise is None]
     if missing:
@@ -50,6 +51,18 @@ def between_launches(
             if noise is not None:
                 write_atomically(paths[index], noise.model_dump_json().encode())
     return found
+
+
+def remember(noise: Noise | None, session: ArmLatency, mixed: bool, path: Path) -> Noise | None:
+    """The same with what the arm took in a session; where it was never as fast the cache learns of it."""
+    if noise is None:
+        return None
+    now = undisturbed_ms(session, mixed)
+    known = noise
+    if noise.fastest_ms is None or now < noise.fastest_ms:
+        known = noise.model_copy(update={"fastest_ms": now})
+        write_atomically(path, known.model_dump_json().encode())
+    return known.model_copy(update={"session_ms": now})
 
 
 def measure(
@@ -71,16 +84,19 @@ def measure(
 
 
 def _noise(latency: Latency, now: str) -> Noise | None:
-    ratios = []
+    ratios, mixed = [], latency.input_length == DATASET
     for launch in range(LAUNCHES):
         arms = {
             name: arm.model_copy(update={"slots": tuple(slot for slot in arm.slots if slot.launch == launch)})
             for name, arm in latency.arms.items()
         }
-        logs = stats.log_ratios(arms[stats.BASELINE], arms[stats.NULL], latency.input_length == DATASET)
+        logs = stats.log_ratios(arms[stats.BASELINE], arms[stats.NULL], mixed)
         if len(logs) >= FEWEST_PAIRS:
             ratios.append(hodges_lehmann(list(logs.values())).value)
-    return Noise(ratios=tuple(ratios), measured=now) if len(ratios) > 1 else None
+    if len(ratios) <= 1:
+        return None
+    fastest = min(undisturbed_ms(arm, mixed) for arm in latency.arms.values())
+    return Noise(ratios=tuple(ratios), measured=now, fastest_ms=fastest)
 
 
 def _key(spec: ArmSpec, shape: Shape, args: TimeBenchmarkArgs, threads: int, environment: Environment) -> str:

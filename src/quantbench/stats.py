@@ -18,6 +18,8 @@ PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
 GAIN = 0.7
 """Held-up rounds only add noise where the interval without them is narrower by this factor."""
+SAME_SPEED = 0.95
+"""A machine at a lower share of its speed is in another state."""
 BASELINE = "pytorch"
 NULL = "null"
 COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float", "pytorch"))
@@ -161,6 +163,18 @@ def launch_noise(noise: Noise, launches: int) -> float:
     count = len(noise.ratios)
     power = statistics.fmean(ratio**2 for ratio in noise.ratios)
     return math.expm1(float(stdtrit(count, 1 - ALPHA / 2)) * math.sqrt(power / launches))
+
+
+def machine_speed(latency: Latency) -> float | None:
+    """How fast the machine was at best in a session, as a share of the fastest it has been seen; None if not known.
+
+    It is that of the float export. Below 1 the machine was in another state all the time, so that no round of the
+    session shows what the undisturbed machine does.
+    """
+    noise = latency.noise
+    if noise is None or noise.fastest_ms is None or noise.session_ms is None:
+        return None
+    return noise.fastest_ms / noise.session_ms
 
 
 def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:

@@ -158,11 +158,11 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
     what = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds"
     with workbench.phase("timing"):
         itself = ready[0].arms["onnx-float"]
-        seen = noise.between_launches(
-            itself, at, args, threads, workbench.environment, workbench.cache, workbench.reporter
-        )
+        paths = noise.places(itself, at, args, threads, workbench.environment, workbench.cache)
+        seen = noise.between_launches(itself, at, args, threads, paths, workbench.reporter)
         with workbench.reporter.stage(what, total) as advance:
             timings = time_arms(specs, next(iter(originals)), at, args, threads, advance)
+        seen = _remembered(names[_identity(itself)], at, timings, seen, paths)
     seconds = workbench.take_seconds()
     for prepared in ready:
         arms = {name: names[_identity(spec)] for name, spec in prepared.arms.items()}
@@ -173,6 +173,18 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
             continue
         yield _result(prepared, _latency(arms, at, timings, seen), seconds, workbench)
         seconds = {}
+
+
+def _remembered(
+    name: str, at: Sequence[Shape], timings: Timings, seen: Sequence[Noise | None], paths: Sequence[Path]
+) -> list[Noise | None]:
+    """What is known of the arm that was timed against itself, with what it took in this session."""
+    if name in timings.failures:
+        return list(seen)
+    return [
+        noise.remember(known, measured.arms[name], shape.input_length == DATASET, path)
+        for known, measured, shape, path in zip(seen, timings.shapes, at, paths, strict=True)
+    ]
 
 
 def _identity(spec: ArmSpec) -> str:

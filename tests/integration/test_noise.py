@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from tests.support.example_results import arm
 from tests.support.tiny_models import write_relu
 
 from quantbench import environment, noise
@@ -27,7 +28,8 @@ def ask(spec, tmp_path):
     def between(length=8, args=ARGS, **machine):
         shape = Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}])
         where = environment.detect().model_copy(update=machine)
-        (found,) = noise.between_launches(spec, [shape], args, 1, where, tmp_path / "cache", Silent())
+        paths = noise.places(spec, [shape], args, 1, where, tmp_path / "cache")
+        (found,) = noise.between_launches(spec, [shape], args, 1, paths, Silent())
         return found
 
     return between
@@ -52,6 +54,7 @@ def test_every_launch_gives_a_ratio(spec, monkeypatch):
     found = noise.measure(spec, shapes, ARGS.model_copy(update={"duration": 2.1}), 1, Silent())
     assert [len(one.ratios) for one in found] == [3] * 2
     assert len(set(found[0].ratios)) > 1
+    assert 0 < found[0].fastest_ms < 100
     assert datetime.now(UTC) - datetime.fromisoformat(found[0].measured) < timedelta(minutes=5)
 
 
@@ -90,6 +93,26 @@ def test_what_was_too_wide_is_measured_again(ask, measured):
 def test_an_arm_that_fails_leaves_it_unknown(spec, tmp_path):
     gone = spec.model_copy(update={"path": spec.path + ".missing"})
     shape = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
-    found = noise.between_launches(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache", Silent())
+    paths = noise.places(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache")
+    found = noise.between_launches(gone, [shape], ARGS, 1, paths, Silent())
     assert found == [None]
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(("session", "fastest"), [(4.0, 4.0), (8.0, 6.0)])
+def test_the_cache_remembers_the_machine_at_its_fastest(ask, measured, tmp_path, session, fastest):
+    (path,) = (ask(), *(tmp_path / "cache" / noise.FOLDER).iterdir())[1:]
+    path.write_text(ask().model_copy(update={"fastest_ms": 6.0}).model_dump_json())
+    told = noise.remember(ask(), arm(session), False, path)
+    assert (told.fastest_ms, told.session_ms) == (pytest.approx(fastest, rel=0.01), pytest.approx(session, rel=0.01))
+    assert ask().fastest_ms == pytest.approx(fastest, rel=0.01)
+    assert ask().session_ms is None, "which belongs to a result"
+    assert measured == [1]
+
+
+def test_what_an_earlier_version_kept_learns_of_the_machine_from_the_next_session(ask, measured, tmp_path):
+    ask()
+    (path,) = (tmp_path / "cache" / noise.FOLDER).iterdir()
+    assert noise.remember(ask(), arm(5.0), False, path).fastest_ms == pytest.approx(5.0, rel=0.01)
+    assert ask().fastest_ms == pytest.approx(5.0, rel=0.01)
+    assert noise.remember(None, arm(5.0), False, path) is None

@@ -65,14 +65,36 @@ def slower_by(results, share):
 
 def test_equal_files_are_never_called_and_raise_the_floor_for_others():
     first = reference_results(reference_config())
-    second = slower_by(first, 0.3)
+    second = slower_by(first, 0.03)
     text = comparison.render(first, second)
     assert text.count("inconclusive") == 2
     assert "slower" not in text
-    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.25)[1])])
+    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.025)[1])])
     assert "slower" not in text
-    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.6)[1])])
+    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.06)[1])])
     assert text.count("slower") == 1
+
+
+def test_nothing_is_called_where_the_machine_was_in_another_state():
+    """An equal file took a third longer in the second session, which no other file can be blamed for then."""
+    first = reference_results(reference_config())
+    text = comparison.render(first, [slower_by(first, 0.3)[0], other_file(slower_by(first, 0.8)[1])])
+    assert text.count("inconclusive") == 2
+    assert text.count("77 %") == 2
+    assert "another state" in text
+    assert "another state" not in comparison.render(first, slower_by(first, 0.03))
+
+
+def test_the_original_tells_of_the_machine_where_its_model_is_the_same():
+    first = [result.model_copy(update={"sources": {"model": "a"}}) for result in reference_results(reference_config())]
+    shape = first[1].latency[0]
+    arms = shape.arms | {"pytorch": arm(1.1 * stats.mean_ms(shape.arms["pytorch"])), "null": shape.arms["null"]}
+    second = [first[1].model_copy(update={"latency": (shape.model_copy(update={"arms": arms}),)})]
+    assert comparison.machine_speeds(first, second) == {"4 × 64": pytest.approx(1 / 1.1, rel=0.01)}
+    other = [second[0].model_copy(update={"sources": {"model": "b"}})]
+    assert comparison.machine_speeds(first, other) == {"4 × 64": pytest.approx(1.0)}
+    far = [second[0].model_copy(update={"environment": ENVIRONMENT.model_copy(update={"cpu_model": "Other"})})]
+    assert comparison.machine_speeds(first, far) == {}
 
 
 def folder(path, config, results):

@@ -10,7 +10,7 @@ from tests.support.example_results import failed, reference_config, reference_re
 
 from quantbench import registry
 from quantbench.plan import make_plan
-from quantbench.records import Skipped
+from quantbench.records import Noise, Skipped
 
 REFERENCE_BLOCK = """\
 **task**: `token-classification`  
@@ -230,6 +230,19 @@ def test_rounds_that_were_left_out_are_told(config):
     (speedup,) = [s for s in run["latency"][0]["speedup"] if (s["arm"], s["against"]) == ("optimized", "pytorch")]
     assert (speedup["rounds"], speedup["held_up"]) == (10, 30)
     assert speedup["held_up_ratio"] == pytest.approx(speedup["ratio"] * 1.2 / 1.6, rel=0.02)
+
+
+@pytest.mark.parametrize(("session_ms", "told"), [(40.0, True), (31.0, False)])
+def test_a_machine_that_was_busy_all_the_time_is_told(config, session_ms, told):
+    noise = Noise(ratios=(0.001, -0.001), measured="2026-01-01T00:00:00+00:00", fastest_ms=30.0, session_ms=session_ms)
+    results = [
+        result.model_copy(update={"latency": tuple(s.model_copy(update={"noise": noise}) for s in result.latency)})
+        for result in reference_results(config)
+    ]
+    card = registry.report("card").render(config, results, ())
+    assert ("the float export reached 75 % at 4 × 64 of its speed" in card) == told
+    runs = json.loads(registry.report("summary").render(config, results, ()))["runs"]
+    assert {run["latency"][0]["machine_speed"] for run in runs} == {30.0 / session_ms}
 
 
 def test_the_summary_as_stored(config, snapshot):

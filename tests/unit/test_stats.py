@@ -318,6 +318,15 @@ def test_what_lasts_as_long_as_a_process_raises_the_noise_floor():
     assert stats.noise_floor(quiet.model_copy(update={"noise": calm})) == stats.noise_floor(quiet)
 
 
+def test_the_speed_of_the_machine_is_known_only_after_it_was_seen():
+    known = Noise(ratios=(0.01, -0.01), measured="", fastest_ms=30.0, session_ms=40.0)
+    assert stats.machine_speed(latency().model_copy(update={"noise": known})) == 0.75
+    assert stats.machine_speed(latency()) is None
+    for missing in ("fastest_ms", "session_ms"):
+        unknown = known.model_copy(update={missing: None})
+        assert stats.machine_speed(latency().model_copy(update={"noise": unknown})) is None
+
+
 def test_more_launches_average_it():
     noise = Noise(ratios=(0.02, -0.01, 0.03), measured="2026-01-01T00:00:00+00:00")
     once, often = (math.log1p(stats.launch_noise(noise, launches)) for launches in (1, 4))

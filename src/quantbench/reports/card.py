@@ -105,6 +105,7 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "shapes": _shapes(config, done),
         "speed": evidence.speed_table(config, done),
         "noise": evidence.noise_age(done),
+        "busy": evidence.busy_machine(done),
         "loss": evidence.loss_table(config, done),
         "latency": evidence.latency_table(config, done),
         "float_scores": _float_scores(done),

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantbench import evidence, stats
+from quantbench.calm import undisturbed_ms
 from quantbench.environment import by_machine
 from quantbench.records import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
-from quantbench.settings import Config
+from quantbench.settings import DATASET, Config
 
 SUMMARY = "one row per run, for programs (summary.json)"
 FILE = "summary.json"
@@ -100,6 +101,7 @@ def _latency(latency: Latency) -> dict[str, Any]:
         "input_length": latency.input_length,
         "noise_floor": stats.noise_floor(latency),
         "noise": latency.noise.model_dump(mode="json") if latency.noise else None,
+        "machine_speed": stats.machine_speed(latency),
         "extended": latency.extended,
         "arms": {name: _arm(arm, latency) for name, arm in latency.arms.items()},
     }
@@ -108,6 +110,7 @@ def _latency(latency: Latency) -> dict[str, Any]:
 def _arm(arm: ArmLatency, latency: Latency) -> dict[str, Any]:
     return {
         "mean_ms": stats.mean_ms(arm),
+        "undisturbed_ms": undisturbed_ms(arm, latency.input_length == DATASET),
         "p50_ms": stats.percentile_ms(arm, 50),
         "p90_ms": stats.percentile_ms(arm, 90),
         "p99_ms": stats.percentile_ms(arm, 99),
