@@ -1,14 +1,19 @@
 """Workers and files of tests stay out of each other's way.
 
 Each worker has a core of its own, so that the threads of one never wait for a core that another keeps busy. Each file
-has a cache of the machine of its own, so that none finds what another made, or waits for it.
+has a cache of the machine of its own, so that none finds what another made, or waits for it. Property tests have no
+deadline, since no test asserts a time.
 """
 
 import os
 
+import hypothesis
 import pytest
 
 from quantbench import cache
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure():

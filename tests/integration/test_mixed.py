@@ -90,7 +90,7 @@ def test_every_projection_is_found(models, kind, opset):
     assert [len(members) for members in shared] == [3, 3], "query, key and value read the same"
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(KINDS), opset=st.sampled_from(OPSETS))
 def test_any_placement_runs_at_any_size(models, data, kind, opset):
     model = models(kind, opset)
@@ -145,7 +145,7 @@ def test_scale_migration_alone_changes_nothing_but_rounding(models, kind, opset)
     )
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(KINDS), opset=st.sampled_from((11, 17)))
 def test_float_edges_read_the_unrounded_tensor(models, data, kind, opset):
     """Edge by edge: rounding is read by quantized products alone, and every other reader reads what was made."""

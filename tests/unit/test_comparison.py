@@ -1,7 +1,7 @@
 """Two folders side by side: refused where unlike, and verdicts where alike."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
 
@@ -25,7 +25,6 @@ def _updates(result, updates):
     return {"latency": tuple(shapes)}
 
 
-@settings(deadline=None)
 @given(numbers, numbers, st.floats(-1, 1))
 def test_a_shift_is_found_with_its_sign(first, second, offset):
     interval, _ = comparison.shift(first, second)

@@ -501,7 +501,7 @@ def _put(data, key, value):
 
 
 @given(data=configurations())
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_a_dumped_configuration_is_read_back_equal(data, tmp_path_factory):
     config = build_config(data, {}, "somewhere")
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"
@@ -513,7 +513,7 @@ def test_a_dumped_configuration_is_read_back_equal(data, tmp_path_factory):
 
 
 @given(text=st.text(max_size=60) | st.text("abc:{}[]&*!|>-\n #'\"%@`,?<", max_size=40))
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_any_text_is_a_configuration_or_bad_input(text, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
@@ -529,7 +529,7 @@ JSON = st.recursive(
 
 
 @given(key=st.sampled_from([*NORMAL, "calibration", "dataset", "benchmarked", "framework", "task"]), value=JSON)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 def test_any_value_anywhere_is_valid_or_bad_input(key, value):
     base = {"task": "token-classification", "model_name_or_path": "m", "dataset": {"path": "p"}}
     for data in (

@@ -73,7 +73,7 @@ def planned(grid, **changes):
 
 
 @given(grid=grids())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_every_combination_is_a_run_or_skipped_with_a_reason(grid):
     _, plan = planned(grid)
     assume(plan is not None)
@@ -84,7 +84,7 @@ def test_every_combination_is_a_run_or_skipped_with_a_reason(grid):
 
 
 @given(grid=grids())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_names_and_keys_are_unique_and_names_fit_a_folder(grid):
     _, plan = planned(grid)
     assume(plan is not None)
@@ -95,7 +95,7 @@ def test_names_and_keys_are_unique_and_names_fit_a_folder(grid):
 
 
 @given(grid=grids(), seed=st.integers(0, 999))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_keys_depend_on_settings_and_not_on_the_order_of_the_file(grid, seed, tmp_path_factory):
     config, plan = planned(grid)
     assume(plan is not None)
@@ -111,7 +111,7 @@ def test_keys_depend_on_settings_and_not_on_the_order_of_the_file(grid, seed, tm
 
 
 @given(grid=grids())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_nothing_is_left_when_everything_is_done(grid):
     config, plan = planned(grid)
     assume(plan is not None)

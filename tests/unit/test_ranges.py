@@ -73,14 +73,14 @@ def tensors_of(samples: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(samples=SAMPLES)
 def test_minmax_is_numpys_over_all_samples(model, samples):
     found = collect(model, samples)
     assert found == {name: (float(v.min()), float(v.max())) for name, v in tensors_of(samples).items()}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(samples=SAMPLES, constant=st.floats(0.001, 1))
 def test_moving_average_is_the_formula(model, samples, constant):
     found = collect(model, samples, moving_average=True, averaging_constant=constant)
@@ -92,7 +92,7 @@ def test_moving_average_is_the_formula(model, samples, constant):
     assert found["zero"] == (0, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(samples=SAMPLES, percentile=st.floats(50.5, 100))
 def test_percentile_cuts_no_more_than_its_share_on_either_side(model, samples, percentile):
     found = collect(model, samples, method="percentile", percentile=percentile)
@@ -119,14 +119,14 @@ def test_percentile_of_a_normal_distribution_is_numpys(model):
     assert [low, high] == pytest.approx(list(wanted), abs=0.02)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(samples=SAMPLES, method=st.sampled_from(METHODS), data=st.data())
 def test_the_order_of_samples_does_not_matter(model, samples, method, data):
     shuffled = data.draw(st.permutations(samples))
     assert collect(model, samples, method=method) == collect(model, shuffled, method=method)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(samples=SAMPLES, method=st.sampled_from(METHODS[1:]), held=st.integers(1, 100))
 def test_splitting_the_tensors_does_not_matter(model, samples, method, held):
     whole = collect(model, samples, method=method)
@@ -169,7 +169,6 @@ def test_the_smallest_floats_can_be_counted(model, method):
     assert -2e-45 <= low <= high <= 3.1e-39
 
 
-@settings(deadline=None)
 @given(ARRAYS)
 def test_a_histogram_counts_every_value_in_its_bin(values):
     edge = float(np.abs(values).max())
@@ -268,7 +267,7 @@ def test_entropy_is_the_papers(shape):
     assert entropy_threshold(counts, edge) == reference_threshold(counts, edge)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(COUNTS, st.floats(0.001, 1e6))
 def test_the_entropy_threshold_lies_between_the_levels_and_the_edge(counts, edge):
     threshold = entropy_threshold(counts, edge)
@@ -277,7 +276,7 @@ def test_the_entropy_threshold_lies_between_the_levels_and_the_edge(counts, edge
     assert counts[BINS // 2 - inside : BINS // 2 + inside].any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(samples=SAMPLES)
 def test_entropy_ranges_lie_within_the_data_and_the_threshold(model, samples):
     found = collect(model, samples, method="entropy")

@@ -79,7 +79,7 @@ def test_shards_are_checked_one_by_one(model):
 
 
 @given(cut=st.integers(0, len(safetensors()) - 1))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_every_truncation_is_seen(cut, file):
     file.write_bytes(safetensors()[:cut])
     key, text = refusal(check_safetensors, file)
@@ -92,7 +92,7 @@ def test_every_truncation_is_seen(cut, file):
     data=st.binary(max_size=64),
     header=st.sampled_from([b"[]", b"{}", b"1", b'{"w": 1}', b'{"w": {"data_offsets": []}}']),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_any_other_bytes_are_bad_input(data, header, file):
     for content in (data, struct.pack("<Q", len(header)) + header + data):
         file.write_bytes(content)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -23,7 +23,6 @@ def gathered(samples):
     return figures
 
 
-@settings(deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=5))
 def test_every_value_is_counted_once_and_lies_within(samples):
     figures, every = gathered(samples), np.concatenate(samples)
@@ -33,7 +32,6 @@ def test_every_value_is_counted_once_and_lies_within(samples):
     assert (figures.highs == every.max(axis=0)).all()
 
 
-@settings(deadline=None)
 @given(st.lists(FLOATS, min_size=2, max_size=5), st.randoms())
 def test_the_order_of_samples_moves_no_value_by_more_than_a_bin(samples, random):
     shuffled = list(samples)
@@ -46,7 +44,6 @@ def test_the_order_of_samples_moves_no_value_by_more_than_a_bin(samples, random)
     assert means[0] == pytest.approx(means[1], abs=width)
 
 
-@settings(deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=3), st.sampled_from(["minmax", "percentile", "entropy", "mse"]))
 def test_a_range_stays_within_what_was_seen(samples, method):
     figures = gathered(samples)
