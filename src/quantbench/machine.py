@@ -9,9 +9,10 @@ from pathlib import Path
 
 from quantbench import embedded, stats
 from quantbench.arm import steal_seconds
+from quantbench.calm import held_up
 from quantbench.environment import usable_cores
 from quantbench.progress import Reporter
-from quantbench.records import ArmSpec, Latency
+from quantbench.records import ArmLatency, ArmSpec, Latency
 from quantbench.settings import TimeBenchmarkArgs
 from quantbench.text import TextProcessor
 from quantbench.timing import Shape, time_arms
@@ -20,6 +21,7 @@ CPU = Path("/sys/devices/system/cpu")
 LOAD_LIMIT = 0.5
 STEAL_LIMIT = 0.01
 NOISE_LIMIT = 0.02
+HELD_UP_LIMIT = 0.05
 ARGS = TimeBenchmarkArgs(duration=5, warmup_runs=5)
 
 
@@ -33,8 +35,8 @@ class Finding:
 
 
 def findings(reporter: Reporter) -> list[Finding]:
-    """Everything that is looked at, the noise floor measured on the embedded model last."""
-    return [check() for check in (governor, turbo, hyper_threads, load, steal, cpu_limit)] + [noise(reporter)]
+    """Everything that is looked at, what is measured on the embedded model last."""
+    return [check() for check in (governor, turbo, hyper_threads, load, steal, cpu_limit)] + noise(reporter)
 
 
 def _read(path: Path) -> str | None:
@@ -97,8 +99,8 @@ def cpu_limit() -> Finding:
     return Finding("cgroup CPU limit", value or "none", advice if limited else "")
 
 
-def noise(reporter: Reporter) -> Finding:
-    """How far the embedded model seems to be from itself, timed in two processes in the same rounds."""
+def noise(reporter: Reporter) -> list[Finding]:
+    """How far the embedded model is from itself, timed in two processes in turn, and how often it is held up."""
     spec = ArmSpec(
         runtime="pytorch",
         path=str(embedded.MODEL),
@@ -110,10 +112,21 @@ def noise(reporter: Reporter) -> Finding:
     with reporter.stage("Timing the embedded model against itself, seconds", int(2 * ARGS.duration)) as advance:
         timings = time_arms(specs, stats.BASELINE, [shape], ARGS, usable_cores(), advance)
     if timings.failures:
-        return Finding("noise floor", "not measured", next(iter(timings.failures.values())))
-    measured = timings.shapes[0]
-    floor = stats.noise_floor(Latency(batch_size=4, input_length=64, arms=measured.arms))
+        return [Finding("noise floor", "not measured", next(iter(timings.failures.values())))]
+    arms = timings.shapes[0].arms
+    return [_floor(arms), _held_up(arms)]
+
+
+def _floor(arms: dict[str, ArmLatency]) -> Finding:
+    floor = stats.noise_floor(Latency(batch_size=4, input_length=64, arms=arms))
     if floor is None:
         return Finding("noise floor", "not measured", "too few slots")
     advice = "differences below it cannot be told; stop other work, or raise duration and launches"
     return Finding("noise floor", f"{100 * floor:.1f} %", advice if floor > NOISE_LIMIT else "")
+
+
+def _held_up(arms: dict[str, ArmLatency]) -> Finding:
+    held = sum(map(len, held_up(arms, mixed=False).values()))
+    slots = sum(len(arm.slots) for arm in arms.values())
+    advice = "something else uses these cores from time to time; stop it, or time for longer"
+    return Finding("held-up slots", f"{held} of {slots}", advice if held > HELD_UP_LIMIT * slots else "")

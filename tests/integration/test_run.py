@@ -1,6 +1,7 @@
 """Whole runs of a tiny model through the command: what is written, resumed, shared, failed and interrupted."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -278,3 +279,4 @@ def test_env_check_measures_the_noise_floor(tmp_path):
     assert done.returncode == 0, done.stderr
     for word in ("governor", "turbo", "hyper-threads", "load", "steal", "cgroup CPU limit", "noise floor"):
         assert word in done.stdout
+    assert re.search(r"held-up slots\W+\d+ of \d+", done.stdout)
