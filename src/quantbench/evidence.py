@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from quantbench import registry, stats
+from quantbench.calm import undisturbed_ms
 from quantbench.environment import by_machine
 from quantbench.intervals import Interval, paired_bootstrap
 from quantbench.records import Artifact, Latency, Result
 from quantbench.rules import NNCF
-from quantbench.settings import Config, Settings
+from quantbench.settings import DATASET, Config, Settings
 from quantbench.tables import counts, spread, table
 
 ARMS = ("pytorch", "onnx-float", "optimized")
@@ -139,7 +140,18 @@ def loss_table(config: Config, done: Sequence[Result]) -> str:
 
 def latency_table(config: Config, done: Sequence[Result]) -> str:
     """Every arm at every shape: percentiles, throughput, what stands apart from the samples, steadiness."""
-    header = [*keys(config), "shape", "arm", "mean, ms", "p50, ms", "p90, ms", "p99, ms", "calls", "samples/s"]
+    header = [
+        *keys(config),
+        "shape",
+        "arm",
+        "mean, ms",
+        "undisturbed, ms",
+        "p50, ms",
+        "p90, ms",
+        "p99, ms",
+        "calls",
+        "samples/s",
+    ]
     header += ["load, s", "first call, ms", "peak memory, MB", "last third / first third"]
     rows = []
     for result in done:
@@ -154,6 +166,7 @@ def _latency_cells(latency: Latency, name: str) -> list[str]:
     percentiles = [stats.percentile_ms(arm, percent) for percent in (50, 90, 99)]
     return [
         f"{stats.mean_ms(arm):.2f}",
+        f"{undisturbed_ms(arm, latency.input_length == DATASET):.2f}",
         *("–" if value is None else f"{value:.2f}" for value in percentiles),
         str(len(stats.samples_ms(arm))),
         f"{stats.calls_per_second(arm) * latency.batch_size:.1f}",

@@ -42,6 +42,7 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         f"![loss against latency]({PICTURE})" if find_spec("matplotlib") else "",
         "## How fast the finalists are",
         evidence.speed_table(shown, named),
+        evidence.busy_machine(done),
         "## What the finalists lose",
         "On the evaluation split, which nothing was chosen by before.\n\n" + evidence.loss_table(shown, named),
         "## What was tried",

@@ -226,6 +226,7 @@ def test_rounds_that_were_left_out_are_told(config):
     held_up = results[0].model_copy(update={"latency": (shape.model_copy(update={"arms": arms}),)})
     card = registry.report("card").render(config, [held_up], ())
     assert re.search(r"faster; 1\.\d{3} in 30 held-up rounds of 40", card)
+    assert "faster, 30 of 40" in registry.report("table").render(config, [held_up], ())
     (run,) = json.loads(registry.report("summary").render(config, [held_up], ()))["runs"]
     (speedup,) = [s for s in run["latency"][0]["speedup"] if (s["arm"], s["against"]) == ("optimized", "pytorch")]
     assert (speedup["rounds"], speedup["held_up"]) == (10, 30)
@@ -241,6 +242,7 @@ def test_a_machine_that_was_busy_all_the_time_is_told(config, session_ms, told):
     ]
     card = registry.report("card").render(config, results, ())
     assert ("the float export reached 75 % at 4 × 64 of its speed" in card) == told
+    assert ("75 %" in registry.report("table").render(config, results, ())) == told
     runs = json.loads(registry.report("summary").render(config, results, ()))["runs"]
     assert {run["latency"][0]["machine_speed"] for run in runs} == {30.0 / session_ms}
 

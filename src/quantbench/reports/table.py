@@ -10,7 +10,7 @@ from rich.table import Table
 
 from quantbench import stats
 from quantbench.environment import by_machine
-from quantbench.evidence import main_metric, shape_name
+from quantbench.evidence import busy_machine, main_metric, shape_name
 from quantbench.records import Latency, Result, Skipped
 from quantbench.settings import Config
 from quantbench.tables import spread
@@ -46,6 +46,9 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         table.add_section()
     console = Console(file=StringIO(), width=WIDTH)
     console.print(table)
+    busy = busy_machine([result for result in results if result.done])
+    if busy:
+        console.print(busy, highlight=False)
     for result in results:
         if result.failure:
             console.print(f"failed {result.run.name}: {result.failure.reason}", highlight=False)
@@ -63,6 +66,11 @@ def _cells(result: Result, latency: Latency, metric: str, speedup: stats.Speedup
         shape_name(latency),
         *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
         spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}",
-        f"{speedup.verdict}{', unstable' if speedup.unstable else ''}",
+        _verdict(speedup),
         f"{size:.1f}",
     ]
+
+
+def _verdict(speedup: stats.Speedup) -> str:
+    held_up = f", {speedup.held_up} of {speedup.held_up + speedup.rounds} rounds held up" if speedup.held_up else ""
+    return f"{speedup.verdict}{', unstable' if speedup.unstable else ''}{held_up}"
