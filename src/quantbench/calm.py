@@ -25,6 +25,8 @@ FASTEST_SHARE = 0.02
 """From this quantile to the one above the undisturbed slots show how far they scatter."""
 QUIET_SHARE = 0.25
 """Share of the steps between neighbouring slots that is taken as the arm's own noise, whatever the others are."""
+MOST_LASTING = 2.5
+"""Scatter over steps of lasting noise: 2.2 with a lag-1 correlation of 0.8. More is a state that few slots saw."""
 DEVIATIONS = 4.0
 """Standard deviations of its own noise by which a slow slot of an arm is above the middle of the undisturbed ones."""
 LEAST_SLOWDOWN = 0.02
@@ -76,7 +78,8 @@ def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     """Which slots of an arm, in the order of time, are slower than its own noise explains.
 
     The noise is taken as normal in the logarithm, its deviation as the larger of what small steps between neighbours
-    and the scatter of the fastest slots tell; both are right as long as a tenth of the slots is undisturbed.
+    and the scatter of the fastest slots tell, the latter within what lasting noise explains; both are right as long as
+    a tenth of the slots is undisturbed.
     """
     if len(nanoseconds) < FEWEST_SLOTS:
         return [False] * len(nanoseconds)
@@ -85,6 +88,6 @@ def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
     of_steps = step / (math.sqrt(2) * ndtri((1 + QUIET_SHARE) / 2))
     of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
-    deviation = max(of_steps, of_fast)
+    deviation = max(of_steps, min(of_fast, MOST_LASTING * of_steps))
     limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
     return [bool(slow) for slow in logs > limit]

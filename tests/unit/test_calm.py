@@ -71,6 +71,13 @@ def test_a_burst_over_two_slots_holds_up_both():
     assert {(name, number) for name, found in held_up(arms, False).items() for _, number in found} == slower
 
 
+def test_a_state_that_few_slots_saw_does_not_hide_the_others():
+    """Two slots were faster than ever again; the load that comes and goes is still told from the rest."""
+    arms = timed(slowdown=lambda name, number: 0.7 if number < 2 else 1.5 if number % 10 < 4 else 1.0)
+    found = rounds_of(held_up(arms, False)["a"])
+    assert [number for number in found if number > 5] == [number for number in range(6, ROUNDS) if number % 10 < 4]
+
+
 def test_a_quiet_arm_is_slow_sooner_than_a_noisy_one():
     for noise, expected in ((0.002, True), (0.05, False)):
         arms = timed(slowdown=lambda name, number: 1.06 if number >= 25 else 1.0, noise=noise)
