@@ -1,5 +1,6 @@
 """A real Ray cluster of two node processes on this machine: placement, agreement, and what is killed in the middle."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from tests.support.command import quantbench
 
 from quantbench.launchers.ray import INSTANCE_TYPE, SLOT
 
-DEADLINE = 120
+DEADLINE = 300
 KIND = "c7i.large"
 GRID = {"node_exclusion": [[], ["gelu"]]}
 
@@ -142,9 +143,10 @@ class Driver:
         while time.monotonic() < deadline:
             for process in psutil.process_iter(["cmdline"]):
                 if "quantbench.arm" in " ".join(process.info["cmdline"] or []):
-                    parent = process.parent()
-                    if parent is not None and "ray::" in " ".join(parent.cmdline()):
-                        return parent
+                    with contextlib.suppress(psutil.NoSuchProcess):  # it may end, or be killed and not yet waited for
+                        parent = process.parent()
+                        if parent is not None and "ray::" in " ".join(parent.cmdline()):
+                            return parent
             time.sleep(0.1)
         raise AssertionError(f"no run was started: {self.log.read_text()}")
 
