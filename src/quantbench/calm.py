@@ -77,9 +77,9 @@ def _time(slot: Slot) -> Place:
 def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     """Which slots of an arm, in the order of time, are slower than its own noise explains.
 
-    The noise is taken as normal in the logarithm, its deviation as the larger of what small steps between neighbours
-    and the scatter of the fastest slots tell, the latter within what lasting noise explains; both are right as long as
-    a tenth of the slots is undisturbed.
+    The noise is taken as normal in the logarithm, its deviation from the scatter of the fastest slots, which is right
+    as long as a tenth of the slots is undisturbed; at most what the small steps between neighbours tell if all of it
+    lasts.
     """
     if len(nanoseconds) < FEWEST_SLOTS:
         return [False] * len(nanoseconds)
@@ -88,6 +88,6 @@ def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
     of_steps = step / (math.sqrt(2) * ndtri((1 + QUIET_SHARE) / 2))
     of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
-    deviation = max(of_steps, min(of_fast, MOST_LASTING * of_steps))
+    deviation = min(of_fast, MOST_LASTING * of_steps)
     limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
     return [bool(slow) for slow in logs > limit]
