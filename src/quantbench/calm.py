@@ -23,7 +23,7 @@ FAST_SHARE = 0.1
 """Share of an arm's slots that is taken as undisturbed, whatever the others are."""
 FASTEST_SHARE = 0.02
 """From this quantile to the one above the undisturbed slots show how far they scatter."""
-QUIET_SHARE = 0.25
+QUIET_SHARE = 0.1
 """Share of the steps between neighbouring slots that is taken as the arm's own noise, whatever the others are."""
 MOST_LASTING = 2.5
 """Scatter over steps of lasting noise: 2.2 with a lag-1 correlation of 0.8. More is a state that few slots saw."""
@@ -77,9 +77,9 @@ def _time(slot: Slot) -> Place:
 def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     """Which slots of an arm, in the order of time, are slower than its own noise explains.
 
-    The noise is taken as normal in the logarithm, its deviation from the scatter of the fastest slots, which is right
-    as long as a tenth of the slots is undisturbed; at most what the small steps between neighbours tell if all of it
-    lasts.
+    The noise is taken as normal in the logarithm, its deviation as the larger of what the smallest steps between
+    neighbours and the scatter of the fastest slots tell, the latter within what lasting noise explains; both are right
+    as long as a tenth of the slots is undisturbed.
     """
     if len(nanoseconds) < FEWEST_SLOTS:
         return [False] * len(nanoseconds)
@@ -88,6 +88,6 @@ def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
     of_steps = step / (math.sqrt(2) * ndtri((1 + QUIET_SHARE) / 2))
     of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
-    deviation = min(of_fast, MOST_LASTING * of_steps)
+    deviation = max(of_steps, min(of_fast, MOST_LASTING * of_steps))
     limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
     return [bool(slow) for slow in logs > limit]
