@@ -26,7 +26,6 @@ from quantbench.environment import unlike
 from quantbench.evidence import shape_name
 from quantbench.intervals import FEWEST_PAIRS, Interval, Z, holm, paired_bootstrap, verdict
 from quantbench.records import Latency, Result
-from quantbench.settings import DATASET
 from quantbench.tables import spread, table
 
 OTHER_STATE = (
@@ -100,9 +99,7 @@ def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
     where equal files may well differ.
     """
     noise = 0.0
-    for one, other, pair in _pairs(first, second):
-        if unlike(one.environment, other.environment):
-            continue
+    for one, other, pair in _alike(first, second):
         for arm in _equal_arms(one, other):
             logs = [stats.latency_rounds(latency, arm, stats.BASELINE).logs for latency in pair]
             if min(map(len, logs)) >= FEWEST_PAIRS:
@@ -118,17 +115,22 @@ def machine_speeds(first: Sequence[Result], second: Sequence[Result]) -> dict[st
     Shapes are missing where nothing is the same, and all of them between unlike machines.
     """
     speeds: dict[str, float] = {}
-    for one, other, (before, after) in _pairs(first, second):
-        if unlike(one.environment, other.environment):
-            continue
+    for one, other, (before, after) in _alike(first, second):
         equal = _equal_arms(one, other)
         if one.sources.get("model", 1) == other.sources.get("model", 2):
             equal.append(stats.BASELINE)
-        name, mixed = shape_name(before), before.input_length == DATASET
+        name = shape_name(before)
         for arm in equal:
-            speed = undisturbed_ms(before.arms[arm], mixed) / undisturbed_ms(after.arms[arm], mixed)
+            speed = undisturbed_ms(before.arms[arm], before.mixed) / undisturbed_ms(after.arms[arm], before.mixed)
             speeds[name] = max(speed, speeds.get(name, 1.0), key=lambda found: abs(math.log(found)))
     return speeds
+
+
+def _alike(
+    first: Sequence[Result], second: Sequence[Result]
+) -> Iterator[tuple[Result, Result, tuple[Latency, Latency]]]:
+    """Those of :func:`_pairs` that were measured on alike machines, where equal files should take equal times."""
+    return (found for found in _pairs(first, second) if not unlike(found[0].environment, found[1].environment))
 
 
 def _equal_arms(first: Result, second: Result) -> list[str]:

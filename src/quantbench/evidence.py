@@ -11,7 +11,7 @@ from quantbench.environment import by_machine
 from quantbench.intervals import Interval, paired_bootstrap
 from quantbench.records import Artifact, Latency, Result
 from quantbench.rules import NNCF
-from quantbench.settings import DATASET, Config, Settings
+from quantbench.settings import Config, Settings
 from quantbench.tables import counts, spread, table
 
 ARMS = ("pytorch", "onnx-float", "optimized")
@@ -166,7 +166,7 @@ def _latency_cells(latency: Latency, name: str) -> list[str]:
     percentiles = [stats.percentile_ms(arm, percent) for percent in (50, 90, 99)]
     return [
         f"{stats.mean_ms(arm):.2f}",
-        f"{undisturbed_ms(arm, latency.input_length == DATASET):.2f}",
+        f"{undisturbed_ms(arm, latency.mixed):.2f}",
         *("–" if value is None else f"{value:.2f}" for value in percentiles),
         str(len(stats.samples_ms(arm))),
         f"{stats.calls_per_second(arm) * latency.batch_size:.1f}",

@@ -36,7 +36,7 @@ class Finding:
 
 def findings(reporter: Reporter) -> list[Finding]:
     """Everything that is looked at, what is measured on the embedded model last."""
-    return [check() for check in (governor, turbo, hyper_threads, load, steal, cpu_limit)] + noise(reporter)
+    return [check() for check in (governor, turbo, hyper_threads, load, steal, cpu_limit)] + measured(reporter)
 
 
 def _read(path: Path) -> str | None:
@@ -99,7 +99,7 @@ def cpu_limit() -> Finding:
     return Finding("cgroup CPU limit", value or "none", advice if limited else "")
 
 
-def noise(reporter: Reporter) -> list[Finding]:
+def measured(reporter: Reporter) -> list[Finding]:
     """How far the embedded model is from itself, timed in two processes in turn, and how often it is held up."""
     spec = ArmSpec(
         runtime="pytorch",

@@ -16,7 +16,7 @@ from quantbench.calm import undisturbed_ms
 from quantbench.intervals import FEWEST_PAIRS, hodges_lehmann
 from quantbench.progress import Reporter
 from quantbench.records import ArmLatency, ArmSpec, Environment, Latency, Noise
-from quantbench.settings import DATASET, TimeBenchmarkArgs, digest
+from quantbench.settings import TimeBenchmarkArgs, digest
 from quantbench.store import write_atomically
 from quantbench.timing import Shape, time_arms
 
@@ -25,7 +25,7 @@ LONGEST_AGE = timedelta(days=7)
 FOLDER = "noise"
 
 
-def places(
+def paths(
     spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, environment: Environment, cache: Path
 ) -> list[Path]:
     """Where the cache keeps what it knows of an arm on this machine, by shape."""
@@ -38,7 +38,7 @@ def between_launches(
     """What an arm differs from itself by at each shape, from the cache where that is neither old nor too wide.
 
     Too wide is a noise floor above ``args.precision``: the machine was busy then, and may not be now. None where the
-    duration is too short to ask, or the arm fails. ``paths`` are those of :func:`places`.
+    duration is too short to ask, or the arm fails. ``paths`` are those of :func:`paths`.
     """
     if not args.compares_launches:
         return [None] * len(at)
@@ -84,18 +84,18 @@ def measure(
 
 
 def _noise(latency: Latency, now: str) -> Noise | None:
-    ratios, mixed = [], latency.input_length == DATASET
+    ratios = []
     for launch in range(LAUNCHES):
         arms = {
             name: arm.model_copy(update={"slots": tuple(slot for slot in arm.slots if slot.launch == launch)})
             for name, arm in latency.arms.items()
         }
-        logs = stats.log_ratios(arms[stats.BASELINE], arms[stats.NULL], mixed)
+        logs = stats.log_ratios(arms[stats.BASELINE], arms[stats.NULL], latency.mixed)
         if len(logs) >= FEWEST_PAIRS:
             ratios.append(hodges_lehmann(list(logs.values())).value)
     if len(ratios) <= 1:
         return None
-    fastest = min(undisturbed_ms(arm, mixed) for arm in latency.arms.values())
+    fastest = min(undisturbed_ms(arm, latency.mixed) for arm in latency.arms.values())
     return Noise(ratios=tuple(ratios), measured=now, fastest_ms=fastest)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from quantbench.settings import InputLength, Record, Settings
+from quantbench.settings import DATASET, InputLength, Record, Settings
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents ``results/<key>.json`` and ``summary.json``."""
@@ -148,6 +148,11 @@ class Latency(Record):
     slot_seconds: float = 0.0
     extended: bool = False
     noise: Noise | None = None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether calls differ in length."""
+        return self.input_length == DATASET
 
 
 class Scores(Record):

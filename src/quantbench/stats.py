@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from quantbench.calm import FEWEST_SLOTS, Place, held_up, middle
+from quantbench.calm import Place, held_up, middle
 from quantbench.intervals import ALPHA, FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
 from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
-from quantbench.settings import DATASET
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
+FEWEST_CALM = 10
+"""With fewer calm rounds they are too few to speak for the machine."""
 GAIN = 0.7
 """Held-up rounds only add noise where the interval without them is narrower by this factor."""
 SAME_SPEED = 0.95
@@ -106,7 +107,7 @@ def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: b
 
     Rounds in which one of the two was held up by the machine are left out where they tell something else (their
     interval lies apart from that of the calm ones) or only add noise (the interval of the calm ones is at most ``GAIN``
-    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_SLOTS`` calm rounds, all count.
+    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_CALM`` calm rounds, all count.
 
     Args:
         arms: all arms that were timed in the same rounds, the two among them; the others witness what the machine did.
@@ -121,7 +122,7 @@ def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: b
     calm = [ratio for place, ratio in ratios.items() if place not in left_out]
     rounds = Rounds(calm, [ratio for place, ratio in ratios.items() if place in left_out])
     every = Rounds(list(ratios.values()), [])
-    if not left_out or len(rounds.logs) < FEWEST_SLOTS:
+    if not left_out or len(rounds.logs) < FEWEST_CALM:
         return every
     return rounds if _narrower(rounds, every) or _apart(rounds) else every
 
@@ -209,7 +210,7 @@ def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, 
 
 def latency_rounds(latency: Latency, arm: str, against: str) -> Rounds:
     """Rounds from which the speedup of one arm over another at a shape is found."""
-    return calm_rounds(latency.arms, arm, against, latency.input_length == DATASET)
+    return calm_rounds(latency.arms, arm, against, latency.mixed)
 
 
 def drift(arm: ArmLatency) -> float:

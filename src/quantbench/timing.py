@@ -47,6 +47,11 @@ class Shape:
     input_length: InputLength | None
     batches: Sequence[Inputs]
 
+    @property
+    def mixed(self) -> bool:
+        """Whether batches differ in length."""
+        return self.input_length == DATASET
+
 
 @dataclass
 class ShapeTimings:
@@ -254,8 +259,7 @@ class _Session:
             timings.slot_seconds = max(SLOT_SECONDS, passes * max(pilot.values()))
         share = self.args.duration / self.args.launches
         self._rounds(timings, launch, share, passes)
-        mixed = self.shapes[index].input_length == DATASET
-        if launch == self.args.launches - 1 and self._too_wide(timings, mixed):
+        if launch == self.args.launches - 1 and self._too_wide(timings, self.shapes[index].mixed):
             timings.extended = True
             self._rounds(timings, launch, self.args.duration, passes)
         for name in list(self._arms):

@@ -158,7 +158,7 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
     what = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds"
     with workbench.phase("timing"):
         itself = ready[0].arms["onnx-float"]
-        paths = noise.places(itself, at, args, threads, workbench.environment, workbench.cache)
+        paths = noise.paths(itself, at, args, threads, workbench.environment, workbench.cache)
         seen = noise.between_launches(itself, at, args, threads, paths, workbench.reporter)
         with workbench.reporter.stage(what, total) as advance:
             timings = time_arms(specs, next(iter(originals)), at, args, threads, advance)
@@ -182,7 +182,7 @@ def _remembered(
     if name in timings.failures:
         return list(seen)
     return [
-        noise.remember(known, measured.arms[name], shape.input_length == DATASET, path)
+        noise.remember(known, measured.arms[name], shape.mixed, path)
         for known, measured, shape, path in zip(seen, timings.shapes, at, paths, strict=True)
     ]
 

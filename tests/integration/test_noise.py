@@ -28,7 +28,7 @@ def ask(spec, tmp_path):
     def between(length=8, args=ARGS, **machine):
         shape = Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}])
         where = environment.detect().model_copy(update=machine)
-        paths = noise.places(spec, [shape], args, 1, where, tmp_path / "cache")
+        paths = noise.paths(spec, [shape], args, 1, where, tmp_path / "cache")
         (found,) = noise.between_launches(spec, [shape], args, 1, paths, Silent())
         return found
 
@@ -93,7 +93,7 @@ def test_what_was_too_wide_is_measured_again(ask, measured):
 def test_an_arm_that_fails_leaves_it_unknown(spec, tmp_path):
     gone = spec.model_copy(update={"path": spec.path + ".missing"})
     shape = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
-    paths = noise.places(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache")
+    paths = noise.paths(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache")
     found = noise.between_launches(gone, [shape], ARGS, 1, paths, Silent())
     assert found == [None]
     assert not (tmp_path / "cache").exists()

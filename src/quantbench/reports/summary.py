@@ -10,7 +10,7 @@ from quantbench import evidence, stats
 from quantbench.calm import undisturbed_ms
 from quantbench.environment import by_machine
 from quantbench.records import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
-from quantbench.settings import DATASET, Config
+from quantbench.settings import Config
 
 SUMMARY = "one row per run, for programs (summary.json)"
 FILE = "summary.json"
@@ -110,7 +110,7 @@ def _latency(latency: Latency) -> dict[str, Any]:
 def _arm(arm: ArmLatency, latency: Latency) -> dict[str, Any]:
     return {
         "mean_ms": stats.mean_ms(arm),
-        "undisturbed_ms": undisturbed_ms(arm, latency.input_length == DATASET),
+        "undisturbed_ms": undisturbed_ms(arm, latency.mixed),
         "p50_ms": stats.percentile_ms(arm, 50),
         "p90_ms": stats.percentile_ms(arm, 90),
         "p99_ms": stats.percentile_ms(arm, 99),
