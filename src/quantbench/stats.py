@@ -15,8 +15,6 @@ from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
-FEWEST_CALM = 10
-"""With fewer calm rounds they are too few to speak for the machine."""
 GAIN = 0.7
 """Held-up rounds only add noise where the interval without them is narrower by this factor."""
 SAME_SPEED = 0.95
@@ -107,7 +105,7 @@ def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: b
 
     Rounds in which one of the two was held up by the machine are left out where they tell something else (their
     interval lies apart from that of the calm ones) or only add noise (the interval of the calm ones is at most ``GAIN``
-    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_CALM`` calm rounds, all count.
+    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_PAIRS`` calm rounds, all count.
 
     Args:
         arms: all arms that were timed in the same rounds, the two among them; the others witness what the machine did.
@@ -122,7 +120,7 @@ def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: b
     calm = [ratio for place, ratio in ratios.items() if place not in left_out]
     rounds = Rounds(calm, [ratio for place, ratio in ratios.items() if place in left_out])
     every = Rounds(list(ratios.values()), [])
-    if not left_out or len(rounds.logs) < FEWEST_CALM:
+    if not left_out or len(rounds.logs) < FEWEST_PAIRS:
         return every
     return rounds if _narrower(rounds, every) or _apart(rounds) else every
 

@@ -55,7 +55,7 @@ class Shape:
 
 @dataclass
 class ShapeTimings:
-    """What was measured at one shape: raw samples by arm, the length of a slot, whether the duration was doubled."""
+    """What was measured at one shape: raw samples by arm, the length of the last slots, whether it was extended."""
 
     arms: dict[str, ArmLatency] = field(default_factory=dict)
     slot_seconds: float = 0.0
@@ -206,6 +206,7 @@ class _Session:
         self._advance = advance
         self._arms: dict[str, ArmProcess] = {}
         self._generator = random.Random(args.seed)
+        self._fastest: dict[tuple[int, str], float] = {}
         self._measured = self._told = 0.0
 
     def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> None:
@@ -244,24 +245,19 @@ class _Session:
     def _shape(self, index: int, launch: int) -> None:
         """Warm up every arm alike, then measure rounds; once more where an interval is too wide at the end."""
         batches = [dict(batch) for batch in self.shapes[index].batches]
-        passes = -(-LEAST_CALLS // len(batches))
-        pilot: dict[str, float] = {}
         for name in list(self._arms):
             first = self._guard(name, self._arms[name].ask, "shape", batches)
             warm = self._guard(name, self._warm, name, first * len(batches)) if name in self._arms else None
             if name in self._arms:
-                pilot[name] = _fastest_pass(warm, len(batches)) if warm else first * len(batches)
+                self._note_fastest(index, name, warm or [int(first * 1e9)] * len(batches))
                 self._start_record(index, name, first)
         if not self._arms:
             return
         timings = self.outcome.shapes[index]
-        if launch == 0:
-            timings.slot_seconds = max(SLOT_SECONDS, passes * max(pilot.values()))
-        share = self.args.duration / self.args.launches
-        self._rounds(timings, launch, share, passes)
+        self._rounds(index, launch, self.args.duration / self.args.launches)
         if launch == self.args.launches - 1 and self._too_wide(timings, self.shapes[index].mixed):
             timings.extended = True
-            self._rounds(timings, launch, self.args.duration, passes)
+            self._rounds(index, launch, self.args.duration)
         for name in list(self._arms):
             peak = self._guard(name, self._arms[name].ask, "peak")
             if peak is not None:
@@ -286,18 +282,21 @@ class _Session:
             }
         )
 
-    def _rounds(self, timings: ShapeTimings, launch: int, seconds: float, passes: int) -> None:
+    def _rounds(self, index: int, launch: int, seconds: float) -> None:
         """Rounds of one slot per arm, in an order drawn anew, until every arm has been timed for so long."""
+        timings = self.outcome.shapes[index]
         slots: dict[str, list[Slot]] = {name: [] for name in self._arms}
         measured = dict.fromkeys(self._arms, 0.0)
         earlier = [slot for arm in timings.arms.values() for slot in arm.slots if slot.launch == launch]
         order = len(earlier)
         round_number = max((slot.round for slot in earlier), default=-1) + 1
         while self._arms and any(measured[name] < seconds for name in self._arms):
+            passes, timings.slot_seconds = self._slot_length(index)
             for name in self._generator.sample(sorted(self._arms), len(self._arms)):
                 answer = self._guard(name, self._slot, name, timings.slot_seconds, passes)
                 if answer is not None:
                     slots[name].append(Slot(launch=launch, round=round_number, order=order, **answer))
+                    self._note_fastest(index, name, answer["nanoseconds"])
                     measured[name] += sum(answer["nanoseconds"]) / 1e9
                     self._tell(min(sum(answer["nanoseconds"]) / 1e9, timings.slot_seconds))
                 order += 1
@@ -305,6 +304,20 @@ class _Session:
         for name in self._arms:
             arm = timings.arms[name]
             timings.arms[name] = arm.model_copy(update={"slots": (*arm.slots, *slots[name])})
+
+    def _slot_length(self, index: int) -> tuple[int, float]:
+        """Least passes and seconds of every arm's next slot: ``LEAST_CALLS`` of the slowest arm at its fastest so far.
+
+        Warm-up tells it first. Where that was held up by other work, the slots would stay too long and so too few.
+        """
+        passes = -(-LEAST_CALLS // len(self.shapes[index].batches))
+        return passes, max(SLOT_SECONDS, passes * max(self._fastest[index, name] for name in self._arms))
+
+    def _note_fastest(self, index: int, name: str, nanoseconds: Sequence[int]) -> None:
+        """Keep the seconds of an arm's fastest pass over the batches, which other work has held up least."""
+        batches = len(self.shapes[index].batches)
+        passes = (sum(nanoseconds[start : start + batches]) for start in range(0, len(nanoseconds), batches))
+        self._fastest[index, name] = min(self._fastest.get((index, name), float("inf")), min(passes) / 1e9)
 
     def _too_wide(self, timings: ShapeTimings, mixed: bool) -> bool:
         """Whether some arm's speedup over the baseline is not known to the wished precision."""
@@ -320,8 +333,3 @@ class _Session:
         self._measured += seconds
         self._advance(int(self._measured) - int(self._told))
         self._told = self._measured
-
-
-def _fastest_pass(nanoseconds: Sequence[int], batches: int) -> float:
-    """Seconds of the fastest pass over the batches, which other work on the machine has held up least."""
-    return min(sum(nanoseconds[start : start + batches]) for start in range(0, len(nanoseconds), batches)) / 1e9

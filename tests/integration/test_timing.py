@@ -130,6 +130,19 @@ def test_a_wide_interval_extends_all_arms_alike_once(spec):
         assert [slot.round for slot in arm.slots] == list(range(len(arm.slots)))
 
 
+def test_slots_get_shorter_where_the_warm_up_was_held_up(spec, monkeypatch):
+    """Or else a load during the warm-up leaves too few rounds for the whole session."""
+    monkeypatch.setattr(timing._Session, "_warm", lambda *_: [200_000_000])
+    args = TimeBenchmarkArgs(duration=2.0, warmup_runs=1, precision=0.9)
+    measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0]
+    planned = timing.LEAST_CALLS * 0.2
+    assert measured.slot_seconds == timing.SLOT_SECONDS
+    for arm in measured.arms.values():
+        first, *others = slot_seconds(arm, 0)
+        assert first >= planned
+        assert len(others) > 2.0 / planned
+
+
 def test_every_slot_says_what_the_machine_did(spec):
     arm = time_arms({"a": spec, "b": spec}, "a", [SHAPE], ARGS, 1, lambda n: None).shapes[0].arms["a"]
     assert all(slot.load >= 0 and slot.involuntary_switches >= 0 for slot in arm.slots)

@@ -160,7 +160,7 @@ def test_rounds_that_say_the_same_all_count():
 
 
 def test_all_rounds_count_where_too_few_are_calm():
-    arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.3, "c": 1.6}[name] if number < 41 else 1.0)
+    arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.3, "c": 1.6}[name] if number < 45 else 1.0)
     rounds = stats.calm_rounds(arms, "c", "a", mixed=False)
     assert (len(rounds.logs), rounds.held_up) == (ROUNDS, [])
 

@@ -296,6 +296,7 @@ def test_intervals_cover_the_true_ratio(phis, burst_rate, drifting, rounds, reco
         pytest.param(0.0, 0.0, 100, "short", 0.02, id="a process that comes and goes"),
         pytest.param(0.3, 0.05, 100, "short", 0.03, id="a process that comes and goes, lasting noise, bursts"),
         pytest.param(0.3, 0.0, 40, "short", 0.04, id="a process that comes and goes, few rounds"),
+        pytest.param(0.3, 0.0, 25, "short", 0.08, id="a process that comes and goes, fewest rounds"),
     ],
 )
 def test_intervals_cover_the_ratio_of_the_undisturbed_machine(phi, burst_rate, rounds, states, width, record_property):
