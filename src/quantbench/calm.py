@@ -5,7 +5,7 @@ another process takes a core away for a second. Over such a mixture the ratio of
 the slots of the undisturbed machine are told from the others.
 
 A slow slot alone proves nothing, as it may be the arm's own doing. It counts as held up if the slot before or after it,
-which another arm had, was slow as well.
+which another arm had, was slow as well, or the call of that slot that was nearest to it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
@@ -48,6 +49,18 @@ def undisturbed_ms(arm: ArmLatency, mixed: bool) -> float:
     return float(np.quantile([middle(slot, mixed) for slot in arm.slots], FAST_SHARE)) / 1e6
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A slot in the order of time: whether it was slow, and whether it was so at its start and at its end."""
+
+    time: Place
+    place: Place
+    arm: str
+    slow: bool
+    start: bool
+    end: bool
+
+
 def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]]:
     """Places of the slots of each arm that the machine held up.
 
@@ -56,33 +69,41 @@ def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]
         mixed: whether calls differ in length, as :func:`middle` takes it.
 
     """
-    timeline = []
+    timeline: list[_Seen] = []
     for name, arm in arms.items():
         slots = sorted(arm.slots, key=_time)
-        slow = _slow([middle(slot, mixed) for slot in slots])
-        timeline += [(slot, name, is_slow) for slot, is_slow in zip(slots, slow, strict=True)]
-    timeline.sort(key=lambda entry: _time(entry[0]))
+        limit = _limit([middle(slot, mixed) for slot in slots])
+        timeline += [_seen(name, slot, limit, mixed) for slot in slots]
+    timeline.sort(key=lambda seen: seen.time)
     found: dict[str, set[Place]] = {name: set() for name in arms}
-    for index, (slot, name, is_slow) in enumerate(timeline):
-        neighbours = timeline[max(0, index - 1) : index] + timeline[index + 1 : index + 2]
-        if is_slow and any(also and other != name for _, other, also in neighbours):
-            found[name].add((slot.launch, slot.round))
+    for before, seen, after in zip([None, *timeline], timeline, [*timeline[1:], None], strict=False):
+        witnessed = before is not None and before.end and before.arm != seen.arm
+        witnessed |= after is not None and after.start and after.arm != seen.arm
+        if seen.slow and witnessed:
+            found[seen.arm].add(seen.place)
     return found
+
+
+def _seen(arm: str, slot: Slot, limit: float, mixed: bool) -> _Seen:
+    """Calls that differ in length tell nothing by themselves."""
+    slow = middle(slot, mixed) > limit
+    start, end = (slow or (not mixed and slot.nanoseconds[index] > limit) for index in (0, -1))
+    return _Seen(_time(slot), (slot.launch, slot.round), arm, slow, start, end)
 
 
 def _time(slot: Slot) -> Place:
     return slot.launch, slot.order
 
 
-def _slow(nanoseconds: Sequence[float]) -> list[bool]:
-    """Which slots of an arm, in the order of time, are slower than its own noise explains.
+def _limit(nanoseconds: Sequence[float]) -> float:
+    """Nanoseconds above which a slot of an arm is slower than its own noise explains.
 
     The noise is taken as normal in the logarithm, its deviation as the larger of what the smallest steps between
     neighbours and the scatter of the fastest slots tell, the latter within what lasting noise explains; both are right
     as long as a tenth of the slots is undisturbed.
     """
     if len(nanoseconds) < FEWEST_SLOTS:
-        return [False] * len(nanoseconds)
+        return math.inf
     logs = np.log(nanoseconds)
     fastest, fast = np.quantile(logs, [FASTEST_SHARE, FAST_SHARE])
     step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
@@ -90,4 +111,4 @@ def _slow(nanoseconds: Sequence[float]) -> list[bool]:
     of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
     deviation = max(of_steps, min(of_fast, MOST_LASTING * of_steps))
     limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
-    return [bool(slow) for slow in logs > limit]
+    return math.exp(limit)

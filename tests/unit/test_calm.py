@@ -71,6 +71,29 @@ def test_a_burst_over_two_slots_holds_up_both():
     assert {(name, number) for name, found in held_up(arms, False).items() for _, number in found} == slower
 
 
+@pytest.mark.parametrize(("calls", "call"), [((1, 1, 2), "last"), ((2, 1, 1), "first"), ((1, 2, 1), None)])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_one_call_next_to_a_slow_slot_is_a_witness(calls, call, mixed):
+    """A load that begins or ends within a slot slows one call of it; where calls differ in length their mean tells."""
+
+    def slot(name, order, factors):
+        calls = tuple(int(1e6 * FAST * (1 + order % 4 / 1000) * factor) for factor in factors)
+        return name, Slot(round=order // 2, order=order, nanoseconds=calls)
+
+    slots = [slot("ab"[order % 2], order, (1, 1, 1)) for order in range(2 * ROUNDS)]
+    slots[50], slots[49 if call == "last" else 51] = (
+        slot("a", 50, (2, 2, 2)),
+        slot("b", 49 if call == "last" else 51, calls),
+    )
+    arms = {
+        name: ArmLatency(slots=tuple(s for n, s in slots if n == name), load_seconds=(), first_call_seconds=())
+        for name in "ab"
+    }
+    found = held_up(arms, mixed)
+    assert found["a"] == ({(0, 25)} if call or mixed else set())
+    assert bool(found["b"]) == mixed, "its own median was not slow, its mean was"
+
+
 def test_a_state_that_few_slots_saw_does_not_hide_the_others():
     """Two slots were faster than ever again; the load that comes and goes is still told from the rest."""
     arms = timed(slowdown=lambda name, number: 0.7 if number < 2 else 1.5 if number % 10 < 4 else 1.0)
