@@ -14,6 +14,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -26,6 +27,8 @@ FASTEST_SHARE = 0.02
 """From this quantile to the one above the undisturbed slots show how far they scatter."""
 QUIET_SHARE = 0.1
 """Share of the steps between neighbouring slots that is taken as the arm's own noise, whatever the others are."""
+CLUSTER_SHARE = 0.2
+"""Share of the slots whose narrowest range is taken as the arm's own noise, whatever state of the machine they saw."""
 MOST_LASTING = 2.5
 """Scatter over steps of lasting noise: 2.2 with a lag-1 correlation of 0.8. More is a state that few slots saw."""
 DEVIATIONS = 4.0
@@ -98,17 +101,30 @@ def _time(slot: Slot) -> Place:
 def _limit(nanoseconds: Sequence[float]) -> float:
     """Nanoseconds above which a slot of an arm is slower than its own noise explains.
 
-    The noise is taken as normal in the logarithm, its deviation as the larger of what the smallest steps between
-    neighbours and the scatter of the fastest slots tell, the latter within what lasting noise explains; both are right
-    as long as a tenth of the slots is undisturbed.
+    The noise is taken as normal in the logarithm. Its deviation is the smaller of what the smallest steps between
+    neighbours and the narrowest range of many slots tell, as states that change with every slot raise the first and
+    drift the second; or what the scatter of the fastest slots tells if that is larger, within what lasting noise
+    explains. All are right as long as a tenth of the slots is undisturbed.
     """
     if len(nanoseconds) < FEWEST_SLOTS:
         return math.inf
     logs = np.log(nanoseconds)
     fastest, fast = np.quantile(logs, [FASTEST_SHARE, FAST_SHARE])
-    step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
-    of_steps = step / (math.sqrt(2) * ndtri((1 + QUIET_SHARE) / 2))
     of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
-    deviation = max(of_steps, min(of_fast, MOST_LASTING * of_steps))
+    quiet = min(_of_steps(logs), _of_cluster(logs))
+    deviation = max(quiet, min(of_fast, MOST_LASTING * quiet))
     limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
     return math.exp(limit)
+
+
+def _of_steps(logs: np.ndarray[Any, Any]) -> float:
+    """Deviation of normal noise whose steps between neighbours have the same low quantile."""
+    step = np.quantile(np.abs(np.diff(logs)), QUIET_SHARE)
+    return float(step / (math.sqrt(2) * ndtri((1 + QUIET_SHARE) / 2)))
+
+
+def _of_cluster(logs: np.ndarray[Any, Any]) -> float:
+    """Deviation of normal noise that has the same share of its values within the narrowest range."""
+    ranked, count = np.sort(logs), math.ceil(CLUSTER_SHARE * len(logs))
+    narrowest = np.min(ranked[count - 1 :] - ranked[: len(ranked) - count + 1])
+    return float(narrowest / (2 * ndtri((1 + CLUSTER_SHARE) / 2)))

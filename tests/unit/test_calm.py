@@ -101,6 +101,11 @@ def test_a_state_that_few_slots_saw_does_not_hide_the_others():
     assert [number for number in found if number > 5] == [number for number in range(6, ROUNDS) if number % 10 < 4]
 
 
+def test_states_that_change_with_every_slot_do_not_pass_for_noise():
+    arms = timed(slowdown=lambda name, number: (1.0, 1.3, 3.0)[number % 3])
+    assert rounds_of(held_up(arms, False)["a"]) == [number for number in range(ROUNDS) if number % 3]
+
+
 def test_a_quiet_arm_is_slow_sooner_than_a_noisy_one():
     for noise, expected in ((0.002, True), (0.05, False)):
         arms = timed(slowdown=lambda name, number: 1.06 if number >= 25 else 1.0, noise=noise)
