@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from quantbench.calm import Place, held_up, middle
-from quantbench.intervals import ALPHA, FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
+from quantbench.intervals import FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
 from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
+FLOOR_ALPHA = 0.01
+"""Error probability of what launches differ by; below that of a verdict, since all rows that share a process err at once."""
 GAIN = 0.7
 """Held-up rounds only add noise where the interval without them is narrower by this factor."""
 SAME_SPEED = 0.95
@@ -154,14 +156,14 @@ def noise_floor(latency: Latency) -> float | None:
 
 
 def launch_noise(noise: Noise, launches: int) -> float:
-    """Distance from 1 that the ratio of a model to itself exceeds in one of 20 measurements of so many launches.
+    """Distance from 1 that the ratio of a model to itself exceeds in one of 100 measurements of so many launches.
 
     Student's quantile times the root mean square of the launches that were seen (their true mean is zero): a prediction
     limit for the mean of ``launches`` new ones.
     """
     count = len(noise.ratios)
     power = statistics.fmean(ratio**2 for ratio in noise.ratios)
-    return math.expm1(float(stdtrit(count, 1 - ALPHA / 2)) * math.sqrt(power / launches))
+    return math.expm1(float(stdtrit(count, 1 - FLOOR_ALPHA / 2)) * math.sqrt(power / launches))
 
 
 def machine_speed(latency: Latency) -> float | None:
