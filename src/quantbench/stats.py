@@ -16,7 +16,7 @@ from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
 FLOOR_ALPHA = 0.01
-"""Error probability of what launches differ by; below that of a verdict, since all rows that share a process err at once."""
+"""Error probability of what launches differ by: below that of a verdict, as rows that share a process err together."""
 GAIN = 0.7
 """Held-up rounds only add noise where the interval without them is narrower by this factor."""
 SAME_SPEED = 0.95

@@ -313,7 +313,7 @@ def test_what_lasts_as_long_as_a_process_raises_the_noise_floor():
     noise = Noise(ratios=(0.02, -0.02, 0.02, -0.02), measured="2026-01-01T00:00:00+00:00")
     noisy = quiet.model_copy(update={"noise": noise})
     assert stats.noise_floor(quiet) < 0.01
-    assert stats.noise_floor(noisy) == pytest.approx(math.expm1(2.7764 * 0.02), rel=1e-4), "Student, 4 degrees"
+    assert stats.noise_floor(noisy) == pytest.approx(math.expm1(4.6041 * 0.02), rel=1e-4), "Student, 4 degrees"
     calm = noise.model_copy(update={"ratios": (1e-6, -1e-6)})
     assert stats.noise_floor(quiet.model_copy(update={"noise": calm})) == stats.noise_floor(quiet)
 
