@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,10 @@ from quantbench.workbench import Workbench
 BATCH_SIZE, LENGTH = 4, 64
 SIDE = 64
 """Width of the matrices whose products are the planted extra work."""
+PROBE_LENGTH = 400
+"""Products whose time together is measured to know that of one."""
+PROBE_CALLS = 300
+"""So many that they outlast a short disturbance."""
 
 
 def float_arm(cache: Path) -> tuple[ArmSpec, ArmSpec, Shape]:
@@ -37,31 +41,34 @@ def float_arm(cache: Path) -> tuple[ArmSpec, ArmSpec, Shape]:
     return bench.original(settings), bench.float_model(settings), Shape(BATCH_SIZE, LENGTH, [inputs])
 
 
-def slowed(spec: ArmSpec, shape: Shape, share: float) -> ArmSpec:
-    """The same model with real extra work of about ``share`` of its time: a chain of small matrix products."""
-    threads = environment.usable_cores()
-    plain = _seconds(spec.path, shape, threads)
+def slowed(spec: ArmSpec, shape: Shape, shares: Sequence[float]) -> dict[float, ArmSpec]:
+    """The same model with real extra work of about each share of its time: a chain of small matrix products."""
     probe = Path(spec.path).with_name("probe.onnx")
-    _write_with_chain(Path(spec.path), probe, 400)
-    product = (_seconds(str(probe), shape, threads) - plain) / 400
-    path = Path(spec.path).with_name(f"slowed-{share}.onnx")
-    _write_with_chain(Path(spec.path), path, max(1, round(share * plain / product)))
-    return spec.model_copy(update={"path": str(path), "sha256": f"{spec.sha256}+{share}"})
+    _write_with_chain(Path(spec.path), probe, PROBE_LENGTH)
+    plain, longer = _seconds([spec.path, str(probe)], shape)
+    found = {}
+    for share in shares:
+        path = Path(spec.path).with_name(f"slowed-{share}.onnx")
+        _write_with_chain(Path(spec.path), path, max(1, round(share * plain / (longer - plain) * PROBE_LENGTH)))
+        found[share] = spec.model_copy(update={"path": str(path), "sha256": f"{spec.sha256}+{share}"})
+    return found
 
 
-def _seconds(path: str, shape: Shape, threads: int) -> float:
-    """Seconds of a call: the fastest of many, which is what extra work adds to."""
+def _seconds(paths: Sequence[str], shape: Shape) -> list[float]:
+    """Seconds of a call of each file: the fastest of many in turns, which is what extra work adds to."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, session_options(99, threads), providers=["CPUExecutionProvider"])
-    names = {item.name for item in session.get_inputs()}
+    options = session_options(99, environment.usable_cores())
+    sessions = [onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in paths]
+    names = {item.name for item in sessions[0].get_inputs()}
     feed = {name: array for name, array in shape.batches[0].items() if name in names}
-    best = float("inf")
-    for _ in range(60):
-        begin = time.perf_counter()
-        session.run(None, feed)
-        best = min(best, time.perf_counter() - begin)
-    return best
+    fastest = [float("inf")] * len(paths)
+    for _ in range(PROBE_CALLS):
+        for number, session in enumerate(sessions):
+            begin = time.perf_counter()
+            session.run(None, feed)
+            fastest[number] = min(fastest[number], time.perf_counter() - begin)
+    return fastest
 
 
 def _write_with_chain(source: Path, target: Path, length: int) -> None:

@@ -91,7 +91,7 @@ def _null(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
 
 
 def _power(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
-    specs = {"base": plain, **{f"{share:.0%}": slowed(plain, shape, share) for share in SHARES}}
+    specs = {"base": plain, **{f"{share:.0%}": spec for share, spec in slowed(plain, shape, SHARES).items()}}
     called = dict.fromkeys(specs, 0)
     found: dict[str, list[Interval]] = {name: [] for name in specs}
     left_out: dict[str, list[float]] = {name: [] for name in specs}
