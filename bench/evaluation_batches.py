@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from quantbench import embedded, environment, evaluate, registry
 from quantbench.config import load_config
@@ -16,10 +16,13 @@ from quantbench.grid import combinations
 from quantbench.progress import Silent
 from quantbench.quantize.rewrite import write_quantized
 from quantbench.records import ArmSpec
-from quantbench.registry import Prediction, Processor
+from quantbench.registry import Prediction, Session
 from quantbench.settings import Calibration, Settings
 from quantbench.tables import table
 from quantbench.workbench import Workbench
+
+Predict = Callable[[Session, int], list[Prediction]]
+"""Predictions of a session with so many tokens in a batch."""
 
 
 def report() -> str:
@@ -28,15 +31,18 @@ def report() -> str:
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         bench = Workbench(Path(cache), environment.detect(), Silent())
-        examples = bench.examples(settings)
+        examples, task = bench.examples(settings), registry.task(settings.task)
+        processor = bench.model(settings).processor
+
+        def predict(session: Session, budget: int) -> list[Prediction]:
+            return evaluate.predict(session, task, examples, processor, lambda _: None, budget)
+
         for label, spec in (
             ("original (PyTorch)", bench.original(settings)),
             ("float export", bench.float_model(settings)),
             ("int8, static", _int8(bench, settings, Path(cache))),
         ):
-            rows.append(
-                [label, *_measure(spec, bench.threads, examples, settings.task, bench.model(settings).processor)]
-            )
+            rows.append([label, *_measure(spec, bench.threads, predict)])
     header = [
         "arm",
         "one at a time, s",
@@ -64,19 +70,17 @@ def _int8(bench: Workbench, settings: Settings, folder: Path) -> ArmSpec:
     return bench.arm("onnxruntime", path, "int8", settings)
 
 
-def _measure(spec: ArmSpec, threads: int, examples: Any, task_name: str, processor: Processor) -> list[str]:
-    single, alone = _seconds(spec, threads, examples, task_name, processor, 1)
-    batched, together = _seconds(spec, threads, examples, task_name, processor, evaluate.TOKEN_BUDGET)
-    one_core, _ = _seconds(spec, 1, examples, task_name, processor, evaluate.TOKEN_BUDGET)
+def _measure(spec: ArmSpec, threads: int, predict: Predict) -> list[str]:
+    single, alone = _seconds(spec, threads, predict, 1)
+    batched, together = _seconds(spec, threads, predict, evaluate.TOKEN_BUDGET)
+    one_core, _ = _seconds(spec, 1, predict, evaluate.TOKEN_BUDGET)
     differing = sum(a != b for a, b in zip(alone, together, strict=True))
     figures = (single, batched, single / batched, one_core, single / one_core * threads)
     return [*(f"{figure:.2f}" for figure in figures), str(differing)]
 
 
-def _seconds(
-    spec: ArmSpec, threads: int, examples: Any, task_name: str, processor: Processor, budget: int
-) -> tuple[float, list[Prediction]]:
+def _seconds(spec: ArmSpec, threads: int, predict: Predict, budget: int) -> tuple[float, list[Prediction]]:
     session = registry.runtime(spec.runtime).load(spec, threads)
     begin = time.perf_counter()
-    found = evaluate.predict(session, registry.task(task_name), examples, processor, lambda _: None, budget)
+    found = predict(session, budget)
     return time.perf_counter() - begin, found
