@@ -10,11 +10,11 @@ from pathlib import Path
 
 from quantbench import cache, environment, evidence, instructions, merge, registry, tuned
 from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
+from quantbench.files import file_sha256
 from quantbench.plan import make_plan
 from quantbench.progress import Reporter
 from quantbench.records import Environment, Plan, Result
 from quantbench.settings import Config, Settings, canonical_json
-from quantbench.sources import file_sha256
 from quantbench.store import Store, write_atomically
 
 FILE_REPORTS = ("card", "summary")

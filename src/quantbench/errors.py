@@ -54,3 +54,11 @@ class RunFailed(QuantbenchError):
 
 class ArmFailed(RunFailed):
     """The process of a timed arm died, hung or could not load its model."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, with its class where the message alone says nothing."""
+    text = str(error).strip()
+    if not text or isinstance(error, LookupError):  # the message of these is a bare key
+        return f"{type(error).__name__} {text}".strip()
+    return text.splitlines()[0].rstrip(".")

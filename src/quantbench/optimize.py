@@ -13,6 +13,7 @@ import onnx
 
 from quantbench import instructions, registry
 from quantbench.errors import RunFailed
+from quantbench.files import file_sha256
 from quantbench.graph import Graph, computation_hash
 from quantbench.preflight import sources
 from quantbench.quantize import nncf_int8, types
@@ -22,7 +23,6 @@ from quantbench.quantize.mixed import write_mixed
 from quantbench.quantize.rewrite import write_quantized
 from quantbench.records import ArmSpec, Artifact, Run
 from quantbench.settings import Settings, digest
-from quantbench.sources import file_sha256
 from quantbench.store import write_atomically
 from quantbench.workbench import Workbench
 

@@ -15,12 +15,11 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench import registry
-from quantbench.errors import BadInput, Mistake
+from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.grid import combinations, overlap
 from quantbench.quantize.sampling import choose
 from quantbench.records import Result
 from quantbench.settings import Config, Settings
-from quantbench.sources import first_line
 from quantbench.workbench import Model, Workbench
 
 CHECKED = {

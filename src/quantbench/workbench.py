@@ -17,6 +17,7 @@ from typing import Any
 
 from quantbench import evaluate, registry
 from quantbench.export import FILE, export
+from quantbench.files import file_sha256
 from quantbench.graph import Graph, computation_hash
 from quantbench.progress import Reporter
 from quantbench.quantize import sites, statistics
@@ -26,15 +27,8 @@ from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
 from quantbench.registry import Advance, Input, Inputs, Prediction, Processor
 from quantbench.settings import Dataset, Settings, digest
-from quantbench.sources import (
-    check_architecture,
-    check_model_folder,
-    data_fingerprint,
-    file_sha256,
-    load_split,
-    locate_model,
-    model_fingerprint,
-)
+from quantbench.sources.datasets import data_fingerprint, load_split
+from quantbench.sources.models import check_architecture, check_model_folder, locate_model, model_fingerprint
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)

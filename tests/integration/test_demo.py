@@ -10,9 +10,9 @@ from tests.support.command import quantbench
 from quantbench import embedded, environment
 from quantbench.diagnosis import why
 from quantbench.diagnosis.diagnose import diagnose
+from quantbench.files import file_sha256
 from quantbench.progress import Silent
 from quantbench.quantize.rounding import restored
-from quantbench.sources import file_sha256
 from quantbench.store import Store
 from quantbench.workbench import Workbench
 

@@ -14,9 +14,9 @@ from tests.support.processes import arms_of, little_memory, still_alive
 
 from quantbench import timing
 from quantbench.errors import ArmFailed
+from quantbench.files import file_sha256
 from quantbench.records import ArmSpec
 from quantbench.settings import TimeBenchmarkArgs
-from quantbench.sources import file_sha256
 from quantbench.timing import ArmProcess, Shape, time_arms
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes, /proc")

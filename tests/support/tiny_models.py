@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from quantbench.export import export
+from quantbench.files import file_sha256
 from quantbench.records import ArmSpec
-from quantbench.sources import file_sha256
 
 CONLL_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 SPLITS = ("train", "validation", "test")

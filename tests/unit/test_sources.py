@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from quantbench import embedded
 from quantbench.errors import BadInput
 from quantbench.settings import Dataset
-from quantbench.sources import (
-    check_model_folder,
-    check_safetensors,
-    data_fingerprint,
-    load_split,
-    locate_model,
-    model_fingerprint,
-)
+from quantbench.sources.datasets import data_fingerprint, load_split
+from quantbench.sources.models import check_model_folder, check_safetensors, locate_model, model_fingerprint
 
 ROWS = [{"tokens": ["a", "b"], "tags": ["O", "B"]}, {"tokens": ["c"], "tags": ["O"]}]
 

@@ -17,7 +17,7 @@ from quantbench.images import INPUT, ImageProcessor
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
 from quantbench.settings import Settings, digest
-from quantbench.sources import column_digest
+from quantbench.sources.datasets import column_digest
 
 SUMMARY = "a label per image"
 PIPELINE_TAG = "image-classification"

@@ -1,0 +1,144 @@
+"""Models: folders, snapshots of the hub or the embedded default, and whether their files are whole and safe to load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from quantbench import embedded
+from quantbench.files import file_sha256
+from quantbench.sources.hub import hub_problem, mistake
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def locate_model(name: str, allow_pickled_weights: bool = False) -> Path:
+    """Folder of a model: the embedded one (``demo``), a local folder, or a snapshot of a hub repository.
+
+    Only configuration, tokenizer and weights are fetched from the hub, safetensors unless pickles are asked for.
+
+    Raises:
+        BadInput: at ``model_name_or_path``, if there is no such model or it cannot be reached.
+
+    """
+    if name == embedded.NAME:
+        return embedded.MODEL
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        problem = "is not a folder" if path.exists() else "does not exist"
+        raise mistake("model_name_or_path", f"model folder {name!r} {problem}; give a folder, a hub name or demo")
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(["*.bin"] if allow_pickled_weights else [])]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
+    except Exception as error:
+        raise mistake("model_name_or_path", hub_problem("model", name, error)) from error
+
+
+def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_code: bool) -> dict[str, Any]:
+    """The model's configuration, after checks that its files are whole and safe to load.
+
+    Raises:
+        BadInput: at ``model_name_or_path``: no or broken ``config.json``, no weights, a truncated file, pickled
+            weights or code of its own without the permission that is asked for by name.
+
+    """
+    config = _json(folder / "config.json")
+    if config.get("auto_map") and not trust_remote_code:
+        raise mistake(
+            "model_name_or_path",
+            f"{folder} brings code of its own (auto_map in config.json), which would run on this machine; "
+            "read it, then set trust_remote_code: true",
+        )
+    files = [folder / name for name in WEIGHTS if (folder / name).exists()]
+    if not files:
+        pickled = [name for name in PICKLED if (folder / name).exists()]
+        if pickled and allow_pickled_weights:
+            return config
+        hint = (
+            f"has pickled weights only ({pickled[0]}), which can run code when loaded; convert them to safetensors, "
+            "or set allow_pickled_weights: true if you trust their source"
+            if pickled
+            else f"holds no weights; it needs {' or '.join(WEIGHTS)}, as save_pretrained writes them"
+        )
+        raise mistake("model_name_or_path", f"model folder {folder} {hint}")
+    for file in _shards(files[0]):
+        check_safetensors(file)
+    return config
+
+
+def check_architecture(config: dict[str, Any], name: str, task: str, suffix: str) -> None:
+    """Refuse a model whose configuration names no architecture that ends in ``suffix``; any will do where it is empty.
+
+    Raises:
+        BadInput: at ``model_name_or_path``.
+
+    """
+    known = [str(architecture) for architecture in config.get("architectures") or []]
+    if suffix and not any(architecture.endswith(suffix) for architecture in known):
+        message = f"{name!r} is no model for {task}: its config.json names {', '.join(known) or 'no architecture'}"
+        raise mistake("model_name_or_path", f"{message}, expected one that ends in {suffix}; choose another")
+
+
+def _shards(file: Path) -> list[Path]:
+    if file.suffix != ".json":
+        return [file]
+    named = _json(file).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
+        raise mistake("model_name_or_path", f"{file} names no weights files (weight_map); fetch it again")
+    return sorted({file.parent / name for name in named.values()})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise mistake(
+            "model_name_or_path", f"model folder {path.parent} has no {path.name}; give the folder that has it"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise mistake("model_name_or_path", f"{path} is not readable JSON: {error}; fetch it again") from error
+    if not isinstance(data, dict):
+        raise mistake("model_name_or_path", f"{path} is not a JSON object; fetch it again")
+    return data
+
+
+def check_safetensors(path: Path) -> None:
+    """Check that a safetensors file is as long as its own header says (format: 8 bytes length, JSON, data).
+
+    Raises:
+        BadInput: at ``model_name_or_path``.
+
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            size = path.stat().st_size
+            header = json.loads(file.read(length)) if length <= size else None
+        tensors = {name: entry for name, entry in (header or {}).items() if name != "__metadata__"}
+        expected = 8 + length + max(entry["data_offsets"][1] for entry in tensors.values())
+    except FileNotFoundError as error:
+        raise mistake("model_name_or_path", f"weights file {path} is missing") from error
+    except (OSError, ValueError, struct.error, LookupError, TypeError, AttributeError) as error:
+        raise mistake("model_name_or_path", f"weights file {path} is damaged or truncated; fetch it again") from error
+    if size != expected:
+        raise mistake(
+            "model_name_or_path",
+            f"weights file {path} has {size:,} bytes, its header says {expected:,}: truncated; fetch it again",
+        )
+
+
+def model_fingerprint(folder: Path) -> str:
+    """SHA-256 over names and contents of the files that make the model and its tokenizer."""
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".txt", ".model", ".safetensors", ".bin", ".py"):
+            total.update(f"{path.name}\0{file_sha256(path)}\n".encode())
+    return total.hexdigest()
