@@ -206,7 +206,8 @@ class Settings(Record):
     framework: str = "onnxruntime"
     framework_args: FrameworkArgs = FrameworkArgs()
     aware_training: Flag = False
-    batch_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (4,)
+    batch_sizes: tuple[Positive, ...] = (4,)
+    """Of the shapes to time; none leaves timing out."""
     input_lengths: Annotated[tuple[InputLength, ...], Field(min_length=1)] = (64,)
     time_benchmark_args: TimeBenchmarkArgs = TimeBenchmarkArgs()
     backend: Backend = Backend()

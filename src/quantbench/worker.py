@@ -76,11 +76,16 @@ def _executed(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterat
     for number, run in enumerate(runs, start=1):
         logger.info("run %d of %d: %s", number, len(runs), run.name)
         try:
-            ready.append(_prepare(run, store, workbench))
+            prepared = _prepare(run, store, workbench)
         except BadInput:
             raise  # the output folder cannot be written to, which concerns every run
         except Exception as error:
             yield _failed(run, workbench, "preparation", error)
+            continue
+        if run.settings.batch_sizes:
+            ready.append(prepared)
+        else:
+            yield _result(prepared, (), {}, workbench)
     if ready:
         yield from _timed(ready, workbench)
 

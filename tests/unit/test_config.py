@@ -89,7 +89,7 @@ ONE_LINE = {
     "not among the numbers": ("framework_args: {optimization_level: 3}", "is 3", "0, 1, 2 or 99"),
     "zero size": ("batch_sizes: [0]", "batch_sizes.0 is 0", "must be greater than 0"),
     "negative size": ("input_lengths: [-8]", "input_lengths.0 is -8", "must be greater than 0"),
-    "no sizes": ("batch_sizes: []", "batch_sizes is empty", "at least one value"),
+    "no lengths": ("input_lengths: []", "input_lengths is empty", "at least one value"),
     "no operators": ("operators_to_quantize: []", "operators_to_quantize is empty"),
     "no samples": ("calibration: {num_calibration_samples: 0}", "must be greater than 0"),
     "negative warm-up": ("time_benchmark_args: {warmup_runs: -1}", "must be greater than or equal to 0"),

@@ -41,6 +41,8 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         for result in group:
             if not result.done:
                 table.add_row(result.run.name, "failed")
+            elif not result.latency:
+                table.add_row(result.run.name, *_scores(result, metric), "not timed", *("–",) * 4, _size(result))
             for index, latency in enumerate(result.latency):
                 table.add_row(result.run.name, *_cells(result, latency, metric, judged[result.run.key, index][0]))
         table.add_section()
@@ -59,16 +61,22 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
 
 
 def _cells(result: Result, latency: Latency, metric: str, speedup: stats.Speedup) -> list[str]:
-    scores = [result.scores[arm].metrics[metric] for arm in ("original", "optimized")]
-    size = result.artifact.bytes / 1e6 if result.artifact else 0.0
     return [
-        *(f"{score:.3f}" for score in scores),
+        *_scores(result, metric),
         shape_name(latency),
         *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
         spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}",
         _verdict(speedup),
-        f"{size:.1f}",
+        _size(result),
     ]
+
+
+def _scores(result: Result, metric: str) -> list[str]:
+    return [f"{result.scores[arm].metrics[metric]:.3f}" for arm in ("original", "optimized")]
+
+
+def _size(result: Result) -> str:
+    return f"{result.artifact.bytes / 1e6:.1f}" if result.artifact else "–"
 
 
 def _verdict(speedup: stats.Speedup) -> str:
