@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from quantbench.quantize.types import resolve
+from quantbench.environment import INSTRUCTION_SETS
+from quantbench.quantize.types import DOT_PRODUCT_SETS, resolve
 from quantbench.settings import Dataset, Settings
 
-AVX2 = ("sse4_2", "avx", "avx2", "fma")
-AVX512 = (*AVX2, "avx512f", "avx512bw")
+PLAIN_X86 = ("avx2",)
+AVX512 = ("avx2", "avx512")
+ARM = ("neon", "dotprod", "i8mm")
 
 
 def settings(approach: str, activation: str = "auto", weight: str = "auto") -> Settings:
@@ -22,24 +26,29 @@ def settings(approach: str, activation: str = "auto", weight: str = "auto") -> S
     )
 
 
+def test_the_names_here_are_those_that_the_environment_yields():
+    assert {*PLAIN_X86, *AVX512, *ARM, *DOT_PRODUCT_SETS} <= set(INSTRUCTION_SETS)
+
+
 @pytest.mark.parametrize(
     ("instruction_sets", "static", "dynamic"),
     [
-        (AVX2, ("uint8", "uint8"), ("uint8", "uint8")),
+        (PLAIN_X86, ("uint8", "uint8"), ("uint8", "uint8")),
         (AVX512, ("uint8", "uint8"), ("uint8", "uint8")),
-        ((*AVX2, "avx_vnni"), ("uint8", "int8"), ("uint8", "int8")),
+        ((*PLAIN_X86, "avx_vnni"), ("uint8", "int8"), ("uint8", "int8")),
         ((*AVX512, "avx512_vnni"), ("uint8", "int8"), ("uint8", "int8")),
-        ((*AVX512, "avx512_vnni", "amx_tile", "amx_int8"), ("uint8", "int8"), ("uint8", "int8")),
-        (("asimd", "asimddp", "i8mm"), ("int8", "int8"), ("uint8", "int8")),
+        ((*AVX512, "avx512_vnni", "amx_int8"), ("uint8", "int8"), ("uint8", "int8")),
+        (ARM, ("int8", "int8"), ("uint8", "int8")),
         ((), ("int8", "int8"), ("uint8", "int8")),
     ],
 )
 def test_auto_follows_the_instruction_sets(instruction_sets, static, dynamic):
     assert resolve(settings("static"), instruction_sets) == static
     assert resolve(settings("dynamic"), instruction_sets) == dynamic
+    assert resolve(settings("mixed"), instruction_sets) == dynamic, "own placement writes unsigned activations only"
 
 
-@pytest.mark.parametrize("instruction_sets", [AVX2, (*AVX512, "avx512_vnni"), ("asimd",)])
+@pytest.mark.parametrize("instruction_sets", [PLAIN_X86, (*AVX512, "avx512_vnni"), ARM])
 @pytest.mark.parametrize("activation", ["uint8", "int8"])
 @pytest.mark.parametrize("weight", ["uint8", "int8"])
 def test_what_was_asked_for_is_taken(instruction_sets, activation, weight):
@@ -47,7 +56,17 @@ def test_what_was_asked_for_is_taken(instruction_sets, activation, weight):
 
 
 def test_auto_weights_fit_to_the_activations_asked_for():
-    assert resolve(settings("static", activation="int8"), AVX2) == ("int8", "int8")
-    assert resolve(settings("static", activation="uint8"), AVX2) == ("uint8", "uint8")
-    assert resolve(settings("static", activation="uint8"), ("asimd",)) == ("uint8", "int8")
-    assert resolve(settings("static", weight="int8"), AVX2) == ("uint8", "int8")
+    assert resolve(settings("static", activation="int8"), PLAIN_X86) == ("int8", "int8")
+    assert resolve(settings("static", activation="uint8"), PLAIN_X86) == ("uint8", "uint8")
+    assert resolve(settings("static", activation="uint8"), ARM) == ("uint8", "int8")
+    assert resolve(settings("static", weight="int8"), PLAIN_X86) == ("uint8", "int8")
+
+
+def test_auto_activations_fit_to_the_weights_asked_for():
+    assert resolve(settings("static", weight="uint8"), ARM) == ("uint8", "uint8")
+
+
+def test_auto_never_yields_the_pair_without_kernels():
+    sets = [PLAIN_X86, AVX512, (*AVX512, "avx512_vnni"), ARM, ()]
+    for approach, weight, host in itertools.product(("static", "dynamic", "mixed"), ("auto", "uint8", "int8"), sets):
+        assert resolve(settings(approach, weight=weight), host) != ("int8", "uint8"), (approach, weight, host)

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from quantbench.settings import Settings
 
 DOT_PRODUCT_SETS = ("avx512_vnni", "avx_vnni", "amx_int8")
+UNSIGNED = ("dynamic", "mixed")
+"""Approaches whose files compute with unsigned activations (DynamicQuantizeLinear; ``weights.activation``)."""
 
 
 def resolve(settings: Settings, instruction_sets: Collection[str]) -> tuple[str, str]:
@@ -14,12 +16,14 @@ def resolve(settings: Settings, instruction_sets: Collection[str]) -> tuple[str,
 
     Source: ONNX Runtime, "Quantize ONNX models", data type selection. On x86 the kernels take unsigned activations;
     with VNNI or AMX signed weights are fastest, without them (``VPMADDUBSW``) signed weights can saturate, so weights
-    are unsigned too. Elsewhere (Arm) both are signed. Dynamic quantization always has unsigned activations. Signed
-    activations have signed weights everywhere: ONNX Runtime has no kernels for the other pair.
+    are unsigned too. Elsewhere (Arm) both are signed. Dynamic quantization and own placement (``mixed``) always have
+    unsigned activations. Unsigned weights have unsigned activations everywhere: ONNX Runtime has no kernels for the
+    other pair, which ``rules`` refuses where it is asked for.
     """
     x86 = "avx2" in instruction_sets
     fast = any(name in instruction_sets for name in DOT_PRODUCT_SETS)
-    activation = "uint8" if x86 or settings.quantization_approach == "dynamic" else "int8"
+    unsigned = x86 or settings.quantization_approach in UNSIGNED or settings.weight_type == "uint8"
+    activation = "uint8" if unsigned else "int8"
     if settings.activation_type != "auto":
         activation = settings.activation_type
     weight = "uint8" if x86 and not fast and activation == "uint8" else "int8"
