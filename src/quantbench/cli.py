@@ -310,13 +310,16 @@ def env(
     check: Annotated[bool, typer.Option("--check", help="Is it fit for timing? Measures, takes 20 s.")] = False,
 ) -> None:
     """Show CPU, instruction sets, usable cores and library versions."""
-    from quantbench.environment import detect
+    from quantbench.environment import cpus_used, detect
 
     found = detect()
     typer.echo(f"CPU               {found.cpu_model} ({found.architecture})")
     typer.echo(f"instruction sets  {', '.join(found.instruction_sets) or 'unknown'}")
-    typer.echo(f"usable cores      {found.cores}")
+    typer.echo(f"usable CPUs       {found.cores}, on {found.physical_cores} cores")
+    typer.echo(f"threads           {cpus_used(found.threads, found)}, unless num_threads says otherwise")
     typer.echo(f"memory            {found.memory_bytes / 2**30:.1f} GiB")
+    for limit in found.limits:
+        typer.echo(f"limit             {limit}")
     typer.echo(f"system            {found.system}")
     for name, version in found.versions.items():
         typer.echo(f"{name:<17} {version}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from quantbench import __version__
+from quantbench import __version__, limits
+from quantbench.linux import HERE, Linux, allowed_cpus
+from quantbench.processors import Cpu, in_order, name_and_flags
 from quantbench.records import Environment, Result
 
 INSTRUCTION_SETS = {
@@ -33,20 +34,58 @@ LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "onnx", "onnxrun
 """Libraries whose versions are recorded where they are installed."""
 
 
-def detect() -> Environment:
+def detect(machine: Linux = HERE) -> Environment:
     """The environment as it is now."""
-    cpu_model, flags = _cpu()
+    cpu_model, flags = name_and_flags(machine)
+    cpus = usable_cpus(machine)
+    cores = usable_cores(machine)
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = limits.memory_limit(machine)
     return Environment(
         cpu_model=cpu_model,
         architecture=platform.machine(),
         instruction_sets=tuple(name for name, flag in INSTRUCTION_SETS.items() if flag in flags),
-        cores=usable_cores(),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cores=cores,
+        physical_cores=min(len({cpu.core for cpu in cpus}), cores),
+        cpus=tuple(cpu.number for cpu in cpus),
+        memory_bytes=min(physical, int(limit.value)) if limit else physical,
+        limits=tuple(_limits(machine, cpus, physical)),
         system=f"{platform.system()} {platform.release()}",
         versions={"quantbench": __version__, "python": platform.python_version(), **_versions()},
         load=os.getloadavg(),
         host=platform.node(),
     )
+
+
+def _limits(machine: Linux, cpus: Collection[Cpu], physical: int) -> Iterable[str]:
+    """What keeps this process from all of the machine, and what sets it."""
+    quota, memory = limits.cpu_limit(machine), limits.memory_limit(machine)
+    if quota and quota.value < len(cpus):
+        yield f"{quota.value:g} CPUs by {quota.where}"
+    if memory and memory.value < physical:
+        yield f"{memory.value / 2**30:.1f} GiB of memory by {memory.where}"
+
+
+def threads_problem(threads: int | None, environment: Environment) -> str | None:
+    """A message if there are more threads than CPUs that they could run on at the same time."""
+    if threads is None or threads <= environment.cores:
+        return None
+    why = f" ({'; '.join(environment.limits)})" if environment.limits else ""
+    return (
+        f"num_threads is {threads}, but no more than {environment.cores} can run here at the same time{why}; "
+        f"lower it, or leave it out for one per physical core, which makes {environment.threads}"
+    )
+
+
+def cpus_used(threads: int, environment: Environment) -> str:
+    """The CPUs that arms with so many threads are pinned to, in words; empty where that is not known."""
+    used = sorted(environment.cpus[:threads])
+    if not used or environment.physical_cores is None:
+        return ""
+    text = f"{threads} thread{'s' * (threads > 1)} on CPU{'s' * (len(used) > 1)} {', '.join(map(str, used))}"
+    if threads > environment.physical_cores:
+        return f"{text}: these are {environment.physical_cores} physical cores, so that some threads share one"
+    return f"{text}, one per physical core"
 
 
 def unlike(first: Environment, second: Environment) -> list[str]:
@@ -59,6 +98,8 @@ def unlike(first: Environment, second: Environment) -> list[str]:
             found += [f"{name} {one.get(name, 'none')} against {other.get(name, 'none')}" for name in names]
         elif one != other:
             found.append(f"{key} {one} against {other}")
+    if first.physical_cores != second.physical_cores and first.physical_cores and second.physical_cores:
+        found.append(f"physical cores {first.physical_cores} against {second.physical_cores}")
     return found
 
 
@@ -75,38 +116,15 @@ def by_machine(results: Iterable[Result]) -> list[list[Result]]:
     return groups
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: its CPU affinity, capped by the control group's CPU quota."""
-    cores = len(usable_cpus())
-    quota = _cgroup_quota(Path("/sys/fs/cgroup/cpu.max"))
-    return max(1, min(cores, math.floor(quota))) if quota else cores
+def usable_cores(machine: Linux = HERE) -> int:
+    """CPUs that this process may use at the same time: those of its affinity, capped by the least CPU quota."""
+    cores, limit = len(allowed_cpus()), limits.cpu_limit(machine)
+    return max(1, min(cores, math.floor(limit.value))) if limit else cores
 
 
-def usable_cpus() -> list[int]:
-    """Numbers of the CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def _cgroup_quota(path: Path) -> float | None:
-    try:
-        quota, period = path.read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
-
-
-def _cpu() -> tuple[str, set[str]]:
-    """CPU model and flags; other systems than Linux name the CPU and leave the flags empty."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine(), set()
-    pairs = (line.partition(":") for line in reversed(lines))
-    fields = {name.strip(): value.strip() for name, _, value in pairs}
-    flags = fields.get("flags") or fields.get("Features") or ""
-    return fields.get("model name") or platform.machine(), set(flags.split())
+def usable_cpus(machine: Linux = HERE) -> list[Cpu]:
+    """The CPUs that this process may run on, in the order in which threads are given to them."""
+    return in_order(machine, allowed_cpus())
 
 
 def _versions() -> dict[str, str]:

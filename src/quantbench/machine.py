@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from quantbench import embedded, stats
+from quantbench import embedded, limits, stats
 from quantbench.arm import steal_seconds
 from quantbench.calm import held_up
-from quantbench.environment import usable_cores
+from quantbench.environment import detect, usable_cpus
+from quantbench.linux import HERE, Linux
+from quantbench.processors import CPU, Cpu
 from quantbench.progress import Reporter
 from quantbench.records import ArmLatency, ArmSpec, Latency
 from quantbench.settings import TimeBenchmarkArgs
 from quantbench.text import TextProcessor
 from quantbench.timing import Shape, time_arms
 
-CPU = Path("/sys/devices/system/cpu")
 LOAD_LIMIT = 0.5
 STEAL_LIMIT = 0.01
 NOISE_LIMIT = 0.02
@@ -36,28 +37,23 @@ class Finding:
 
 def findings(reporter: Reporter) -> list[Finding]:
     """Everything that is looked at, what is measured on the embedded model last."""
-    return [check() for check in (governor, turbo, hyper_threads, load, steal, cpu_limit)] + measured(reporter)
+    cpus = usable_cpus()
+    told = [governor(HERE), turbo(HERE), hyper_threads(cpus), kinds(cpus), load(), steal()]
+    return [*told, cpu_limit(HERE, len(cpus)), memory_limit(HERE), omp_threads(), *measured(reporter)]
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
-
-
-def governor() -> Finding:
+def governor(machine: Linux) -> Finding:
     """Frequency governor."""
-    value = _read(CPU / "cpu0/cpufreq/scaling_governor")
+    value = machine.read(f"{CPU}/cpu0/cpufreq/scaling_governor")
     advice = (
         "set it to performance: cpupower frequency-set -g performance" if value not in (None, "performance") else ""
     )
     return Finding("governor", value or "not told by this system (usual in virtual machines)", advice)
 
 
-def turbo() -> Finding:
+def turbo(machine: Linux) -> Finding:
     """Turbo or boost, which makes the first seconds faster than the rest."""
-    no_turbo, boost = _read(CPU / "intel_pstate/no_turbo"), _read(CPU / "cpufreq/boost")
+    no_turbo, boost = machine.read(f"{CPU}/intel_pstate/no_turbo"), machine.read(f"{CPU}/cpufreq/boost")
     if no_turbo is None and boost is None:
         return Finding("turbo", "not told by this system (usual in virtual machines)")
     on = no_turbo == "0" or boost == "1"
@@ -65,11 +61,23 @@ def turbo() -> Finding:
     return Finding("turbo", "on" if on else "off", advice)
 
 
-def hyper_threads() -> Finding:
-    """Simultaneous multithreading: two threads of one core share its units."""
-    active = _read(CPU / "smt/active") == "1"
-    advice = "time with num_threads at the number of physical cores, or turn it off: write off to smt/control"
-    return Finding("hyper-threads", "on" if active else "off or not told", advice if active else "")
+def hyper_threads(cpus: Sequence[Cpu]) -> Finding:
+    """Simultaneous multithreading: threads of one core share its units; arms are given one CPU per core first."""
+    cores = len({cpu.core for cpu in cpus})
+    if cores == len(cpus):
+        return Finding("hyper-threads", f"none: {len(cpus)} usable CPUs on as many cores")
+    value = f"{len(cpus)} usable CPUs on {cores} cores; timed with one thread per core unless num_threads is more"
+    return Finding("hyper-threads", value)
+
+
+def kinds(cpus: Sequence[Cpu]) -> Finding:
+    """Fast and slow cores: the slowest that has a thread sets the pace of a call."""
+    cores = {cpu.core: cpu.speed for cpu in cpus}
+    fast = sum(speed == max(cores.values()) for speed in cores.values())
+    if fast == len(cores):
+        return Finding("kinds of cores", "one")
+    advice = f"num_threads: {fast} times on the fast ones alone; pin what you deploy in the same way"
+    return Finding("kinds of cores", f"{fast} fast, {len(cores) - fast} slower", advice)
 
 
 def load() -> Finding:
@@ -89,14 +97,27 @@ def steal() -> Finding:
     return Finding("steal", f"{100 * share:.1f} %", "use a dedicated instance" if share > STEAL_LIMIT else "")
 
 
-def cpu_limit() -> Finding:
-    """CPU quota of the control group, which stops a process in the middle of a call."""
-    value = _read(Path("/sys/fs/cgroup/cpu.max"))
-    limited = value is not None and not value.startswith("max")
-    advice = (
-        f"remove the CPU limit of the container, or give whole cores with --cpuset-cpus; usable now: {usable_cores()}"
-    )
-    return Finding("cgroup CPU limit", value or "none", advice if limited else "")
+def cpu_limit(machine: Linux, cpus: int) -> Finding:
+    """CPU quota of the control groups, which stops a process in the middle of a call."""
+    limit = limits.cpu_limit(machine)
+    if limit is None:
+        return Finding("CPU limit", "none")
+    advice = "" if limit.value >= cpus else "remove the container's CPU limit, or give whole cores with --cpuset-cpus"
+    return Finding("CPU limit", f"{limit.value:g} CPUs by {limit.where}", advice)
+
+
+def memory_limit(machine: Linux) -> Finding:
+    """Memory that control groups leave."""
+    limit = limits.memory_limit(machine)
+    known = limit is not None and limit.value < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Finding("memory limit", f"{limit.value / 2**30:.1f} GiB by {limit.where}" if limit and known else "none")
+
+
+def omp_threads() -> Finding:
+    """A variable that platforms set; threads are explicit here, so that it changes nothing."""
+    value = os.environ.get("OMP_NUM_THREADS")
+    advice = "not obeyed here, where threads are explicit; what you deploy may obey it" if value else ""
+    return Finding("OMP_NUM_THREADS", value or "not set", advice)
 
 
 def measured(reporter: Reporter) -> list[Finding]:
@@ -110,7 +131,7 @@ def measured(reporter: Reporter) -> list[Finding]:
     shape = Shape(4, 64, [TextProcessor(embedded.MODEL).exact_inputs(4, 64, 0)])
     specs = {stats.BASELINE: spec, stats.NULL: spec}
     with reporter.stage("Timing the embedded model against itself, seconds", int(2 * ARGS.duration)) as advance:
-        timings = time_arms(specs, stats.BASELINE, [shape], ARGS, usable_cores(), advance)
+        timings = time_arms(specs, stats.BASELINE, [shape], ARGS, detect().threads, advance)
     if timings.failures:
         return [Finding("noise floor", "not measured", next(iter(timings.failures.values())))]
     arms = timings.shapes[0].arms

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench import registry
+from quantbench.environment import threads_problem
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.grid import combinations, overlap
 from quantbench.quantize.sampling import choose
@@ -34,6 +35,7 @@ CHECKED = {
     "calibration",
     "max_eval_samples",
     "input_lengths",
+    "time_benchmark_args",
     "trust_remote_code",
     "allow_pickled_weights",
 }
@@ -56,7 +58,8 @@ def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> No
         if checked in seen:
             continue
         seen.add(checked)
-        for key, message in [*_libraries(settings), *_model(settings, workbench), *_data(settings, workbench)]:
+        found = [*_libraries(settings), *_threads(settings, workbench)]
+        for key, message in [*found, *_model(settings, workbench), *_data(settings, workbench)]:
             mistakes.append(Mistake(_where(config, values, key), message))
     if mistakes:
         raise BadInput(mistakes)
@@ -102,6 +105,14 @@ def _libraries(settings: Settings) -> list[tuple[str, str]]:
             needs = f"{key} {name} needs {' and '.join(missing)}, which cannot be imported here; it"
             found.append((key, f"{needs} needs the extra: pip install 'quantbench[{extra}]'"))
     return found
+
+
+def _threads(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
+    """A message if this machine, where runs execute on it, cannot run so many threads at the same time."""
+    if registry.launcher(settings.backend.name).REMOTE:
+        return []
+    problem = threads_problem(settings.time_benchmark_args.num_threads, workbench.environment)
+    return [("time_benchmark_args.num_threads", problem)] if problem else []
 
 
 def _guarded(key: str, what: str, work: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:

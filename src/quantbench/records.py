@@ -172,20 +172,30 @@ class Scores(Record):
 class Environment(Record):
     """The machine and the libraries that a result was measured with.
 
-    ``cap`` is the level of ``supported_instructions`` that libraries were held to where they could be, ``host`` the
-    name of the machine in its network.
+    ``cores`` are the CPUs that can be used at the same time, ``physical_cores`` the cores that they are on (None where
+    an earlier version did not look), ``cpus`` the numbers of all that may be used, in the order in which threads are
+    given to them. ``limits`` says what holds the process to less than the machine has. ``cap`` is the level of
+    ``supported_instructions`` that libraries were held to where they could be, ``host`` the machine's network name.
     """
 
     cpu_model: str
     architecture: str
     instruction_sets: tuple[str, ...]
     cores: int
+    physical_cores: int | None = None
+    cpus: tuple[int, ...] = ()
     memory_bytes: int
+    limits: tuple[str, ...] = ()
     system: str
     versions: dict[str, str]
     load: tuple[float, float, float] | None = None
     cap: str | None = None
     host: str = ""
+
+    @property
+    def threads(self) -> int:
+        """Threads where none are set: one per physical core, and no more than can be used."""
+        return self.physical_cores or self.cores
 
 
 class Failure(Record):

@@ -91,7 +91,7 @@ class ArmProcess:
     def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._connection, child = Pipe()
-        cpus = usable_cpus()[: self._threads]
+        cpus = [cpu.number for cpu in usable_cpus()[: self._threads]]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "quantbench.arm", str(child.fileno()), self._spec.runtime, ",".join(map(str, cpus))],
             pass_fds=[child.fileno()],

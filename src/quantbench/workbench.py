@@ -84,8 +84,8 @@ class Workbench:
 
     @cached_property
     def threads(self) -> int:
-        """Threads of work that is not timed: all usable cores."""
-        return self.environment.cores
+        """Threads of work that is not timed, and of what is timed where none are set: one per physical core."""
+        return self.environment.threads
 
     def take_seconds(self) -> dict[str, float]:
         """Seconds per phase since the last call."""

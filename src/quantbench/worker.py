@@ -31,7 +31,7 @@ from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadIn
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
 from quantbench.progress import Bars, Reporter
-from quantbench.records import ArmSpec, Artifact, Failure, Job, Latency, Noise, Result, Run, Scores
+from quantbench.records import ArmSpec, Artifact, Environment, Failure, Job, Latency, Noise, Result, Run, Scores
 from quantbench.registry import Inputs
 from quantbench.settings import DATASET, InputLength, Settings
 from quantbench.store import Store, write_atomically
@@ -139,15 +139,27 @@ def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
 def _fitting(group: Sequence[Prepared], memory_bytes: int) -> Iterator[list[Prepared]]:
     """Split runs only where all their processes at once would not fit into half of the memory."""
     together: list[Prepared] = []
-    needed = 0
+    processes: dict[str, int] = {}
     for prepared in group:
-        size = PROCESS_BYTES + 2 * prepared.artifact.bytes
-        if together and needed + size > memory_bytes // 2:
+        own = _process_bytes(prepared)
+        if together and sum({**processes, **own}.values()) > memory_bytes // 2:
             yield together
-            together, needed = [], 0
+            together, processes = [], {}
         together.append(prepared)
-        needed += size
+        processes.update(own)
     yield together
+
+
+def _process_bytes(prepared: Prepared) -> dict[str, int]:
+    """Memory of every process that times a run, by its arm; the original, which has two, is as large as its export.
+
+    A runtime holds a model twice while it loads it: as it was read and as it computes.
+    """
+    exported = int(prepared.float_artifact["bytes"])
+    sizes = {**dict.fromkeys(ARMS, exported), "optimized": prepared.artifact.bytes}
+    found = {_identity(spec): PROCESS_BYTES + 2 * sizes[name] for name, spec in prepared.arms.items()}
+    original = _identity(prepared.arms[stats.BASELINE])
+    return {**found, _null_name(original): found[original]}
 
 
 def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
@@ -260,8 +272,19 @@ def _result(
         scores=prepared.scores,
         latency=latency,
         seconds={**prepared.seconds, **timing_seconds},
-        notes=(*prepared.notes, *instructions.notes(prepared.run.settings, workbench.environment)),
+        notes=(
+            *prepared.notes,
+            *instructions.notes(prepared.run.settings, workbench.environment),
+            *_timed_on(prepared.run.settings, workbench),
+        ),
     )
+
+
+def _timed_on(settings: Settings, workbench: Workbench) -> list[str]:
+    """The CPUs that the arms had, as a sentence; none where nothing is known of them."""
+    threads = settings.time_benchmark_args.num_threads or workbench.threads
+    where = environment.cpus_used(threads, workbench.environment)
+    return [f"Timed with {where}."] if where else []
 
 
 def workbench_for(settings: Settings, at: Path, reporter: Reporter) -> Workbench:
@@ -281,16 +304,24 @@ def execute_job(job: Job, folder: Path, workbench: Workbench) -> Result:
 
     Whatever is wrong with model, data or machine becomes a failed result, since nobody waits here for a message.
     """
-    level = job.run.settings.backend.args.get(instructions.KEY)
-    problem = None if level is None else instructions.unmet(str(level), workbench.environment)
+    problem = _unfit(job.run.settings, workbench.environment)
     workbench.places = {**workbench.places, **job.places}
     try:
         if problem is not None:
-            raise RunFailed(f"{instructions.KEY}: {problem}")
+            raise RunFailed(problem)
         (result,) = execute([job.run], Store(folder), workbench)
     except QuantbenchError as error:
         return _failed(job.run, workbench, "start", error)
     return result
+
+
+def _unfit(settings: Settings, machine: Environment) -> str | None:
+    """Why a run cannot be executed on a machine, which nobody could know where it was sent from."""
+    level = settings.backend.args.get(instructions.KEY)
+    problem = None if level is None else instructions.unmet(str(level), machine)
+    if problem is not None:
+        return f"{instructions.KEY}: {problem}"
+    return environment.threads_problem(settings.time_benchmark_args.num_threads, machine)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

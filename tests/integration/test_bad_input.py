@@ -186,6 +186,12 @@ def test_inputs_longer_than_the_model_takes(refused, tmp_path):
     assert message.startswith(f"{tmp_path / 'tiny.yaml'}:{line}: input length 200"), message
 
 
+def test_more_threads_than_cpus(refused, tmp_path):
+    found = refused(time_benchmark_args={"duration": 1, "num_threads": 64})
+    words = ("num_threads is 64", f"no more than {environment.usable_cores()} can run here")
+    assert_message(found, tmp_path / "tiny.yaml", "num_threads", *words)
+
+
 def test_code_of_its_own_is_not_run_unless_asked_for(refused, model, tmp_path):
     edit_json(model / "config.json", auto_map={"AutoConfig": "custom.Custom"})
     marker = tmp_path / "marker"

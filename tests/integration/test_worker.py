@@ -57,6 +57,12 @@ def test_a_run_that_fails_is_a_result_with_the_reason(job, tmp_path):
     assert found.failure.reason in " ".join(done.stderr.split())
 
 
+def test_threads_that_the_machine_does_not_have_are_the_reason_of_a_failed_run(job, tmp_path):
+    job(time_benchmark_args={"duration": 1, "num_threads": 4096})
+    assert worker("run.json", "result.json", cwd=tmp_path).returncode == 3
+    assert "num_threads is 4096, but no more than" in result(tmp_path).failure.reason
+
+
 @pytest.mark.parametrize("text", ["", "{}", json.dumps({"run": 1})])
 def test_what_is_no_job_is_one_message(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
