@@ -18,6 +18,15 @@ from quantbench.settings import Calibration, Config, Settings, digest
 MAX_NAME = 80
 CALIBRATION_ONLY = "dynamic quantization collects no ranges"
 NO_EFFECT = "the values that differ have no effect here"
+IDLE = {
+    "none": ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type"),
+    "mixed": ("operators_to_quantize", "activation_type"),
+    "dynamic": ("activation_type",),
+}
+"""Parameters that say nothing by approach: nothing is quantized; products are placed one by one, and activations are
+unsigned, as in dynamic quantization (``rules`` refuses other values there)."""
+UNORDERED = ("operators_to_quantize", "node_exclusion")
+"""Lists whose order says nothing."""
 
 
 def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -> Plan:
@@ -36,22 +45,23 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
     runs: list[Run] = []
     done: list[Run] = []
     skipped: list[Skipped] = []
-    by_key: dict[str, Run] = {}
+    by_same: dict[str, Run] = {}
     taken: set[str] = set()
     for values, settings in combinations(config):
         resolved = _without_effectless(settings)
         key = digest(resolved.model_dump(mode="json"))
-        reason = _reason_to_skip(settings, by_key.get(key))
+        same = _without_order(resolved)
+        reason = _reason_to_skip(settings, values, by_same.get(same))
         if reason:
             skipped.append(Skipped(benchmarked=values, reason=reason))
             continue
         run = Run(name=_name(values, settings, taken), key=key, settings=resolved, benchmarked=values)
         taken.add(run.name.casefold())
-        by_key[key] = run
+        by_same[same] = run
         if fnmatchcase(run.name, only):
             (done if key in finished else runs).append(run)
     if only != "*" and not runs and not done:
-        names = ", ".join(run.name for run in by_key.values())
+        names = ", ".join(run.name for run in by_same.values())
         raise BadInput([Mistake(f"--only {only}", f"matches no run; there is: {names}")])
     return Plan(runs=tuple(runs), done=tuple(done), skipped=tuple(skipped))
 
@@ -65,26 +75,36 @@ def run_of(settings: Settings, name: str = "") -> Run:
 
 def _without_effectless(settings: Settings) -> Settings:
     """Settings that have no effect on a run get their defaults, so that equal work has an equal key."""
+    idle = IDLE.get(settings.quantization_approach, ())
+    settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in idle})
     default, calibration = Calibration(), settings.calibration
     if not settings.calibrated:
         dataset = settings.dataset.model_copy(update={"calibration_split": None})
         return settings.model_copy(update={"calibration": default, "dataset": dataset})
-    idle = {
+    unused = {
         "percentile": calibration.method != "percentile",
         "averaging_constant": not calibration.moving_average,
         "seed": calibration.sampling != "random",
     }
-    reset = {name: getattr(default, name) for name, is_idle in idle.items() if is_idle}
+    reset = {name: getattr(default, name) for name, is_unused in unused.items() if is_unused}
     return settings.model_copy(update={"calibration": calibration.model_copy(update=reset)})
 
 
-def _reason_to_skip(settings: Settings, twin: Run | None) -> str | None:
+def _without_order(settings: Settings) -> str:
+    """What a run does, whatever the order of lists that are sets; the key keeps the order that was written."""
+    sets = {name: tuple(sorted(set(getattr(settings, name)))) for name in UNORDERED}
+    return digest(settings.model_copy(update=sets).model_dump(mode="json"))
+
+
+def _reason_to_skip(settings: Settings, values: Mapping[str, JsonValue], twin: Run | None) -> str | None:
     for _, message in rules.broken(settings):
         return message
-    if twin is not None:
-        why = CALIBRATION_ONLY if not settings.calibrated else NO_EFFECT
-        return f"{why}: the same as {twin.name}"
-    return None
+    if twin is None:
+        return None
+    differing = [key for key, value in values.items() if value != twin.benchmarked[key]]
+    if settings.quantization_approach == "dynamic" and all("calibration" in key for key in differing):
+        return f"{CALIBRATION_ONLY}: the same as {twin.name}"
+    return f"{NO_EFFECT} ({', '.join(differing)}): the same as {twin.name}"
 
 
 def _name(values: Mapping[str, JsonValue], settings: Settings, taken: Container[str]) -> str:

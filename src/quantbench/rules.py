@@ -110,6 +110,12 @@ def _moving_average(settings: Settings) -> str | None:
     return f"moving_average belongs to method minmax, not {calibration.method}; remove one of them"
 
 
+def _averaged_products(settings: Settings) -> str | None:
+    if settings.quantization_approach != "mixed" or not settings.calibrated or not settings.calibration.moving_average:
+        return None
+    return "moving_average is there for quantization_approach static only, not for mixed; remove one of them"
+
+
 def _stride(settings: Settings) -> str | None:
     if settings.calibration.stride is None or settings.calibration.sampling == "strided":
         return None
@@ -279,6 +285,7 @@ RULES: Sequence[Rule] = (
     Rule(("placement.smooth_quant", "calibration.method"), _smoothed_ranges),
     Rule(("aware_training",), _aware_training),
     Rule(("calibration.moving_average", "calibration.method"), _moving_average),
+    Rule(("calibration.moving_average", "quantization_approach"), _averaged_products),
     Rule(("calibration.stride", "calibration.sampling"), _stride),
 )
 

@@ -17,6 +17,7 @@ from quantbench.config import build_config, load_config
 from quantbench.errors import BadInput
 from quantbench.plan import CALIBRATION_ONLY, NO_EFFECT, make_plan
 from quantbench.records import Environment, Failure, Result
+from quantbench.settings import digest
 
 BASE = {
     "task": "token-classification",
@@ -175,7 +176,7 @@ def test_a_static_value_without_effect_is_skipped_with_that_reason(calibration, 
     config = config_of(quantization_approach="static", calibration=calibration, benchmarked={key: values})
     plan = make_plan(config)
     assert len(plan.runs) == 1
-    assert [skipped.reason for skipped in plan.skipped] == [f"{NO_EFFECT}: the same as {plan.runs[0].name}"]
+    assert [skipped.reason for skipped in plan.skipped] == [f"{NO_EFFECT} ({key}): the same as {plan.runs[0].name}"]
 
 
 def test_a_static_value_with_effect_is_kept():
@@ -184,6 +185,61 @@ def test_a_static_value_with_effect_is_kept():
         benchmarked={"calibration.method": ["percentile"], "calibration.percentile": [99, 99.9]},
     )
     assert len(make_plan(config).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("approach", "key", "values"),
+    [
+        ("none", "per_channel", [False, True]),
+        ("none", "node_exclusion", [[], ["gelu"]]),
+        ("none", "operators_to_quantize", [["MatMul"], ["Add", "MatMul"]]),
+        ("none", "activation_type", ["auto", "int8"]),
+        ("none", "weight_type", ["auto", "uint8"]),
+        ("mixed", "operators_to_quantize", [["MatMul"], ["Gemm"]]),
+        ("mixed", "activation_type", ["uint8", "auto"]),
+        ("dynamic", "activation_type", ["auto", "uint8"]),
+        ("static", "node_exclusion", [["gelu", "layernorm"], ["layernorm", "gelu"]]),
+        ("static", "operators_to_quantize", [["Add", "MatMul"], ["MatMul", "Add", "MatMul"]]),
+    ],
+)
+def test_equal_models_are_one_run(approach, key, values):
+    plan = make_plan(config_of(quantization_approach=approach, benchmarked={key: values}))
+    assert len(plan.runs) == 1
+    (skipped,) = plan.skipped
+    assert skipped.reason == f"{NO_EFFECT} ({key}): the same as {plan.runs[0].name}"
+    fixed = [make_plan(config_of(quantization_approach=approach, **{key: value})).runs[0] for value in values]
+    assert len({run.key for run in fixed}) == (2 if approach == "static" else 1), "order is kept in keys"
+
+
+def test_a_grid_runs_the_float_export_once_and_names_what_has_no_effect_on_it():
+    grid = {"quantization_approach": ["none", "dynamic"], "per_channel": [False, True]}
+    plan = make_plan(config_of(benchmarked=grid))
+    assert [run.name for run in plan.runs] == [
+        "quantization_approach-none__per_channel-false",
+        "quantization_approach-dynamic__per_channel-false",
+        "quantization_approach-dynamic__per_channel-true",
+    ]
+    assert [skipped.reason for skipped in plan.skipped] == [
+        f"{NO_EFFECT} (per_channel): the same as {plan.runs[0].name}"
+    ]
+
+
+@pytest.mark.parametrize("approach", ["static", "dynamic", "mixed"])
+def test_settings_that_say_something_are_the_key_as_they_were_written(approach):
+    config = config_of(
+        quantization_approach=approach,
+        per_channel=True,
+        node_exclusion=["layernorm", "gelu"],
+        weight_type="int8",
+        dataset={"path": "data", **({"calibration_split": "train"} if approach == "static" else {})},
+    )
+    assert make_plan(config).runs[0].key == digest(config.base.model_dump(mode="json"))
+
+
+def test_what_mixed_does_not_do_is_refused():
+    placement = {"default": "static"}
+    with pytest.raises(BadInput, match="moving_average is there for quantization_approach static only"):
+        config_of(quantization_approach="mixed", placement=placement, calibration={"moving_average": True})
 
 
 def test_only_chooses_runs_by_their_names():
