@@ -199,7 +199,8 @@ class _Builder:
         names = [str(name) for name in self.given_grid] if isinstance(self.given_grid, Mapping) else []
         for key, place, problem in not_plain({**self.fixed, GRID_KEY: self.given_grid}):
             inner = key.removeprefix(f"{GRID_KEY}.")
-            name = next((name for name in names if inner != key and overlap(name, inner)), None)
+            within = [name for name in names if inner != key and f"{inner}.".startswith(f"{name}.")]
+            name = max(within, key=len, default=None)
             self._add(name or inner, f"{place} {problem}", place)
             if name:
                 self.given_grid = {n: values for n, values in self.given_grid.items() if str(n) != name}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 
@@ -14,24 +14,47 @@ from quantbench.settings import Config, Settings
 GRID_KEY = "benchmarked"
 
 
+def parts(key: str) -> tuple[str, ...]:
+    """The names that a dotted key is made of, from the outermost.
+
+    Names inside of a free mapping may have dots, as those of exported nodes do: all that follows is one name, or, where
+    values may be mappings themselves, a name and one inside of it.
+    """
+    model: type[BaseModel] | None = Settings
+    names = key.split(".")
+    for index, name in enumerate(names, start=1):
+        field = model.model_fields.get(name) if model is not None else None
+        if field is None:
+            return tuple(names)
+        depth = _free_names(field)
+        if depth and names[index:]:
+            return (*names[:index], *".".join(names[index:]).split(".", depth - 1))
+        model = _model_of(field)
+    return tuple(names)
+
+
 def replaced(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of nested mappings with the dotted ``key`` set; missing mappings on the way are made."""
-    head, _, rest = key.partition(".")
-    copy = dict(data)
-    if not rest:
-        copy[head] = value
-        return copy
-    inner = copy.get(head)
-    copy[head] = replaced(inner if isinstance(inner, Mapping) else {}, rest, value)
-    return copy
+    return _replaced(data, parts(key), value)
+
+
+def _replaced(data: Mapping[str, Any], names: Sequence[str], value: Any) -> dict[str, Any]:
+    head, *rest = names
+    inner = data.get(head)
+    new = _replaced(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value
+    return {**data, head: new}
 
 
 def without(data: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A copy of nested mappings without the dotted ``key``, or without what stands in place of a mapping above it."""
-    head, _, rest = key.partition(".")
+    return _without(data, parts(key))
+
+
+def _without(data: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    head, *rest = names
     inner = data.get(head)
     if rest and isinstance(inner, Mapping):
-        return {**data, head: without(inner, rest)}
+        return {**data, head: _without(inner, rest)}
     return {name: value for name, value in data.items() if name != head}
 
 
@@ -43,7 +66,7 @@ def lookup(data: Mapping[str, Any], key: str) -> Any:
 
     """
     value: Any = data
-    for part in key.split("."):
+    for part in parts(key):
         if not isinstance(value, Mapping):
             raise KeyError(key)
         value = value[part]
@@ -61,16 +84,16 @@ def has(data: Mapping[str, Any], key: str) -> bool:
 
 def overlap(one: str, other: str) -> bool:
     """Whether two dotted keys are the same, or one stands inside of the other."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+    return all(first == second for first, second in zip(parts(one), parts(other), strict=False))
 
 
 def is_parameter(key: str) -> bool:
     """Whether a dotted key names a parameter of the settings, or something inside of a free mapping."""
     model: type[BaseModel] | None = Settings
     field: Any = None
-    for part in key.split("."):
+    for part in parts(key):
         if model is None:
-            return "dict" in str(field.annotation) and bool(part)
+            return bool(_free_names(field) and part)
         field = model.model_fields.get(part)
         if field is None:
             return False
@@ -99,6 +122,13 @@ def _model_of(field: Any) -> type[BaseModel] | None:
     annotation = field.annotation
     is_model = isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel)
     return annotation if is_model else None
+
+
+def _free_names(field: Any) -> int:
+    """How deep names of the user's own may stand inside of a parameter: 0 where it is no free mapping."""
+    if get_origin(field.annotation) is not dict:
+        return 0
+    return 2 if get_args(field.annotation)[1] is JsonValue else 1
 
 
 def combinations(config: Config) -> Iterator[tuple[dict[str, JsonValue], Settings]]:

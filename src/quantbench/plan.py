@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from quantbench import rules
 from quantbench.errors import BadInput, Mistake
-from quantbench.grid import combinations
+from quantbench.grid import combinations, parts
 from quantbench.records import Plan, Result, Run, Skipped
 from quantbench.settings import Calibration, Config, Settings, digest
 
@@ -111,7 +111,7 @@ def _name(values: Mapping[str, JsonValue], settings: Settings, taken: Container[
     """A short readable name of a combination, fit for a folder on any file system; not among those ``taken``."""
     if not values:
         return settings.quantization_approach
-    written = "__".join(f"{key.rpartition('.')[2]}-{_word(value)}" for key, value in values.items())
+    written = "__".join(f"{parts(key)[-1]}-{_word(value)}" for key, value in values.items())
     text = re.sub(r"[^A-Za-z0-9_.+=-]+", "-", written)
     if len(text) <= MAX_NAME and text == written and text.casefold() not in taken:
         return text

@@ -544,3 +544,55 @@ def test_any_value_anywhere_is_valid_or_bad_input(key, value):
         else:
             assert make_plan(config).runs
             assert math.isfinite(config.base.time_benchmark_args.duration)
+
+
+# Keys of the user's own, which may have dots
+
+NODE = "/bert/encoder/layer.0/attention/self/query/MatMul"
+MIXED = f"{HEAD}quantization_approach: mixed\n"
+
+
+def test_an_override_reaches_a_node_with_dots_in_its_name(load):
+    config = load(MIXED, f"placement.matmuls.{NODE}=float", "placement.matmuls./layer.1/*=static")
+    assert config.base.placement.matmuls == {NODE: "float", "/layer.1/*": "static"}
+
+
+def test_a_wrong_value_of_such_a_node_is_told_where_it_was_set(mistakes):
+    option = f"placement.matmuls.{NODE}=int4"
+    assert_found(mistakes(MIXED, option), (f"--set {option}", NODE, "int4", "'float', 'dynamic' or 'static'"))
+    written = f"{MIXED}placement:\n  matmuls:\n    {NODE}: int4\n"
+    assert_found(mistakes(written), (FIRST + 3, NODE, "int4"))
+
+
+def test_nodes_with_dots_in_their_names_may_be_benchmarked(load):
+    other = f"{NODE}.1"
+    grid = (
+        f"benchmarked:\n  placement.matmuls.{NODE}: [float, dynamic]\n  placement.matmuls.{other}: [float, dynamic]\n"
+    )
+    config = load(MIXED + grid)
+    runs = make_plan(config).runs
+    assert [run.settings.placement.matmuls for run in runs] == [
+        {NODE: one, other: two} for one in ("float", "dynamic") for two in ("float", "dynamic")
+    ]
+    assert len({run.name for run in runs}) == 4
+    assert load(dump_config(config)).model_dump() == config.model_dump()
+    fixed = load(MIXED + grid, f"placement.matmuls.{NODE}=float")
+    assert [run.settings.placement.matmuls[NODE] for run in make_plan(fixed).runs] == ["float", "float"]
+
+
+@pytest.mark.parametrize("key", ["dataset.label_map", "dataset.data_keys"])
+def test_labels_and_columns_with_dots_are_one_name(key, load):
+    config = load(HEAD, f"{key}.{'primary' if key == 'dataset.data_keys' else 'B-A.B'}=meta.text")
+    assert "meta.text" in getattr(config.base.dataset, key.rpartition(".")[2]).values()
+    if key == "dataset.label_map":
+        assert config.base.dataset.label_map == {"B-A.B": "meta.text"}
+
+
+def test_arguments_of_a_backend_may_hold_mappings_of_names_with_dots(load):
+    config = load(HEAD, "backend.name=ray", "backend.args.labels.ray.io/accelerator=none", "backend.args.retries=1")
+    assert config.base.backend.args == {"labels": {"ray.io/accelerator": "none"}, "retries": 1}
+
+
+def test_nothing_stands_inside_of_a_value_that_is_no_mapping(mistakes):
+    assert_found(mistakes(HEAD, "per_channel.x=1"), ("--set per_channel.x=1", "unknown key"))
+    assert_found(mistakes(HEAD, "placement.matmuls.=float"), ("--set placement.matmuls.=float", "unknown key"))
