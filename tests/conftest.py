@@ -1,7 +1,7 @@
 """Workers and files of tests stay out of each other's way.
 
 Each worker has a core of its own, so that the threads of one never wait for a core that another keeps busy. Each file
-has a cache of the machine of its own, so that none finds what another made, or waits for it. Property tests have no
+has a cache and a lock of the machine of its own, so that none finds what another made, or waits for it. Property tests have no
 deadline, since no test asserts a time.
 """
 
@@ -25,14 +25,12 @@ def pytest_configure():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _cache_of_the_file(tmp_path_factory):
-    before = os.environ.get(cache.VARIABLE)
-    os.environ[cache.VARIABLE] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ[cache.VARIABLE]
-    else:
-        os.environ[cache.VARIABLE] = before
+def _machine_of_the_file(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.VARIABLE, folder)
+        patch.setenv(cache.LOCK_VARIABLE, folder)
+        yield
 
 
 @pytest.fixture

@@ -221,8 +221,7 @@ def cache(
 
     folder = shared.folder()
     if clear:
-        with shared.alone(folder, Bars(error_console)):
-            shared.clear(folder)
+        shared.clear(folder, Bars(error_console))
     typer.echo(f"{folder}: {shared.size(folder) / 1e6:.0f} MB")
 
 

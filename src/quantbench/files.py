@@ -1,8 +1,9 @@
-"""Files by content."""
+"""Files by content, and whether they can be written."""
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 
 
@@ -13,3 +14,17 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             total.update(chunk)
     return total.hexdigest()
+
+
+def unwritable(folder: Path) -> OSError | None:
+    """Why nothing can be written to a folder that is there or would be made; None where it can.
+
+    Found out by a file without a name in the nearest folder that exists: permission bits alone do not tell, as they
+    mean nothing to root, and nothing on a read-only file system.
+    """
+    try:
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            return None
+    except OSError as error:
+        return error

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from quantbench.config import dump_config, load_config
 from quantbench.errors import BadInput, Mistake
+from quantbench.files import unwritable
 from quantbench.records import SCHEMA_VERSION, Result
 from quantbench.settings import Config, digest
 
@@ -123,19 +124,14 @@ class Store:
 
 
 def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, by a file without a name in the nearest one that exists.
-
-    Permission bits alone do not tell: they mean nothing to root, and nothing on a read-only file system.
-    """
-    try:
+    """Refuse a folder that cannot be written to."""
+    problem = unwritable(folder)
+    if isinstance(problem, NotADirectoryError):
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-        if not existing.is_dir():
-            problem = "is a file" if existing == folder.absolute() else f"cannot be made: {existing} is a file"
-            raise BadInput([Mistake(str(folder), f"{problem}; choose another --out")])
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise BadInput([Mistake(str(folder), _write_problem(error))]) from error
+        what = "is a file" if existing == folder.absolute() else f"cannot be made: {existing} is a file"
+        raise BadInput([Mistake(str(folder), f"{what}; choose another --out")])
+    if problem is not None:
+        raise BadInput([Mistake(str(folder), _write_problem(problem))])
 
 
 def _read_result(path: Path) -> Result:
