@@ -17,6 +17,7 @@ import numpy as np
 
 from quantbench.errors import RunFailed
 from quantbench.records import ArmSpec
+from quantbench.sources.checkpoints import accepted, named
 from quantbench.store import write_atomically
 
 FILE = "model.onnx"
@@ -47,7 +48,7 @@ def export(
     import torch
 
     model = _eager_model(spec)
-    names = _accepted(model, inputs)
+    names = accepted(model, inputs)
     wrapped = _in_order(model, names, list(outputs)).eval()
     free = {name: {axis: AXES[axis] for axis in AXES if axis == 0 or inputs[name].ndim == len(AXES)} for name in names}
     buffer: Any = io.BytesIO()
@@ -77,14 +78,6 @@ def _eager_model(spec: ArmSpec) -> Any:
     return session.model
 
 
-def _accepted(model: Any, inputs: Mapping[str, Any]) -> list[str]:
-    """The inputs that the model's forward takes, in the tokenizer's order."""
-    import inspect
-
-    known = inspect.signature(model.forward).parameters
-    return [name for name in inputs if name in known]
-
-
 def _in_order(model: Any, names: Sequence[str], outputs: Sequence[str]) -> Any:
     """The model as a module that takes its inputs by position and returns the named outputs only."""
     import torch
@@ -96,7 +89,7 @@ def _in_order(model: Any, names: Sequence[str], outputs: Sequence[str]) -> Any:
 
         def forward(self, *tensors: Any) -> tuple[Any, ...]:
             result = self.model(**dict(zip(names, tensors, strict=True)))
-            return tuple(result[name] for name in outputs)
+            return tuple(named(result, outputs))
 
     return InOrder()
 

@@ -27,11 +27,21 @@ from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
 from quantbench.registry import Advance, Input, Inputs, Prediction, Processor
 from quantbench.settings import Dataset, Settings, digest
+from quantbench.sources.checkpoints import check_size, load_checkpoint, problems
 from quantbench.sources.datasets import data_fingerprint, load_split
-from quantbench.sources.models import check_architecture, check_model_folder, locate_model, model_fingerprint
+from quantbench.sources.hub import mistake
+from quantbench.sources.models import (
+    check_architecture,
+    check_model_folder,
+    count_in_files,
+    locate_model,
+    model_fingerprint,
+)
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
+TRIED_LENGTH = 128
+"""Tokens of the longer input that a model's weights are tried on, if its limit allows for so many."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,13 @@ class Samples:
 
     count: int
     sample: Sample
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The error that a piece of work ended in."""
+
+    error: Exception
 
 
 @dataclass
@@ -102,9 +119,16 @@ class Workbench:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def _once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, or the error that it raised: what failed once is not tried again for another run."""
         if key not in self._memory:
-            self._memory[key] = make()
-        return self._memory[key]
+            try:
+                self._memory[key] = make()
+            except Exception as error:
+                self._memory[key] = Raised(error)
+        found = self._memory[key]
+        if isinstance(found, Raised):
+            raise found.error
+        return found
 
     def _stored(self, kind: str, content: dict[str, Any], make: Callable[[], Any]) -> Any:
         """A JSON value from memory or the cache folder, made and kept there if it is new."""
@@ -133,12 +157,33 @@ class Workbench:
             folder = locate_model(self.places.get(name, name), settings.allow_pickled_weights)
             config = check_model_folder(folder, settings.allow_pickled_weights, settings.trust_remote_code)
             check_architecture(config, name, settings.task, registry.task(settings.task).ARCHITECTURE_SUFFIX)
-            processor = registry.task(settings.task).PROCESSOR(folder, settings.trust_remote_code)
-            return Model(folder, _full_config(folder, config, settings), processor, model_fingerprint(folder))
+            task, trusted = registry.task(settings.task), settings.trust_remote_code
+            check_size(folder, count_in_files(folder), task.AUTO_CLASS, trusted)
+            processor = task.PROCESSOR(folder, trusted)
+            full = _full_config(folder, config, settings)
+            model = Model(folder, full, processor, model_fingerprint(folder))
+            for problem in self._problems(model, settings):
+                raise mistake("model_name_or_path", f"model {name!r} cannot be used: {problem}")
+            return model
 
         permissions = (settings.task, settings.allow_pickled_weights, settings.trust_remote_code)
         model: Model = self._once(f"model/{name}/{permissions}", load)
         return model
+
+    def _problems(self, model: Model, settings: Settings) -> list[str]:
+        """What is wrong with a model's weights for the task, looked at once on this machine."""
+        task = registry.task(settings.task)
+        limit = model.processor.max_length(model.config) or TRIED_LENGTH
+        options = registry.runtime("pytorch").options(_in_float32(settings))
+
+        def look() -> list[str]:
+            shapes = (EXPORT_SHAPE, (1, min(limit, TRIED_LENGTH)))
+            batches = [model.processor.exact_inputs(*shape, seed=0) for shape in shapes]
+            return problems(load_checkpoint(model.folder, options), batches, tuple(task.OUTPUTS))
+
+        content = {"model": model.fingerprint, "options": options, "outputs": sorted(task.OUTPUTS)}
+        found: list[str] = self._stored("checkpoints", content, look)
+        return found
 
     def split(self, dataset: Dataset, which: str) -> Split:
         """``eval`` or ``calibration`` split of a data set.

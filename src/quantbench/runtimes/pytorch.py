@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from quantbench import registry
 from quantbench.records import ArmSpec
 from quantbench.settings import Settings
+from quantbench.sources.checkpoints import accepted, load_checkpoint
 
 SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}
@@ -26,7 +27,9 @@ OPTIONS = json.loads({options!r})
 
 def load():
     torch.set_num_threads(THREADS)
-    model = getattr(transformers, OPTIONS["auto_class"]).from_pretrained(str(FOLDER), dtype="auto").eval()
+    saved_from = json.loads((FOLDER / "config.json").read_text())["architectures"][0]
+    loader = getattr(transformers, saved_from, getattr(transformers, OPTIONS["auto_class"]))
+    model = loader.from_pretrained(str(FOLDER), dtype="auto").eval()
 
     def run(inputs):
         with torch.inference_mode():
@@ -52,8 +55,8 @@ class PyTorchSession:
         """A call that runs one batch; its tensors are made here, outside of what is timed."""
         import torch
 
-        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         model = self.model
+        tensors = {name: torch.from_numpy(inputs[name]) for name in accepted(model, inputs)}
 
         def call() -> object:
             with torch.inference_mode():
@@ -68,19 +71,9 @@ def load(spec: ArmSpec, num_threads: int) -> PyTorchSession:
     ``spec.options`` names the transformers class (``auto_class``) and, unless it is float32, the ``precision``.
     """
     import torch
-    import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     torch.set_num_threads(num_threads)
-    auto_class = getattr(transformers, str(spec.options["auto_class"]))
-    model = auto_class.from_pretrained(
-        spec.path,
-        dtype=getattr(torch, str(spec.options.get("precision", "float32"))),
-        trust_remote_code=bool(spec.options.get("trust_remote_code")),
-        use_safetensors=None if spec.options.get("allow_pickled_weights") else True,
-    )
-    return PyTorchSession(model.eval())
+    return PyTorchSession(load_checkpoint(spec.path, spec.options).model)
 
 
 def options(settings: Settings) -> dict[str, JsonValue]:

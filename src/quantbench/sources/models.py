@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
     return config
 
 
+def count_in_files(folder: Path) -> int:
+    """Numbers that a checked folder's weights files hold, by their headers; of pickles at most half of their bytes."""
+    files = [folder / name for name in WEIGHTS if (folder / name).exists()]
+    if not files:
+        return sum(file.stat().st_size for file in folder.glob("*.bin")) // 2
+    entries = [entry for file in _shards(files[0]) for entry in check_safetensors(file).values()]
+    return sum(math.prod(entry["shape"]) for entry in entries)
+
+
 def check_architecture(config: dict[str, Any], name: str, task: str, suffix: str) -> None:
     """Refuse a model whose configuration names no architecture that ends in ``suffix``; any will do where it is empty.
 
@@ -110,8 +120,10 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def check_safetensors(path: Path) -> None:
-    """Check that a safetensors file is as long as its own header says (format: 8 bytes length, JSON, data).
+def check_safetensors(path: Path) -> dict[str, Any]:
+    """What a safetensors file's header says of each tensor, after a check that the file is as long as it says.
+
+    The format is 8 bytes with the header's length, the header as JSON, and the data.
 
     Raises:
         BadInput: at ``model_name_or_path``.
@@ -133,6 +145,7 @@ def check_safetensors(path: Path) -> None:
             "model_name_or_path",
             f"weights file {path} has {size:,} bytes, its header says {expected:,}: truncated; fetch it again",
         )
+    return tensors
 
 
 def model_fingerprint(folder: Path) -> str:
