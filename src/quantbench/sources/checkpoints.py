@@ -225,17 +225,18 @@ def problems(loaded: Loaded, batches: Sequence[Mapping[str, Any]], outputs: Sequ
         outputs: names of the outputs that the task uses.
 
     """
+    name = type(loaded.model).__name__
+    lacking = f"; its files lack {absent(loaded, loaded.drawn)}" if loaded.drawn else ""
     try:
         names = take_part(loaded, batches, outputs)
     except RunFailed as error:
-        return [str(error)]
+        return [f"{name} is what its config.json names: {error}{lacking}"]
     except Exception as error:  # whatever code of models raises
         shape = " x ".join(str(size) for size in next(iter(batches[0].values())).shape)
-        return [f"the model ({type(loaded.model).__name__}) cannot be run on an input of {shape}: {first_line(error)}"]
+        return [f"{name} cannot be run on an input of {shape}: {first_line(error)}{lacking}"]
     if not names:
         return []
     return [
-        f"the files lack weights of {type(loaded.model).__name__}, which would be drawn at random: "
-        f"{absent(loaded, names)}; give the checkpoint that was saved after fine-tuning, or set architectures in its "
-        "config.json to the class that it was saved from"
+        f"its files lack weights of {name}, which would be drawn at random: {absent(loaded, names)}; give the "
+        "checkpoint that was saved after fine-tuning, or name in config.json the architecture that it was saved from"
     ]

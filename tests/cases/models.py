@@ -1,0 +1,222 @@
+"""Models: their weights, what else their folders hold, and whether their export computes what PyTorch computes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import ClassLabel, Features, Value
+from safetensors.torch import load_file, save_file
+from tests.cases.case import Case, Refused, Right, case
+from tests.support.fitted import fit_labels, save, tiny_config, tiny_tokenizer, write_splits
+from tests.support.tiny_models import tiny_vocabulary
+from tests.support.tiny_tasks import TOPICS, WORDS
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    DistilBertForSequenceClassification,
+    DistilBertModel,
+    PreTrainedModel,
+)
+
+TEXTS = (
+    "the team won .",
+    "rain fell",
+    "a bank lost",
+    "the match",
+    "Oslo",
+    "Anna won 1996",
+    "the bank",
+    "team over rain",
+)
+NUMBERS = (0, 2, 1, 0, 2, 0, 1, 2)
+NAMES = {"id2label": dict(enumerate(TOPICS)), "label2id": {name: number for number, name in enumerate(TOPICS)}}
+SIZES = {
+    "vocab_size": len(tiny_vocabulary(WORDS)),
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+}
+KEY = "model_name_or_path"
+
+
+def _classified(root: Path, texts: Sequence[str] = TEXTS, numbers: Sequence[int] = NUMBERS) -> dict[str, Any]:
+    """Settings of the model in ``root / "model"`` on texts with a topic each."""
+    features = Features({"text": Value("string"), "label": ClassLabel(names=list(TOPICS))})
+    rows = [{"text": text, "label": number} for text, number in zip(texts, numbers, strict=True)]
+    write_splits(root / "data", rows, features)
+    return {
+        "task": "text-classification",
+        KEY: str(root / "model"),
+        "dataset": {"path": str(root / "data"), "data_keys": {"primary": "text"}, "ref_keys": ["label"]},
+    }
+
+
+def _embedded(root: Path) -> dict[str, Any]:
+    """Settings of the model in ``root / "model"`` as embeddings of texts without a score."""
+    write_splits(root / "data", [{"text": text} for text in TEXTS])
+    return {
+        "task": "feature-extraction",
+        KEY: str(root / "model"),
+        "dataset": {"path": str(root / "data"), "data_keys": {"primary": "text"}, "ref_keys": []},
+    }
+
+
+def _fitted(root: Path) -> dict[str, Any]:
+    """A DistilBERT that is right on all texts, and the settings to score it."""
+    model, tokenizer = DistilBertForSequenceClassification(tiny_config(TOPICS)), tiny_tokenizer()
+    fit_labels(model, tokenizer, TEXTS, NUMBERS)
+    save(model, tokenizer, root / "model")
+    return _classified(root)
+
+
+def _drawn(model_class: Any, config: Any, root: Path, limit: int = 256) -> Any:
+    """A random model whose outputs differ from text to text, saved with a tokenizer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: PreTrainedModel = model_class(config)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(0.2 * torch.randn_like(weight))
+    save(model.eval(), tiny_tokenizer(limit), root / "model")
+    return model
+
+
+def _rename(folder: Path, renamed: Callable[[str], str]) -> None:
+    file = folder / "model.safetensors"
+    save_file({renamed(name): weight for name, weight in load_file(file).items()}, file, {"format": "pt"})
+
+
+def _edit(file: Path, **changes: Any) -> None:
+    content: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**content, **changes}))
+
+
+# Weights
+
+
+@case("a classifier's head saved under another name", "output_loading_info of transformers")
+def head_renamed(folder: Path) -> Case:
+    settings = _fitted(folder)
+    _rename(folder / "model", lambda name: name if name.startswith("distilbert.") else f"head.{name}")
+    lacking = ["classifier.bias, classifier.weight, pre_classifier.bias, pre_classifier.weight", "drawn at random"]
+    return Case(settings, Refused(KEY, lacking))
+
+
+@case("base weights whose config.json names a classifier", "output_loading_info of transformers")
+def base_as_classifier(folder: Path) -> Case:
+    _drawn(DistilBertModel, tiny_config(TOPICS), folder)
+    _edit(folder / "model" / "config.json", architectures=["DistilBertForSequenceClassification"])
+    return Case(_classified(folder), Refused(KEY, ["classifier.weight", "DistilBertForSequenceClassification"]))
+
+
+@case("a head for another number of classes", "shapes in the file")
+def head_of_other_shape(folder: Path) -> Case:
+    settings = _fitted(folder)
+    file = folder / "model" / "model.safetensors"
+    weights = load_file(file)
+    weights |= {"classifier.weight": torch.zeros(5, 32), "classifier.bias": torch.zeros(5)}
+    save_file(weights, file, {"format": "pt"})
+    return Case(settings, Refused(KEY, ["classifier.weight (the file has 5 x 32, the model 3 x 32)"]))
+
+
+@case("a layer that is not in the file", "output_loading_info of transformers")
+def layer_lost(folder: Path) -> Case:
+    settings = _fitted(folder)
+    _rename(folder / "model", lambda name: name.replace(".layer.1.", ".layer.7."))
+    return Case(settings, Refused(KEY, ["distilbert.transformer.layer.1.", "and 12 more"]))
+
+
+@case("DPR's context encoder as its question encoder", "output_loading_info of transformers")
+def dpr(folder: Path) -> Case:
+    from transformers import DPRConfig, DPRContextEncoder
+
+    _drawn(DPRContextEncoder, DPRConfig(**SIZES), folder)
+    return Case(_embedded(folder), Refused(KEY, ["DPRQuestionEncoder", "its files lack question_encoder."]))
+
+
+@case("a tagger without pooler, for its embeddings", "planted: the pooler is read by no embedding")
+def no_pooler(folder: Path) -> Case:
+    _drawn(BertForTokenClassification, BertConfig(**SIZES), folder)
+    return Case(_embedded(folder), Right({"cosine": 1.0}, arm="onnx-float", quiet=True, tolerance=1e-5))
+
+
+@case("a classifier whose pooler is lost", "output_loading_info of transformers")
+def pooler_lost(folder: Path) -> Case:
+    _drawn(BertForSequenceClassification, BertConfig(**SIZES, **NAMES), folder)
+    _rename(folder / "model", lambda name: name.replace("pooler", "no_pooler"))
+    return Case(_classified(folder), Refused(KEY, ["bert.pooler.dense.bias, bert.pooler.dense.weight"]))
+
+
+@case("weights under the names of an old format (gamma, beta)", "planted: the model was fitted until it is right")
+def old_names(folder: Path) -> Case:
+    model = BertForSequenceClassification(BertConfig(**SIZES, **NAMES))
+    fit_labels(model, tiny_tokenizer(), TEXTS, NUMBERS)
+    save(model, tiny_tokenizer(), folder / "model")
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    _rename(folder / "model", lambda name: next((name.replace(n, o) for n, o in old.items() if n in name), name))
+    return Case(_classified(folder), Right({"accuracy": 1.0}, quiet=True))
+
+
+@case("weights in several files", "planted: the model was fitted until it is right")
+def sharded(folder: Path) -> Case:
+    settings = _fitted(folder)
+    model = DistilBertForSequenceClassification.from_pretrained(folder / "model")
+    (folder / "model" / "model.safetensors").unlink()
+    model.save_pretrained(folder / "model", max_shard_size="20KB")
+    assert (folder / "model" / "model.safetensors.index.json").exists()
+    return Case(settings, Right({"accuracy": 1.0}, quiet=True))
+
+
+@case("weights in several files, one of which lacks some", "output_loading_info of transformers")
+def sharded_incomplete(folder: Path) -> Case:
+    settings = _fitted(folder)
+    model = DistilBertForSequenceClassification.from_pretrained(folder / "model")
+    (folder / "model" / "model.safetensors").unlink()
+    model.save_pretrained(folder / "model", max_shard_size="20KB")
+    index = json.loads((folder / "model" / "model.safetensors.index.json").read_text())
+    file = folder / "model" / index["weight_map"]["classifier.weight"]
+    save_file({n: w for n, w in load_file(file).items() if n != "classifier.weight"}, file, {"format": "pt"})
+    return Case(settings, Refused(KEY, ["classifier.weight"]))
+
+
+@case("weights in half precision", "planted: the model was fitted until it is right")
+def half_precision(folder: Path) -> Case:
+    settings = _fitted(folder)
+    DistilBertForSequenceClassification.from_pretrained(folder / "model").half().save_pretrained(folder / "model")
+    return Case(settings, Right({"accuracy": 1.0}, arm="onnx-float", quiet=True))
+
+
+@case("over 2 GB of float32, in half precision", "576,000,000 weights of 4 bytes, over 2**31 bytes")
+def too_large(folder: Path) -> Case:
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    sizes = {**SIZES, "hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 1, "vocab_size": 560_000}
+    with torch.device("meta"):
+        model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**sizes, **NAMES))
+    model.config.architectures = ["XLMRobertaForSequenceClassification"]
+    model.config.save_pretrained(folder / "model")
+    tiny_tokenizer().save_pretrained(folder / "model")
+    _write_hollow(folder / "model" / "model.safetensors", {n: list(w.shape) for n, w in model.named_parameters()})
+    count = sum(weight.numel() for weight in model.parameters())
+    return Case(_classified(folder), Refused(KEY, [f"{count:,} weights", f"{4 * count:,} bytes", "2,139,095,040"]))
+
+
+def _write_hollow(file: Path, shapes: Mapping[str, list[int]]) -> None:
+    """A safetensors file in half precision that takes no room on the disk: all of its values are a hole."""
+    end, header = 0, {}
+    for name, shape in shapes.items():
+        size = 2 * int(torch.Size(shape).numel())
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    with file.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.truncate(8 + len(text) + end)
