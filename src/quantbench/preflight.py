@@ -18,10 +18,11 @@ from quantbench import registry
 from quantbench.environment import threads_problem
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.grid import combinations, overlap
+from quantbench.model import Model
 from quantbench.quantize.sampling import choose
 from quantbench.records import Result
 from quantbench.settings import Config, Settings
-from quantbench.workbench import Model, Workbench
+from quantbench.workbench import Workbench
 
 CHECKED = {
     "task",

@@ -9,49 +9,32 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from quantbench import evaluate, registry
+from quantbench import agreement, evaluate, registry
+from quantbench.errors import RunFailed
 from quantbench.export import FILE, export
 from quantbench.files import file_sha256
 from quantbench.graph import Graph, computation_hash
+from quantbench.model import Model, open_model
 from quantbench.progress import Reporter
 from quantbench.quantize import sites, statistics
 from quantbench.quantize.ranges import Collector, Ranges, Sample
 from quantbench.quantize.sampling import choose
 from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
-from quantbench.registry import Advance, Input, Inputs, Prediction, Processor
+from quantbench.registry import Advance, Input, Inputs, Prediction
 from quantbench.settings import Dataset, Settings, digest
-from quantbench.sources.checkpoints import check_size, load_checkpoint, problems
+from quantbench.sources.checkpoints import load_checkpoint, problems
 from quantbench.sources.datasets import data_fingerprint, load_split
 from quantbench.sources.hub import mistake
-from quantbench.sources.models import (
-    check_architecture,
-    check_model_folder,
-    count_in_files,
-    locate_model,
-    model_fingerprint,
-)
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
-TRIED_LENGTH = 128
-"""Tokens of the longer input that a model's weights are tried on, if its limit allows for so many."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model on disk with its processor (a tokenizer, for one), configuration and fingerprint."""
-
-    folder: Path
-    config: dict[str, Any]
-    processor: Processor
-    fingerprint: str
 
 
 @dataclass
@@ -136,7 +119,7 @@ class Workbench:
         path = self.cache / kind / f"{key}.json"
 
         def load() -> Any:
-            if path.exists():
+            with suppress(FileNotFoundError, ValueError):  # a damaged file is made anew
                 return json.loads(path.read_bytes())
             value = make()
             write_atomically(path, json.dumps(value).encode())
@@ -154,14 +137,7 @@ class Workbench:
         name = settings.model_name_or_path
 
         def load() -> Model:
-            folder = locate_model(self.places.get(name, name), settings.allow_pickled_weights)
-            config = check_model_folder(folder, settings.allow_pickled_weights, settings.trust_remote_code)
-            check_architecture(config, name, settings.task, registry.task(settings.task).ARCHITECTURE_SUFFIX)
-            task, trusted = registry.task(settings.task), settings.trust_remote_code
-            check_size(folder, count_in_files(folder), task.AUTO_CLASS, trusted)
-            processor = task.PROCESSOR(folder, trusted)
-            full = _full_config(folder, config, settings)
-            model = Model(folder, full, processor, model_fingerprint(folder))
+            model = open_model(name, self.places.get(name, name), settings)
             for problem in self._problems(model, settings):
                 raise mistake("model_name_or_path", f"model {name!r} cannot be used: {problem}")
             return model
@@ -172,16 +148,13 @@ class Workbench:
 
     def _problems(self, model: Model, settings: Settings) -> list[str]:
         """What is wrong with a model's weights for the task, looked at once on this machine."""
-        task = registry.task(settings.task)
-        limit = model.processor.max_length(model.config) or TRIED_LENGTH
+        outputs = tuple(registry.task(settings.task).OUTPUTS)
         options = registry.runtime("pytorch").options(_in_float32(settings))
 
         def look() -> list[str]:
-            shapes = (EXPORT_SHAPE, (1, min(limit, TRIED_LENGTH)))
-            batches = [model.processor.exact_inputs(*shape, seed=0) for shape in shapes]
-            return problems(load_checkpoint(model.folder, options), batches, tuple(task.OUTPUTS))
+            return problems(load_checkpoint(model.folder, options), model.tried(EXPORT_SHAPE), outputs)
 
-        content = {"model": model.fingerprint, "options": options, "outputs": sorted(task.OUTPUTS)}
+        content = {"model": model.fingerprint, "options": options, "outputs": outputs}
         found: list[str] = self._stored("checkpoints", content, look)
         return found
 
@@ -269,9 +242,29 @@ class Workbench:
                     advance(1)
             return file_sha256(path)
 
-        return self.arm(
-            registry.float_runtime(settings.framework), path, self._once(f"float/{key}", make), _in_float32(settings)
-        )
+        sha256 = self._once(f"float/{key}", make)
+        problem = self._disagreement(self.arm("onnxruntime", path, sha256, _in_float32(settings)), settings)
+        if problem is not None:
+            raise RunFailed(problem)
+        return self.arm(registry.float_runtime(settings.framework), path, sha256, _in_float32(settings))
+
+    def _disagreement(self, exported: ArmSpec, settings: Settings) -> str | None:
+        """Where the float export differs from PyTorch on examples of the evaluation split; looked at once."""
+        examples, processor = self.examples(settings), self.model(settings).processor
+        lengths = settings.input_lengths if settings.batch_sizes else ()
+        timed = max((length for length in lengths if isinstance(length, int)), default=None)
+        outputs = registry.task(settings.task).OUTPUTS
+        content = {"model": exported.sha256, "options": exported.options, "data": examples.fingerprint, "timed": timed}
+
+        def look() -> str | None:
+            with self.phase("export"), self.reporter.stage("Comparing the export with PyTorch", 1) as advance:
+                original = self.original(settings)
+                found = agreement.look(exported, original, examples, processor, timed, outputs, self.threads)
+                advance(1)
+            return found
+
+        problem: str | None = self._stored("agreements", content, look)
+        return problem
 
     def float_graph(self, spec: ArmSpec) -> str:
         """Hash of the computation of a float export."""
@@ -390,11 +383,3 @@ def _in_float32(settings: Settings) -> Settings:
     """The settings of an arm that is there for comparison, whatever precision the optimized model has."""
     args = settings.framework_args.model_copy(update={"precision": "float32"})
     return settings.model_copy(update={"framework_args": args})
-
-
-def _full_config(folder: Path, config: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The model's configuration with the defaults of its class, which ``config.json`` may leave out."""
-    from transformers import AutoConfig
-
-    loaded = AutoConfig.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
-    return {**config, **loaded.to_dict()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from datasets import ClassLabel, Features, Value
 from safetensors.torch import load_file, save_file
-from tests.cases.case import Case, Refused, Right, case
+from tests.cases.case import Case, Failed, Refused, Right, case
 from tests.support.fitted import fit_labels, save, tiny_config, tiny_tokenizer, write_splits
 from tests.support.tiny_models import tiny_vocabulary
 from tests.support.tiny_tasks import TOPICS, WORDS
@@ -220,3 +221,50 @@ def _write_hollow(file: Path, shapes: Mapping[str, list[int]]) -> None:
     with file.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         stream.truncate(8 + len(text) + end)
+
+
+# Exports
+
+
+def _long_texts(shortest: int, longest: int, count: int = 12) -> list[str]:
+    generator = random.Random(0)
+    lengths = [shortest, longest, *(generator.randint(shortest, longest) for _ in range(count - 2))]
+    return [" ".join(generator.choice(WORDS) for _ in range(length - 2)) for length in lengths]
+
+
+def _as_pytorch_has_it(root: Path, model: Any, texts: Sequence[str]) -> dict[str, Any]:
+    """Settings with the labels that PyTorch gives each text alone, so that the right accuracy is 1."""
+    tokenizer = tiny_tokenizer(256)
+    with torch.inference_mode():
+        numbers = [int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) for text in texts]
+    return {**_classified(root, texts, numbers), "quantization_approach": "none"}
+
+
+@case("BigBird with block-sparse attention, texts of 62 to 202 tokens", "PyTorch, text by text")
+def big_bird(folder: Path) -> Case:
+    from transformers import BigBirdConfig, BigBirdForSequenceClassification
+
+    sparse = {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1}
+    model = _drawn(BigBirdForSequenceClassification, BigBirdConfig(**SIZES, **NAMES, **sparse), folder)
+    settings = _as_pytorch_has_it(folder, model, _long_texts(62, 202))
+    return Case(settings, Failed(["differs from PyTorch by", "at 202 tokens", "froze", "62 to 202 tokens"]))
+
+
+@case("BigBird with block-sparse attention, texts that are too short for it", "PyTorch, text by text")
+def big_bird_short(folder: Path) -> Case:
+    from transformers import BigBirdConfig, BigBirdForSequenceClassification
+
+    sparse = {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1}
+    model = _drawn(BigBirdForSequenceClassification, BigBirdConfig(**SIZES, **NAMES, **sparse), folder)
+    settings = _as_pytorch_has_it(folder, model, _long_texts(5, 26))
+    return Case(settings, Right({"accuracy": 1.0}, arm="onnx-float", quiet=True))
+
+
+@case("Longformer, texts of 22 to 122 tokens", "PyTorch, text by text")
+def longformer(folder: Path) -> Case:
+    from transformers import LongformerConfig, LongformerForSequenceClassification
+
+    config = LongformerConfig(**SIZES, **NAMES, attention_window=[8, 8], sep_token_id=3, bos_token_id=2)
+    model = _drawn(LongformerForSequenceClassification, config, folder, limit=200)
+    settings = _as_pytorch_has_it(folder, model, _long_texts(22, 122))
+    return Case(settings, Failed(["the export cannot be run at 122 tokens", "froze"]))

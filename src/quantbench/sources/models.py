@@ -17,10 +17,11 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def locate_model(name: str, allow_pickled_weights: bool = False) -> Path:
+def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False) -> Path:
     """Folder of a model: the embedded one (``demo``), a local folder, or a snapshot of a hub repository.
 
-    Only configuration, tokenizer and weights are fetched from the hub, safetensors unless pickles are asked for.
+    Only configuration, tokenizer and weights are fetched from the hub, safetensors unless pickles are asked for, and
+    the model's own code where it may run.
 
     Raises:
         BadInput: at ``model_name_or_path``, if there is no such model or it cannot be reached.
@@ -36,7 +37,8 @@ def locate_model(name: str, allow_pickled_weights: bool = False) -> Path:
         raise mistake("model_name_or_path", f"model folder {name!r} {problem}; give a folder, a hub name or demo")
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(["*.bin"] if allow_pickled_weights else [])]
+    allowed = {"*.bin": allow_pickled_weights, "*.py": trust_remote_code}
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(name for name, wanted in allowed.items() if wanted)]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except Exception as error:
