@@ -21,8 +21,8 @@ from quantbench.settings import Calibration, Settings
 from quantbench.tables import table
 from quantbench.workbench import Workbench
 
-Predict = Callable[[Session, int], list[Prediction]]
-"""Predictions of a session with so many tokens in a batch."""
+Predict = Callable[[Session, int | None], list[Prediction]]
+"""Predictions of a session in batches of so many examples, or in sorted ones."""
 
 
 def report() -> str:
@@ -34,8 +34,8 @@ def report() -> str:
         examples, task = bench.examples(settings), registry.task(settings.task)
         processor = bench.model(settings).processor
 
-        def predict(session: Session, budget: int) -> list[Prediction]:
-            return evaluate.predict(session, task, examples, processor, lambda _: None, budget)
+        def predict(session: Session, batch_size: int | None) -> list[Prediction]:
+            return evaluate.predict(session, task, examples, processor, lambda _: None, batch_size)
 
         for label, spec in (
             ("original (PyTorch)", bench.original(settings)),
@@ -72,15 +72,15 @@ def _int8(bench: Workbench, settings: Settings, folder: Path) -> ArmSpec:
 
 def _measure(spec: ArmSpec, threads: int, predict: Predict) -> list[str]:
     single, alone = _seconds(spec, threads, predict, 1)
-    batched, together = _seconds(spec, threads, predict, evaluate.TOKEN_BUDGET)
-    one_core, _ = _seconds(spec, 1, predict, evaluate.TOKEN_BUDGET)
+    batched, together = _seconds(spec, threads, predict, None)
+    one_core, _ = _seconds(spec, 1, predict, None)
     differing = sum(a != b for a, b in zip(alone, together, strict=True))
     figures = (single, batched, single / batched, one_core, single / one_core * threads)
     return [*(f"{figure:.2f}" for figure in figures), str(differing)]
 
 
-def _seconds(spec: ArmSpec, threads: int, predict: Predict, budget: int) -> tuple[float, list[Prediction]]:
+def _seconds(spec: ArmSpec, threads: int, predict: Predict, batch_size: int | None) -> tuple[float, list[Prediction]]:
     session = registry.runtime(spec.runtime).load(spec, threads)
     begin = time.perf_counter()
-    found = predict(session, budget)
+    found = predict(session, batch_size)
     return time.perf_counter() - begin, found

@@ -1,14 +1,35 @@
-"""Predictions over a data set, in batches sorted by length under a token budget, put back in order."""
+"""Predictions over a data set, in the batches that a model is scored in, put back in order.
+
+Most models answer an example alike in any batch, so examples are sorted by length and batched under a token budget.
+Where int8 finds ranges at run time, one range holds for a whole batch, padding included, and the answer depends on what
+else is in it: such a model is scored in batches of a size that it is timed at, as a server would fill them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from quantbench.registry import Advance, Examples, Prediction, Processor, Session, Task
+from quantbench.settings import Settings
 
 TOKEN_BUDGET = 2048
-"""Most tokens, padding counted, in one evaluation batch. Part of a prediction cache's key: batches must be equal for
-what is compared, since dynamic quantization takes one scale per tensor of a batch."""
+"""Most tokens, padding counted, in one evaluation batch where the answers do not depend on it."""
+
+
+def scored_batch_size(settings: Settings) -> int | None:
+    """Examples in one batch in which the optimized model of these settings is scored.
+
+    The smallest of ``batch_sizes``, or 1 where nothing is timed, if some product has dynamic activations; None for all
+    other models, and for every original and float export: sorted batches, see :func:`batches`.
+    """
+    return min(settings.batch_sizes, default=1) if settings.has_dynamic_products else None
+
+
+def groups(costs: Sequence[int], batch_size: int | None = None, token_budget: int = TOKEN_BUDGET) -> list[list[int]]:
+    """Indices of the examples of each batch: ``batch_size`` consecutive ones, or :func:`batches` where it is None."""
+    if batch_size is None:
+        return batches(costs, token_budget)
+    return [list(range(start, min(start + batch_size, len(costs)))) for start in range(0, len(costs), batch_size)]
 
 
 def batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[list[int]]:
@@ -38,7 +59,7 @@ def predict(
     examples: Examples,
     processor: Processor,
     advance: Advance,
-    token_budget: int = TOKEN_BUDGET,
+    batch_size: int | None = None,
 ) -> list[Prediction]:
     """Predictions for all inputs of the examples, in their order.
 
@@ -48,11 +69,11 @@ def predict(
         examples: the prepared examples.
         processor: makes batches of their inputs.
         advance: told the number of examples after each batch.
-        token_budget: see :func:`batches`; 1 evaluates one example at a time.
+        batch_size: see :func:`scored_batch_size`.
 
     """
     predictions: dict[int, Prediction] = {}
-    for group in batches(examples.costs, token_budget):
+    for group in groups(examples.costs, batch_size):
         outputs = session.predict(processor.collate([examples.inputs[index] for index in group]))
         for row, index in enumerate(group):
             predictions[index] = task.decode(outputs, row, examples, index)

@@ -128,14 +128,36 @@ def _speedup_cell(speedup: stats.Speedup) -> str:
 def loss_table(config: Config, done: Sequence[Result]) -> str:
     """Differences of metrics with intervals, against the limits of MLPerf Inference, and changed predictions."""
     header = [*keys(config), "metric", "optimized − original", "keeps 99 %", "keeps 99.9 %", "predictions changed"]
+    scored = [result for result in done if result.scores]
+    unlike = len({_scored_batch_size(result) for result in scored}) > 1
+    header += ["scored in batches of"] if unlike else []
     rows = []
-    for result in done:
+    for result in scored:
         scores = result.scores["optimized"]
+        batches = [str(scores.batch_size or "any size")] if unlike else []
         for name, difference in differences(result).items():
             kept = stats.retention(result, name, difference)
             changed = f"{100 * scores.changed / scores.examples:.1f} %"
-            rows.append([*values(result), name, spread(difference, 4, "+"), *kept.values(), changed])
+            rows.append([*values(result), name, spread(difference, 4, "+"), *kept.values(), changed, *batches])
     return table(header, rows)
+
+
+def scored_in(done: Sequence[Result]) -> str:
+    """In what batches models were scored whose answers depend on their batch; empty where there is none."""
+    sizes = {size for result in done if (size := _scored_batch_size(result)) is not None}
+    if not sizes:
+        return ""
+    whose = "The runs with" if len({_scored_batch_size(result) for result in done}) > 1 else "These models have"
+    words = " and ".join("one at a time" if size == 1 else f"in batches of {size}" for size in sorted(sizes))
+    return (
+        f"{whose} int8 whose ranges are found at run time over a whole batch, padding included, so that answers depend "
+        f"on what else is in the batch: optimized was scored {words}, examples in the order of the data. Scores in "
+        "other batches may differ."
+    )
+
+
+def _scored_batch_size(result: Result) -> int | None:
+    return result.scores["optimized"].batch_size if result.scores else None
 
 
 def latency_table(config: Config, done: Sequence[Result]) -> str:

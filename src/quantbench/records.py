@@ -160,6 +160,8 @@ class Scores(Record):
 
     ``changed`` counts the examples whose prediction differs from the original's. ``outcomes`` has one row per example
     with what is named in ``columns``, from which every metric can be computed again over any resample.
+    ``batch_size`` is the size of the batches of consecutive examples that a model was scored in whose answers depend on
+    its batch; None for others, which were scored in sorted batches.
     """
 
     metrics: dict[str, float]
@@ -167,6 +169,7 @@ class Scores(Record):
     changed: int = 0
     columns: tuple[str, ...]
     outcomes: tuple[tuple[int | float, ...], ...]
+    batch_size: int | None = None
 
 
 class Environment(Record):

@@ -222,6 +222,13 @@ class Settings(Record):
             return "static" in modes or self.placement.smooth_quant > 0
         return self.quantization_approach == "static"
 
+    @property
+    def has_dynamic_products(self) -> bool:
+        """Whether some product of the optimized model finds the range of its activations at run time."""
+        if self.quantization_approach == "mixed":
+            return "dynamic" in {self.placement.default, *self.placement.matmuls.values()}
+        return self.quantization_approach == "dynamic"
+
 
 class Dimension(Record):
     """One benchmarked parameter: a dotted key and the values to try."""

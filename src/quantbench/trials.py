@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench import registry
+from quantbench.evaluate import scored_batch_size
 from quantbench.intervals import Interval, paired_bootstrap
 from quantbench.optimize import optimize
 from quantbench.plan import run_of
@@ -92,16 +93,17 @@ class Bench:
             _, self._specs[run.key] = optimize(run, self.folder, self.workbench)
         return self._specs[run.key]
 
-    def outcome(self, spec: ArmSpec, limits: Mapping[str, float], label: str) -> Outcome:
+    def outcome(self, settings: Settings, limits: Mapping[str, float], label: str) -> Outcome:
         """Try a version on shard after shard, until a verdict is certain or there are no more."""
         task, plain = registry.task(self.settings.task), self.workbench.float_model(self.settings)
+        spec, batch_size = self.spec(settings), scored_batch_size(settings)
         original: list[Prediction] = []
         optimized: list[Prediction] = []
         for number, shard in enumerate(self._shards, start=1):
             unchanged = self._predictions(plain, shard, "the float export")
             before = task.score(shard, unchanged, unchanged)
             original += before.outcomes
-            optimized += task.score(shard, self._predictions(spec, shard, label), unchanged).outcomes
+            optimized += task.score(shard, self._predictions(spec, shard, label, batch_size), unchanged).outcomes
             metrics = partial(task.metrics, before.columns)
             differences = paired_bootstrap(original, optimized, metrics, resamples=RESAMPLES)
             losses = {name: _negative(value) for name, value in differences.items() if name in limits}
@@ -116,9 +118,9 @@ class Bench:
         rows = self._predictions(self.workbench.float_model(self.settings), shard, "the original")
         return dict(task.score(shard, rows, rows).metrics)
 
-    def _predictions(self, spec: ArmSpec, shard: Any, label: str) -> list[Prediction]:
+    def _predictions(self, spec: ArmSpec, shard: Any, label: str, batch_size: int | None = None) -> list[Prediction]:
         made = self.workbench.made
-        rows = self.workbench.predictions_of(spec, self.settings, shard, label)
+        rows = self.workbench.predictions_of(spec, self.settings, shard, label, batch_size)
         if self.workbench.made > made:
             self.spend(shard.costs)
         return rows

@@ -216,7 +216,7 @@ class Tuning:
     ) -> None:
         sites_of = {unit.name: unit.sites for unit in self.state.units}
         settings = self.families[family].version([site for unit in gentle for site in sites_of[unit]])
-        outcome = self.bench.outcome(self.bench.spec(settings), limits, name)
+        outcome = self.bench.outcome(settings, limits, name)
         tried = Tried(
             name=name,
             family=family,

@@ -339,19 +339,26 @@ class Workbench:
         inputs = self.prepared(settings, data).inputs
         return Samples(len(inputs), lambda index: model.processor.collate([inputs[index]], width))
 
-    def predictions(self, spec: ArmSpec, settings: Settings, label: str) -> list[Prediction]:
+    def predictions(
+        self, spec: ArmSpec, settings: Settings, label: str, batch_size: int | None = None
+    ) -> list[Prediction]:
         """Predictions of an arm over the evaluation examples, from the cache where they were made before."""
-        return self.predictions_of(spec, settings, self.examples(settings), label)
+        return self.predictions_of(spec, settings, self.examples(settings), label, batch_size)
 
-    def predictions_of(self, spec: ArmSpec, settings: Settings, examples: Any, label: str) -> list[Prediction]:
-        """Predictions of an arm over any prepared examples; ``made`` counts those that were in no cache."""
+    def predictions_of(
+        self, spec: ArmSpec, settings: Settings, examples: Any, label: str, batch_size: int | None = None
+    ) -> list[Prediction]:
+        """Predictions of an arm over any prepared examples; ``made`` counts those that were in no cache.
+
+        ``batch_size`` is that of :func:`quantbench.evaluate.scored_batch_size`.
+        """
         model = self.model(settings)
         content = {
             "model": spec.sha256,
             "runtime": spec.runtime,
             "options": spec.options,
             "examples": examples.fingerprint,
-            "token_budget": evaluate.TOKEN_BUDGET,
+            "batches": {"token_budget": evaluate.TOKEN_BUDGET} if batch_size is None else {"examples": batch_size},
             "threads": self.threads,
             "cap": self.environment.cap,
             "cpu": self.environment.cpu_model,
@@ -365,18 +372,23 @@ class Workbench:
                 self.reporter.stage(f"Evaluating {label} on {count} examples", count) as advance,
             ):
                 session = registry.runtime(spec.runtime).load(spec, self.threads)
-                return evaluate.predict(session, registry.task(settings.task), examples, model.processor, advance)
+                task = registry.task(settings.task)
+                return evaluate.predict(session, task, examples, model.processor, advance, batch_size)
 
         return [tuple(row) for row in self._stored("predictions", content, make)]
 
-    def scores(self, spec: ArmSpec, settings: Settings, label: str) -> Scores:
-        """Metric values of an arm; only those of the metrics that were asked for."""
+    def scores(self, spec: ArmSpec, settings: Settings, label: str, batch_size: int | None = None) -> Scores:
+        """Metric values of an arm; only those of the metrics that were asked for.
+
+        ``batch_size`` is that of :func:`quantbench.evaluate.scored_batch_size`.
+        """
         task = registry.task(settings.task)
-        predictions = self.predictions(spec, settings, label)
+        predictions = self.predictions(spec, settings, label, batch_size)
         original = self.predictions(self.original(settings), settings, "the original")
         scores = task.score(self.examples(settings), predictions, original)
         wanted = [value for name in settings.metrics or task.default_metrics(settings) for value in task.METRICS[name]]
-        return scores.model_copy(update={"metrics": {name: scores.metrics[name] for name in dict.fromkeys(wanted)}})
+        metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
+        return scores.model_copy(update={"metrics": metrics, "batch_size": batch_size})
 
 
 def _in_float32(settings: Settings) -> Settings:

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantbench import cache, environment, instructions, noise, registry, stats
+from quantbench import cache, environment, evaluate, instructions, noise, registry, stats
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
@@ -107,8 +107,9 @@ def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
     original, exported = workbench.original(settings), workbench.float_model(settings)
     artifact, optimized = optimize(run, store.folder / "models", workbench)
     arms = dict(zip(ARMS, (original, exported, optimized), strict=True))
+    batch_sizes = {"optimized": evaluate.scored_batch_size(settings)}
     scores = {
-        SCORED[name]: workbench.scores(arms[name], settings, label)
+        SCORED[name]: workbench.scores(arms[name], settings, label, batch_sizes.get(name))
         for name, label in zip(ARMS, ("the original", "the float export", run.name), strict=True)
     }
     float_artifact = {

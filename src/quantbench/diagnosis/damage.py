@@ -10,7 +10,7 @@ import numpy as np
 
 from quantbench import likelihood
 from quantbench.diagnosis.records import Damage
-from quantbench.evaluate import batches
+from quantbench.evaluate import groups
 from quantbench.registry import Examples, Inputs, Likelihood, Prediction, Processor, Task
 
 TOKEN_BUDGET = 512
@@ -45,18 +45,24 @@ class Meter:
     Attributes:
         task: decodes outputs.
         examples: the sample.
-        batches: the sample in batches of similar length, as in evaluation.
+        batches: the sample in batches as in evaluation; see :func:`quantbench.evaluate.groups`.
 
     """
 
     def __init__(
-        self, task: Task, examples: Examples, processor: Processor, kind: Likelihood, reference: Predict
+        self,
+        task: Task,
+        examples: Examples,
+        processor: Processor,
+        kind: Likelihood,
+        reference: Predict,
+        batch_size: int | None = None,
     ) -> None:
         self.task, self.examples, self._kind = task, examples, kind
         costs = examples.costs
         self.batches = [
             Batch(group, [costs[i] for i in group], processor.collate([examples.inputs[i] for i in group]))
-            for group in batches(costs, TOKEN_BUDGET)
+            for group in groups(costs, batch_size, TOKEN_BUDGET)
         ]
         self._outputs = [reference(batch.inputs) for batch in self.batches]
         self._positional = self._with_positions()

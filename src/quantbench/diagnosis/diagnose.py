@@ -18,6 +18,7 @@ from quantbench.diagnosis.damage import NEGLIGIBLE, SHARE, Meter, Predict, find_
 from quantbench.diagnosis.looking import Seen
 from quantbench.diagnosis.records import Damage, Diagnosis, Fault, Tensor
 from quantbench.diagnosis.remedies import measure_file, try_all
+from quantbench.evaluate import scored_batch_size
 from quantbench.graph import Graph
 from quantbench.quantize.rounding import SWITCHES, Rounding, restored, switched, unfolded
 from quantbench.records import Run
@@ -141,15 +142,15 @@ def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
         return workbench.prepared(settings, data.select(spread(len(data), count)))
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)
-    int8 = onnx.load(str(path))
+    int8, batch_size = onnx.load(str(path)), scored_batch_size(settings)
     return _Case(
         settings=settings,
         workbench=workbench,
         model=int8,
         patient=Patient(int8, workbench.threads),
         examples=examples,
-        meter=Meter(task, examples, model.processor, kind, reference),
-        screen=Meter(task, few, model.processor, kind, reference),
+        meter=Meter(task, examples, model.processor, kind, reference, batch_size),
+        screen=Meter(task, few, model.processor, kind, reference, batch_size),
     )
 
 

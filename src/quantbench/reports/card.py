@@ -107,6 +107,7 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "noise": evidence.noise_age(done),
         "busy": evidence.busy_machine(done),
         "loss": evidence.loss_table(config, done),
+        "scored_in": evidence.scored_in(done),
         "latency": evidence.latency_table(config, done),
         "float_scores": _float_scores(done),
         "made": evidence.made_table(config, done),

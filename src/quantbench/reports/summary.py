@@ -46,6 +46,7 @@ def _run(result: Result, twins: dict[str, str], judged: dict[tuple[str, int], li
         "metrics": _metrics(result),
         "difference": _differences(result),
         "changed": result.scores["optimized"].changed if result.scores else None,
+        "scored_batch_size": result.scores["optimized"].batch_size if result.scores else None,
         "latency": [
             {**_latency(latency), "speedup": [_speedup(item) for item in judged[result.run.key, index]]}
             for index, latency in enumerate(result.latency)

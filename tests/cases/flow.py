@@ -1,0 +1,110 @@
+"""How a run goes: in what batches models are scored, and what is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+import yaml
+from datasets import Dataset
+from seqeval.metrics import f1_score
+from tests.cases.case import DEFAULTS, Answer, case
+from tests.support.fitted import save, tiny_config, tiny_tokenizer, write_splits
+from tests.support.tiny_tasks import WORDS
+from transformers import AutoTokenizer, DistilBertModel
+
+from quantbench import benchmark, embedded
+from quantbench.config import load_config
+from quantbench.progress import Silent
+from quantbench.records import Result
+from quantbench.store import Store
+
+SENTENCES = 150
+OUTLIER = "1996"
+
+
+def _run(folder: Path, settings: dict[str, Any]) -> Result:
+    file = folder / "run.yaml"
+    file.write_text(yaml.safe_dump({**DEFAULTS, **settings}), encoding="utf-8")
+    benchmark.run(load_config(file), folder / "out", "*", Silent())
+    (result,) = Store(folder / "out").results()
+    assert result.failure is None, result.failure
+    return result
+
+
+def _session(folder: Path, result: Result) -> onnxruntime.InferenceSession:
+    assert result.artifact is not None
+    path = folder / "out" / result.artifact.path
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def _inputs(session: onnxruntime.InferenceSession, encoded: Any) -> dict[str, Any]:
+    return {item.name: np.asarray(encoded[item.name], dtype=np.int64) for item in session.get_inputs()}
+
+
+@case("dynamic int8 of the demo, one sentence at a time", "onnxruntime on the run's file, seqeval")
+def sentences_alone(folder: Path) -> Answer:
+    settings = {"task": "token-classification", "model_name_or_path": "demo", "dataset": "demo"}
+    result = _run(folder, {**settings, "max_eval_samples": SENTENCES})
+    session, tokenizer = _session(folder, result), AutoTokenizer.from_pretrained(embedded.MODEL)
+    names = yaml.safe_load((Path(embedded.MODEL) / "config.json").read_text())["id2label"]
+    split = Dataset.from_parquet(str(embedded.DATA / "test.parquet")).select(range(SENTENCES))
+    told = getattr(split.features["ner_tags"], "feature", split.features["ner_tags"])
+    said, true = [], []
+    for words, tags in zip(split["tokens"], split["ner_tags"], strict=True):
+        encoded = tokenizer([words], is_split_into_words=True, return_tensors="np", truncation=True)
+        best = session.run(None, _inputs(session, encoded))[0][0].argmax(-1)
+        ids = encoded.word_ids(0)
+        said.append([names[str(int(best[ids.index(place)]))] for place in range(len(words))])
+        true.append([told.int2str(tag) for tag in tags])
+    return Answer(result.scores["optimized"].metrics["f1"], f1_score(true, said))
+
+
+def _planted(folder: Path) -> tuple[DistilBertModel, Any, list[str]]:
+    """A model in which one token makes one input of a product about 128, which no output depends on, and 40 texts."""
+    torch.manual_seed(0)
+    model, tokenizer = DistilBertModel(tiny_config()).eval(), tiny_tokenizer()
+    generator = np.random.default_rng(0)
+    words = [word for word in WORDS if word != OUTLIER]
+    texts = [" ".join(generator.choice(words, generator.integers(3, 13))) for _ in range(39)]
+    texts = [*texts[:20], f"the match {OUTLIER}", *texts[20:]]
+    seen: list[torch.Tensor] = []
+    product = model.transformer.layer[0].ffn.lin1
+    hook = product.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
+    with torch.inference_mode():
+        for text in texts:
+            model(**tokenizer(text, return_tensors="pt"))
+    hook.remove()
+    outlier = seen[20][3]
+    direction = outlier / outlier.norm()
+    others = torch.cat([*seen[:20], seen[20][:3], *seen[21:]]) @ direction
+    scale = 125 / (outlier.norm() - others.max())
+    with torch.no_grad():
+        product.weight[0], product.bias[0] = scale * direction, 3 - scale * others.max()
+        model.transformer.layer[0].ffn.lin2.weight[:, 0] = 0.0
+    save(model, tokenizer, folder / "model")
+    write_splits(folder / "data", [{"text": text} for text in texts])
+    return model, tokenizer, texts
+
+
+@case(
+    "dynamic int8 of embeddings, with one text that stretches the range of its batch", "onnxruntime on the run's file"
+)
+def embeddings_alone(folder: Path) -> Answer:
+    model, tokenizer, texts = _planted(folder)
+    dataset = {"path": str(folder / "data"), "data_keys": {"primary": "text"}}
+    settings = {"task": "feature-extraction", "model_name_or_path": str(folder / "model"), "dataset": dataset}
+    result = _run(folder, {**settings, "per_channel": True})
+    session, cosines = _session(folder, result), []
+    for text in texts:
+        encoded = tokenizer([text], return_tensors="np")
+        with torch.inference_mode():
+            one = model(**tokenizer([text], return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
+        other = session.run(None, _inputs(session, encoded))[0][0].mean(0)
+        cosines.append(float(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
+    got = result.scores["optimized"].metrics
+    got = {"cosine": got["cosine"], "lowest": got.get("lowest_cosine", min(cosines))}
+    return Answer(got, {"cosine": float(np.mean(cosines)), "lowest": min(cosines)}, tolerance=1e-5)
