@@ -22,7 +22,7 @@ from quantbench.progress import Silent
 from quantbench.records import Result
 from quantbench.store import Store
 
-SENTENCES = 150
+SENTENCES = 100
 OUTLIER = "1996"
 
 
