@@ -1,5 +1,7 @@
 """Metrics of single labels, of sets of labels and of numbers, from examples that count so often.
 
+Weights may have any axes before that of the examples, such as one row per draw of a bootstrap; values then have these.
+
 All equal scikit-learn's (with ``zero_division=0``) and scipy's; a metric that has no value for some examples, such as
 the correlation of equal numbers, is 0.
 """
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Values = dict[str, Any]
+"""Of metrics by name: numbers, or arrays where there are several rows of weights."""
 SINGLE = ("reference", "prediction")
 """Columns of outcomes: numbers of labels."""
 NUMBERS = ("expected", "predicted")
@@ -30,36 +34,43 @@ SAME = 0.01
 """Numbers that differ by less than this share of the original's standard deviation count as unchanged."""
 
 
-def of_labels(outcomes: Array, weights: Array) -> dict[str, float]:
+def ratio(part: Array, whole: Array) -> Array:
+    """Element by element, 0 where the whole is 0; a plain number where both are."""
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    found: Array = np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole != 0)
+    return found[()]
+
+
+def of_labels(outcomes: Array, weights: Array) -> Values:
     """Metrics of one label per example.
 
     Args:
         outcomes: numbers of the reference and of the predicted label, shape (examples, 2).
-        weights: shape (examples,).
+        weights: shape (..., examples).
 
     """
     reference, prediction = outcomes[:, 0].astype(np.int64), outcomes[:, 1].astype(np.int64)
     size = int(max(reference.max(), prediction.max())) + 1
-    table = np.bincount(reference * size + prediction, weights, size * size).reshape(size, size)
-    right, wanted, given = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-    found = {"accuracy": _share(right.sum(), table.sum()), **_averaged(right, wanted, given, wanted + given > 0)}
+    wanted, given = _summed(weights, reference, size), _summed(weights, prediction, size)
+    right = _summed(weights * (reference == prediction), reference, size)
+    total = weights.sum(axis=-1)
+    found = {"accuracy": ratio(right.sum(axis=-1), total), **_averaged(right, wanted, given, wanted + given > 0)}
     if size <= len(SINGLE):
-        found.update(zip(BINARY, _ratios(right[-1:], wanted[-1:], given[-1:])[:, 0].tolist(), strict=True))
+        found.update(zip(BINARY, (each[..., -1] for each in _ratios(right, wanted, given)), strict=True))
         if size == 1:
-            found.update(dict.fromkeys(BINARY, 0.0))
-    total = table.sum()
-    spread = (total**2 - given @ given) * (total**2 - wanted @ wanted)
-    covariance = right.sum() * total - given @ wanted
-    found["matthews_correlation"] = float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
+            found.update(dict.fromkeys(BINARY, np.zeros(total.shape)[()]))
+    spread = (total**2 - (given * given).sum(axis=-1)) * (total**2 - (wanted * wanted).sum(axis=-1))
+    covariance = right.sum(axis=-1) * total - (given * wanted).sum(axis=-1)
+    found["matthews_correlation"] = ratio(covariance, np.sqrt(np.maximum(spread, 0.0)))
     return found
 
 
-def of_sets(outcomes: Array, weights: Array) -> dict[str, float]:
+def of_sets(outcomes: Array, weights: Array) -> Values:
     """Metrics of any number of labels per example.
 
     Args:
         outcomes: 0 or 1 for every label of the reference, then for every predicted label, shape (examples, 2 labels).
-        weights: shape (examples,).
+        weights: shape (..., examples).
 
     """
     middle = outcomes.shape[1] // 2
@@ -67,19 +78,20 @@ def of_sets(outcomes: Array, weights: Array) -> dict[str, float]:
     right, wanted, given = weights @ (reference * prediction), weights @ reference, weights @ prediction
     same = (reference == prediction).all(axis=1)
     averaged = _averaged(right, wanted, given, np.ones(middle, dtype=bool))
-    return {"accuracy": _share(weights @ same, weights.sum()), **averaged}
+    return {"accuracy": ratio(weights @ same, weights.sum(axis=-1)), **averaged}
 
 
-def of_numbers(outcomes: Array, weights: Array) -> dict[str, float]:
+def of_numbers(outcomes: Array, weights: Array) -> Values:
     """Correlations of numbers.
 
     Args:
         outcomes: expected and predicted, shape (examples, 2).
-        weights: shape (examples,).
+        weights: shape (..., examples).
 
     """
-    ranks = np.stack([_ranks(column, weights) for column in outcomes.T], axis=1)
-    return {"pearson": _correlation(outcomes, weights), "spearmanr": _correlation(ranks, weights)}
+    first, second = outcomes.T
+    ranks = _ranks(first, weights), _ranks(second, weights)
+    return {"pearson": _correlation(first, second, weights), "spearmanr": _correlation(*ranks, weights)}
 
 
 def check_binary(asked: Collection[str], labels: int) -> list[tuple[str, str]]:
@@ -103,39 +115,38 @@ def changed_numbers(predictions: Sequence[Sequence[float]], original: Sequence[S
     return int((np.abs(first - second) > SAME * second.std()).any(axis=1).sum())
 
 
-def _ratios(right: Array, wanted: Array, given: Array) -> Array:
-    """Precision, recall and F1, shape (3, labels); 0 where nothing is counted."""
+def _summed(weights: Array, labels: Array, size: int) -> Array:
+    """Weights of the examples of every label, shape (..., size)."""
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    found = np.zeros((*weights.shape[:-1], size))
+    found[..., present] = np.add.reduceat(weights[..., order], starts, axis=-1)
+    return found
 
-    def ratio(part: Array, whole: Array) -> Array:
-        return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
-    return np.stack([ratio(right, given), ratio(right, wanted), ratio(2 * right, wanted + given)])
+def _ratios(right: Array, wanted: Array, given: Array) -> tuple[Array, Array, Array]:
+    """Precision, recall and F1 of every label; 0 where nothing is counted."""
+    return ratio(right, given), ratio(right, wanted), ratio(2 * right, wanted + given)
 
 
-def _averaged(right: Array, wanted: Array, given: Array, there: Array) -> dict[str, float]:
+def _averaged(right: Array, wanted: Array, given: Array, there: Array) -> Values:
     """Values of ``AVERAGED``; labels that are not ``there`` are left out of the macro average."""
-    each = _ratios(right, wanted, given)
-    total = _ratios(*(np.array([part.sum()]) for part in (right, wanted, given)))[:, 0]
-    macro = each[:, there].mean(axis=1) if there.any() else np.zeros(3)
-    weighted = each @ wanted / wanted.sum() if wanted.sum() else np.zeros(3)
-    values = np.concatenate([macro, total, weighted]).tolist()
-    return dict(zip(AVERAGED, values, strict=True))
-
-
-def _share(part: Any, whole: Any) -> float:
-    return float(part / whole) if whole else 0.0
+    each, labels = _ratios(right, wanted, given), there.sum(axis=-1)
+    macro = [ratio((values * there).sum(axis=-1), labels) for values in each]
+    micro = _ratios(*(part.sum(axis=-1) for part in (right, wanted, given)))
+    weighted = [ratio((values * wanted).sum(axis=-1), wanted.sum(axis=-1)) for values in each]
+    return dict(zip(AVERAGED, (*macro, *micro, *weighted), strict=True))
 
 
 def _ranks(values: Array, weights: Array) -> Array:
-    """Ranks where every value stands there as often as it weighs, equal ones in the middle."""
+    """Ranks where every value stands there as often as it weighs, equal ones in the middle; shape of the weights."""
     _, place = np.unique(values, return_inverse=True)
-    counts = np.bincount(place, weights)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    counts = _summed(weights, place, int(place.max()) + 1)
+    return (np.cumsum(counts, axis=-1) - (counts - 1) / 2)[..., place]
 
 
-def _correlation(pairs: Array, weights: Array) -> float:
-    total = weights.sum()
-    centred = pairs - weights @ pairs / total
-    covariance = (centred * weights[:, None]).T @ centred
-    spread = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
-    return float(covariance[0, 1]) / spread if spread > 0 else 0.0
+def _correlation(first: Array, second: Array, weights: Array) -> Array:
+    total = weights.sum(axis=-1, keepdims=True)
+    one, other = (each - (weights * each).sum(axis=-1, keepdims=True) / total for each in (first, second))
+    spread = np.sqrt((weights * one * one).sum(axis=-1) * (weights * other * other).sum(axis=-1))
+    return ratio((weights * one * other).sum(axis=-1), spread)

@@ -10,7 +10,7 @@ same draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ Z = 1.959963984540054
 FEWEST_PAIRS = 6
 """With fewer pairs no two-sided 95 % interval of the signed-rank test is bounded."""
 RESAMPLES = 2000
+MOST_DRAWS, MOST_WEIGHTS = 256, 2_000_000
+"""Resamples, and examples in them, that are computed together: a bound on memory."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def verdict(ratio: Interval, adjusted_p: float, noise_floor: float) -> str:
 def paired_bootstrap(
     original: Sequence[Sequence[float]],
     optimized: Sequence[Sequence[float]],
-    metrics: Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], dict[str, float]],
+    metrics: Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], dict[str, Any]],
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
@@ -185,7 +187,8 @@ def paired_bootstrap(
     Args:
         original: outcomes per example, shape (examples, columns).
         optimized: outcomes of the same examples in the same order.
-        metrics: values from outcomes and how often each example was drawn, shapes (examples, columns) and (examples,).
+        metrics: values from outcomes, shape (examples, columns), and how often each example was drawn, shape
+            (examples,) or (draws, examples).
         seed: of the resampling.
         resamples: how many.
 
@@ -194,18 +197,29 @@ def paired_bootstrap(
     count = len(arms[0])
     generator = np.random.default_rng(seed)
 
-    def differences(weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    def differences(weights: np.ndarray[Any, Any]) -> dict[str, Any]:
         first, second = (metrics(outcomes, weights) for outcomes in arms)
         return {name: second[name] - first[name] for name in first.keys() & second.keys()}
 
     observed = differences(np.ones(count))
-    drawn: dict[str, list[float]] = {name: [] for name in observed}
-    for _ in range(resamples):
-        weights = np.bincount(generator.integers(0, count, count), minlength=count).astype(np.float64)
-        for name, value in differences(weights).items():
-            drawn[name].append(value)
+    drawn: dict[str, list[Any]] = {name: [] for name in observed}
+    for weights in _draws(generator, count, resamples):
+        for name, values in differences(weights).items():
+            drawn[name].append(values)
     tails = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)
     return {
-        name: Interval(value, *(float(edge) for edge in np.percentile(drawn[name], tails)))
+        name: Interval(float(value), *(float(edge) for edge in np.percentile(np.concatenate(drawn[name]), tails)))
         for name, value in observed.items()
     }
+
+
+def _draws(generator: np.random.Generator, count: int, resamples: int) -> Iterator[np.ndarray[Any, Any]]:
+    """How often each of ``count`` examples is drawn in every resample, shape (draws, count); a part of them at a time.
+
+    The numbers are the same however many are drawn together.
+    """
+    together = max(1, min(MOST_DRAWS, MOST_WEIGHTS // count))
+    for start in range(0, resamples, together):
+        rows = min(together, resamples - start)
+        examples = generator.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(examples.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)

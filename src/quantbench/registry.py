@@ -152,13 +152,13 @@ class Task(Protocol):
         """Metric values and per-example outcomes of predictions in the inputs' order, beside the original's."""
         ...
 
-    def metrics(self, columns: Sequence[str], outcomes: Any, weights: Any) -> dict[str, float]:
-        """Metric values of examples counted so often.
+    def metrics(self, columns: Sequence[str], outcomes: Any, weights: Any) -> dict[str, Any]:
+        """Metric values of examples counted so often: numbers, or arrays of shape (draws,).
 
         Args:
             columns: what the outcomes are, from ``Scores``.
             outcomes: array of shape (examples, columns).
-            weights: whole numbers of shape (examples,).
+            weights: whole numbers of shape (examples,), or of shape (draws, examples) for a value of every draw.
 
         """
         ...

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.example_results import reference_config, reference_results
 
 import quantbench
-from quantbench import registry
+from quantbench import classification, registry
+from quantbench.tasks import feature_extraction, question_answering, token_classification
 
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 LOADERS = {
@@ -104,3 +106,35 @@ def test_files_and_functions_stay_short(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 55, f"{path.name}:{node.lineno} {node.name}"
+
+
+def _labels(generator):
+    return generator.integers(0, 4, (40, 2))
+
+
+OUTCOMES = {
+    "token-classification": [(token_classification.COLUMNS, lambda g: np.sort(g.integers(0, 9, (40, 5))))],
+    "text-classification": [
+        (classification.SINGLE, _labels),
+        (classification.NUMBERS, lambda g: g.normal(size=(40, 2)).round(1)),
+        (tuple("abcdef"), lambda g: g.integers(0, 2, (40, 6))),
+    ],
+    "image-classification": [((*classification.SINGLE, "top"), lambda g: np.c_[_labels(g), g.integers(0, 2, 40)])],
+    "question-answering": [(question_answering.COLUMNS, lambda g: g.integers(0, 2, (40, 3)))],
+    "feature-extraction": [
+        (feature_extraction.COLUMNS, lambda g: g.random((40, 1))),
+        (feature_extraction.PAIR_COLUMNS, lambda g: g.random((40, 3))),
+    ],
+}
+"""Columns of each task and outcomes that fit them."""
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+def test_a_row_of_weights_gives_the_same_alone_and_among_others(name):
+    task, generator = registry.task(name), np.random.default_rng(0)
+    for columns, made in OUTCOMES[name]:
+        outcomes, weights = made(generator).astype(float), generator.integers(0, 3, (7, 40)).astype(float)
+        together = task.metrics(columns, outcomes, weights)
+        for number, row in enumerate(weights):
+            alone = task.metrics(columns, outcomes, row)
+            assert {key: values[number] for key, values in together.items()} == pytest.approx(alone, abs=1e-12)

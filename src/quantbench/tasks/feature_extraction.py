@@ -164,10 +164,13 @@ def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], origina
     )
 
 
-def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+def metrics(
+    columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
+) -> classification.Values:
     """The mean and the lowest cosine, and Spearman's correlation of pairs."""
     near = outcomes[:, 0]
-    found = {"cosine": float(weights @ near / weights.sum()), "lowest_cosine": float(near[weights > 0].min())}
+    lowest = np.where(weights > 0, near, np.inf).min(axis=-1)
+    found = {"cosine": classification.ratio(weights @ near, weights.sum(axis=-1)), "lowest_cosine": lowest}
     if tuple(columns) == PAIR_COLUMNS:
         found["spearmanr"] = classification.of_numbers(outcomes[:, 1:], weights)["spearmanr"]
     return found

@@ -174,7 +174,9 @@ def score(examples: ImageExamples, predictions: Sequence[Prediction], original: 
     )
 
 
-def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+def metrics(
+    columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
+) -> classification.Values:
     """See ``classification``."""
     found = classification.of_labels(outcomes[:, :2], weights)
-    return {**found, TOP_5: float(weights @ outcomes[:, 2] / weights.sum())}
+    return {**found, TOP_5: classification.ratio(weights @ outcomes[:, 2], weights.sum(axis=-1))}

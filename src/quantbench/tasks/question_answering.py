@@ -15,6 +15,7 @@ import numpy as np
 
 from quantbench import labels as names_of_labels
 from quantbench import squad
+from quantbench.classification import Values, ratio
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
 from quantbench.settings import Settings, digest
@@ -277,13 +278,13 @@ def score(examples: QuestionExamples, predictions: Sequence[Prediction], origina
     )
 
 
-def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Values:
     """Means over the questions; 0 over no questions."""
     answerable = outcomes[:, 2]
     groups = {"": weights, "HasAns_": weights * answerable, "NoAns_": weights * (1 - answerable)}
-    found = {}
+    found: Values = {}
     for part, counted in groups.items():
-        total = counted.sum()
-        means = counted @ outcomes[:, :2] / total if total else np.zeros(2)
-        found.update({f"{part}exact_match": float(means[0]), f"{part}f1": float(means[1])})
+        total = counted.sum(axis=-1)
+        for column, name in enumerate(("exact_match", "f1")):
+            found[f"{part}{name}"] = ratio(counted @ outcomes[:, column], total)
     return found

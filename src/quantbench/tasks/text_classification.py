@@ -224,7 +224,9 @@ def score(examples: TextExamples, predictions: Sequence[Prediction], original: S
     )
 
 
-def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+def metrics(
+    columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
+) -> classification.Values:
     """See ``classification``."""
     if tuple(columns) == classification.NUMBERS:
         return classification.of_numbers(outcomes, weights)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantbench import labels as names_of_labels
+from quantbench.classification import Values, ratio
 from quantbench.entities import entities
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
@@ -200,20 +201,23 @@ def score(examples: TokenExamples, predictions: Sequence[Prediction], original: 
     )
 
 
-def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Values:
     """Of counts summed over the examples: an F1 is that of all entities, not a mean of the sentences'."""
-    return metrics_from_counts([int(value) for value in (weights @ outcomes).tolist()])
+    return metrics_from_counts(weights @ outcomes)
 
 
-def metrics_from_counts(counts: Sequence[int]) -> dict[str, float]:
-    """Metric values from counts summed over any examples, in the order of ``COLUMNS``; 0 where nothing is counted."""
-    correct, predicted, reference, right, words = counts
-    precision = correct / predicted if predicted else 0.0
-    recall = correct / reference if reference else 0.0
-    total = precision + recall
+def metrics_from_counts(counts: np.ndarray[Any, Any] | Sequence[int]) -> Values:
+    """Metric values from counts summed over any examples, in the order of ``COLUMNS``; 0 where nothing is counted.
+
+    Args:
+        counts: shape (…, columns).
+
+    """
+    correct, predicted, reference, right, words = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
+    precision, recall = ratio(correct, predicted), ratio(correct, reference)
     return {
         "precision": precision,
         "recall": recall,
-        "f1": 2 * precision * recall / total if total else 0.0,
-        "accuracy": right / words if words else 0.0,
+        "f1": ratio(2 * precision * recall, precision + recall),
+        "accuracy": ratio(right, words),
     }
