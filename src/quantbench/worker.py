@@ -282,7 +282,9 @@ def _result(
 
 
 def _timed_on(settings: Settings, workbench: Workbench) -> list[str]:
-    """The CPUs that the arms had, as a sentence; none where nothing is known of them."""
+    """The CPUs that the arms had, as a sentence; none where nothing was timed or nothing is known of them."""
+    if not settings.batch_sizes:
+        return []
     threads = settings.time_benchmark_args.num_threads or workbench.threads
     where = environment.cpus_used(threads, workbench.environment)
     return [f"Timed with {where}."] if where else []
