@@ -9,7 +9,7 @@ from typing import Any
 
 from quantbench import evaluate
 from quantbench.registry import task
-from quantbench.runtimes.openvino import OpenVinoSession
+from quantbench.served.openvino import OpenVinoSession
 from quantbench.trials import Bench
 
 

@@ -19,7 +19,7 @@ from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.progress import Silent
 from quantbench.records import ArmSpec, Result
-from quantbench.runtimes.onnxruntime import session_options
+from quantbench.served.onnxruntime import session_options
 from quantbench.store import Store
 from quantbench.timing import Shape
 from quantbench.workbench import Workbench

@@ -7,13 +7,11 @@ else is in it: such a model is scored in batches of a size that it is timed at, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from quantbench.registry import Advance, Examples, Prediction, Processor, Session, Task
+from quantbench.served.batches import TOKEN_BUDGET, batches, groups
 from quantbench.settings import Settings
 
-TOKEN_BUDGET = 2048
-"""Most tokens, padding counted, in one evaluation batch where the answers do not depend on it."""
+__all__ = ("TOKEN_BUDGET", "batches", "groups", "predict", "scored_batch_size")
 
 
 def scored_batch_size(settings: Settings) -> int | None:
@@ -23,34 +21,6 @@ def scored_batch_size(settings: Settings) -> int | None:
     other models, and for every original and float export: sorted batches, see :func:`batches`.
     """
     return min(settings.batch_sizes, default=1) if settings.has_dynamic_products else None
-
-
-def groups(costs: Sequence[int], batch_size: int | None = None, token_budget: int = TOKEN_BUDGET) -> list[list[int]]:
-    """Indices of the examples of each batch: ``batch_size`` consecutive ones, or :func:`batches` where it is None."""
-    if batch_size is None:
-        return batches(costs, token_budget)
-    return [list(range(start, min(start + batch_size, len(costs)))) for start in range(0, len(costs), batch_size)]
-
-
-def batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[list[int]]:
-    """Group examples of similar length.
-
-    Args:
-        lengths: tokens of each example.
-        token_budget: most tokens in a batch with padding; a longer example gets a batch of its own.
-
-    Returns:
-        Lists of indices, every index once, shortest examples first.
-
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
-    groups: list[list[int]] = []
-    for index in order:
-        if groups and (len(groups[-1]) + 1) * lengths[index] <= token_budget:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
 
 
 def predict(

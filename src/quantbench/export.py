@@ -17,7 +17,8 @@ import numpy as np
 
 from quantbench.errors import RunFailed
 from quantbench.records import ArmSpec
-from quantbench.sources.checkpoints import accepted, named
+from quantbench.served.pytorch import accepted
+from quantbench.sources.checkpoints import named
 from quantbench.store import write_atomically
 
 FILE = "model.onnx"

@@ -151,3 +151,8 @@ def numbers(settings: Settings, dataset: Any, column: str, labels: Sequence[str]
         raise ValueError(problem)
     place = {name: number for number, name in enumerate(labels)}
     return [place[name] for name in found]
+
+
+def rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Columns by name as one mapping per row."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 from pydantic import JsonValue
 
 from quantbench.records import ArmSpec, Result, Run, Scores, Skipped
+from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 from quantbench.settings import Config, Settings
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ class Positions(NamedTuple):
 class Processor(Protocol):
     """What turns examples into a model's inputs: a tokenizer or an image processor, which is ``raw``.
 
-    ``AUTO_CLASS`` is its class in transformers, ``HAS_LENGTH`` says that inputs differ in length.
+    ``SERVED`` is its file for deployed models, ``HAS_LENGTH`` says that inputs differ in length.
     """
 
-    AUTO_CLASS: str
+    SERVED: ServedProcessor
     HAS_LENGTH: bool
     raw: Any
 
@@ -85,6 +86,10 @@ class Processor(Protocol):
 
     def exact_inputs(self, batch_size: int, length: int, seed: int) -> dict[str, Any]:
         """Drawn inputs of an exact shape, without padding."""
+        ...
+
+    def known(self) -> dict[str, Any]:
+        """All that must be known besides its own files to make the same inputs again: ``SERVED.load`` takes it."""
         ...
 
     def max_length(self, model_config: Mapping[str, Any]) -> int | None:
@@ -102,8 +107,7 @@ class Task(Protocol):
     ``METRICS`` maps the metric names that a user may ask for to the values that each reports, all of which are better
     when they are higher. ``ARGS`` are the fields of ``task_args`` that it knows. ``OUTPUTS`` maps the outputs of a
     model to their axes that are free. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` where it names one.
-    ``INFER`` is Python code of a function ``show(text, processor, labels, run)`` for the script beside a deployed
-    model, ``INFER_INPUT`` what it is called with.
+    ``SERVED`` is its file for deployed models, by which it encodes and decodes itself.
     """
 
     SUMMARY: str
@@ -117,8 +121,7 @@ class Task(Protocol):
     PROCESSOR: type[Processor]
     LIBRARIES: tuple[str, ...]
     EXTRA: str
-    INFER: str
-    INFER_INPUT: str
+    SERVED: ServedTask
 
     def known_metrics(self, settings: Settings) -> tuple[str, ...]:
         """Those of ``METRICS`` that there are for this kind of labels."""
@@ -144,7 +147,11 @@ class Task(Protocol):
         """Make the inputs of every example once, aligned with its references."""
         ...
 
-    def decode(self, outputs: Sequence[Any], row: int, examples: Any, index: int) -> Prediction:
+    def serving(self, settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """The arguments of ``SERVED``, here and beside a deployed model, as JSON has them."""
+        ...
+
+    def decode(self, outputs: Sequence[Any], row: int, encoded: Any, index: int) -> Prediction:
         """The prediction for input ``index``, from row ``row`` of a batch's outputs."""
         ...
 
@@ -181,9 +188,8 @@ class Runtime(Protocol):
 
     ``OPERATORS`` maps each quantization approach that models for it can be made with to the operators that can then be
     named, ``FILES`` to the name of the optimized model's main file. ``ARGS`` are the fields of ``framework_args`` that
-    it knows. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that is not empty. ``INFER`` is Python
-    code of a function ``load()`` for the script beside a deployed model, with ``{options}`` in the place of the options
-    and other braces doubled.
+    it knows. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that is not empty. ``SERVED`` is its file
+    for deployed models, by which it loads them itself.
     """
 
     SUMMARY: str
@@ -192,7 +198,7 @@ class Runtime(Protocol):
     ARGS: tuple[str, ...]
     LIBRARIES: tuple[str, ...]
     EXTRA: str
-    INFER: str
+    SERVED: ServedRuntime
 
     def options(self, settings: Settings) -> dict[str, JsonValue]:
         """What an arm of these settings is loaded with, beside its file."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quantbench.registry import Positions
-
-NO_LIMIT = 1_000_000
-POSITION_OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm")
-"""Model types whose position embeddings start behind the padding index."""
+from quantbench.served import tokens
 
 
-class TextProcessor:
+class TextProcessor(tokens.Tokens):
     """A fast tokenizer, which knows the words of tokens; see ``registry.Processor``.
 
     Raises:
@@ -23,66 +20,44 @@ class TextProcessor:
 
     """
 
-    AUTO_CLASS = "AutoTokenizer"
+    SERVED = tokens
     HAS_LENGTH = True
+    WORDS = False
+    """Whether texts are given as lists of words."""
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
-        from transformers import AutoTokenizer
+        from transformers import AutoConfig
 
-        self.raw: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-        if not getattr(self.raw, "is_fast", False):
-            raise ValueError("it has no fast tokenizer (tokenizer.json), which is needed")
+        raw = tokens.load_tokenizer(folder, self.WORDS, trust_remote_code)
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code).to_dict()
+        super().__init__(raw, tokens.facts(config, raw, self.WORDS))
+        unnamed = config.get("pad_token_id") is None and getattr(raw, "pad_token_id", None) is None
+        padding = raw.convert_ids_to_tokens(self.facts.padding_id)
+        self.notes = (f"Neither model nor tokenizer names a token to pad with; {padding!r} is used",) if unnamed else ()
 
     def max_length(self, model_config: Mapping[str, Any]) -> int | None:
         """Longest input in tokens that model and tokenizer take, None where neither names a limit."""
-        limits = []
-        positions = model_config.get("max_position_embeddings")
-        if isinstance(positions, int) and positions > 0:
-            offset = 0
-            if model_config.get("model_type") in POSITION_OFFSET_TYPES:
-                offset = int(model_config.get("pad_token_id") or 0) + 1
-            limits.append(positions - offset)
-        if self.raw.model_max_length < NO_LIMIT:
-            limits.append(int(self.raw.model_max_length))
-        return min(limits) if limits else None
-
-    def collate(
-        self, inputs: Sequence[Mapping[str, Sequence[int]]], width: int | None = None
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Pad examples on the right into int64 arrays of shape (examples, width) by input name.
-
-        Args:
-            inputs: one mapping from input name to token values per example.
-            width: of the arrays; the longest example's where None.
-
-        """
-        fill = {"input_ids": int(self.raw.pad_token_id or 0)}
-        width = width or max(len(example["input_ids"]) for example in inputs)
-        batch = {}
-        for name in inputs[0]:
-            array = np.full((len(inputs), width), fill.get(name, 0), dtype=np.int64)
-            for row, example in enumerate(inputs):
-                values = example[name]
-                array[row, : len(values)] = values
-            batch[name] = array
-        return batch
+        return self.facts.limit
 
     def exact_inputs(self, batch_size: int, length: int, seed: int) -> dict[str, np.ndarray[Any, Any]]:
         """Random ordinary tokens without padding, special tokens at both ends where there are.
+
+        Only tokens are drawn that the model has an embedding of.
 
         Returns:
             int64 arrays of shape (batch_size, length) by input name; all of the attention mask is 1.
 
         """
         tokenizer, generator = self.raw, np.random.default_rng(seed)
-        special = set(tokenizer.all_special_ids)
-        ordinary = np.array([i for i in range(len(tokenizer)) if i not in special], dtype=np.int64)
+        rows = self.facts.rows or len(tokenizer)
+        special = {*tokenizer.all_special_ids, self.facts.padding_id}
+        ordinary = np.array([i for i in range(min(len(tokenizer), rows)) if i not in special], dtype=np.int64)
         ids = generator.choice(ordinary, size=(batch_size, length))
-        first = next((i for i in (tokenizer.cls_token_id, tokenizer.bos_token_id) if i is not None), None)
-        last = next((i for i in (tokenizer.sep_token_id, tokenizer.eos_token_id) if i is not None), None)
+        first = _first(rows, tokenizer.cls_token_id, tokenizer.bos_token_id)
+        last = _first(rows, tokenizer.sep_token_id, tokenizer.eos_token_id)
         if first is not None:
             ids[:, 0] = first
-        if last is not None and length > 1:
+        if last is not None and last != self.facts.padding_id and length > 1:
             ids[:, -1] = last
         batch = {"input_ids": ids}
         for name in tokenizer.model_input_names:
@@ -99,3 +74,14 @@ class TextProcessor:
             tokens=tuple(self.raw.convert_ids_to_tokens(ids)),
             special=np.isin(ids, list(self.raw.all_special_ids)).tolist(),
         )
+
+
+class WordProcessor(TextProcessor):
+    """A tokenizer for texts that are given as lists of words."""
+
+    WORDS = True
+
+
+def _first(rows: int, *ids: int | None) -> int | None:
+    """The first of some tokens that there is and that has an embedding."""
+    return next((number for number in ids if number is not None and number < rows), None)

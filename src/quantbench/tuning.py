@@ -115,7 +115,7 @@ def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> Non
     best = next((result for result in results if result.run.name == tuned.best), None)
     if best is not None:
         args = config.base.time_benchmark_args
-        deploy(best, store.folder / "models", args.num_threads or search_of.workbench.threads)
+        deploy(best, store.folder / "models", args.num_threads or search_of.workbench.threads, search_of.workbench)
     evaluations = search_of.bench.evaluations
     done = [result for result in results if result.done]
     write_atomically(store.folder / tune_report.FILE, tune_report.render(config, tuned, results, evaluations).encode())

@@ -218,26 +218,6 @@ def test_static_products_of_our_own_placement_run_in_int8(exported, tmp_path):
     )
 
 
-def deployed(code: str, folder: Path, options: object):
-    """What the script beside a deployed model loads."""
-    scope = {"json": json, "FOLDER": folder, "THREADS": 1}
-    exec(code.format(options=json.dumps(options)), scope)
-    return scope["load"]()
-
-
-def test_the_script_of_a_deployed_model_computes_the_same(exported, quantized):
-    inputs = tiny_inputs(3, 9)
-    [wanted] = RUNTIME.load(spec(quantized), 1).predict(inputs)
-    [got] = deployed(RUNTIME.INFER, quantized.parent, {"precision": "float32"})(inputs)
-    np.testing.assert_allclose(got, wanted, atol=1e-5)
-    [got] = deployed(RUNTIME.INFER, exported(17).parent, {"precision": "float32"})(inputs)
-    np.testing.assert_allclose(got, original(exported(17), inputs), atol=2e-5)
-    chosen = {"allow_spinning": False, "dynamic_block_base": 4, "enable_mem_pattern": False}
-    options = {"optimization_level": 1, "session_options": chosen}
-    [got] = deployed(registry.runtime("onnxruntime").INFER, exported(17).parent, options)(inputs)
-    np.testing.assert_allclose(got, original(exported(17), inputs), atol=2e-5)
-
-
 def test_session_options_reach_the_session_of_onnx_runtime(exported):
     options = {
         "optimization_level": 99,
@@ -269,6 +249,15 @@ def test_the_threads_are_those_asked_for(exported):
         assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
         assert compiled.get_property("NUM_STREAMS") == 1
         assert compiled.get_property("ENABLE_CPU_PINNING") is False
+        assert compiled.get_property("ENABLE_HYPER_THREADING") is True
+
+
+def test_a_deployed_model_is_loaded_by_the_code_that_it_is_timed_by(exported):
+    """A runtime's own sessions come from the file that is laid beside a deployed model, properties and all."""
+    for name in ("openvino", "onnxruntime", "pytorch"):
+        runtime = registry.runtime(name)
+        assert Path(runtime.SERVED.__file__).parent.name == "served"
+    assert type(RUNTIME.load(spec(exported(17)), 1)).__module__ == RUNTIME.SERVED.__name__
 
 
 def test_a_waiting_session_uses_no_cpu(exported):

@@ -95,12 +95,12 @@ def _infer(task, folder):
 
     Image.new("RGB", (20, 24), "red").save(folder / "red.png")
     example = {
-        "text-classification": "the team won .",
-        "question-answering": "who won ?|Anna won the match in Oslo .",
-        "image-classification": str(folder / "red.png"),
+        "text-classification": ["the team won ."],
+        "question-answering": ["who won ?", "Anna won the match in Oslo ."],
+        "image-classification": [str(folder / "red.png")],
     }[task]
     script = folder / "out" / "models" / "best" / "infer.py"
-    done = subprocess.run([sys.executable, script, example], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, script, *example], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -12,6 +12,7 @@ from tests.support.example_results import reference_config, reference_results
 
 import quantbench
 from quantbench import classification, registry
+from quantbench.served import protocols
 from quantbench.tasks import feature_extraction, question_answering, token_classification
 
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
@@ -58,6 +59,46 @@ def test_a_plugin_says_in_one_line_what_it_is(kind, name):
     assert plugin.__doc__
     assert "\n" not in plugin.SUMMARY
     assert plugin.SUMMARY[-1] != "."
+
+
+SERVED = {
+    **{name: (registry.task(name).SERVED, protocols.ServedTask) for name in registry.names("tasks")},
+    **{
+        f"{name}, inputs": (registry.task(name).PROCESSOR.SERVED, protocols.ServedProcessor)
+        for name in registry.names("tasks")
+    },
+    **{name: (registry.runtime(name).SERVED, protocols.ServedRuntime) for name in registry.names("runtimes")},
+}
+"""Files that are laid beside deployed models, and their protocols."""
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_a_file_to_deploy_has_every_member_of_its_protocol(name):
+    module, protocol = SERVED[name]
+    for member in inspect.get_annotations(protocol):
+        assert hasattr(module, member), f"{name} has no {member}"
+    for member, method in vars(protocol).items():
+        if inspect.isfunction(method) and not member.startswith("_"):
+            wanted = list(inspect.signature(method).parameters)[1:]
+            assert list(inspect.signature(getattr(module, member)).parameters) == wanted, f"{name}.{member}"
+
+
+def _imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(quantbench.__file__).parent / "served").glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_file_to_deploy_stands_alone(path):
+    allowed = {*sys.stdlib_module_names, "numpy", "transformers", "PIL", "torch", "onnxruntime", "openvino"}
+    for name in _imported(ast.parse(path.read_text())):
+        known = name.split(".")[0] in allowed or (path.stem, name) == ("infer", "served.command")
+        assert known or (name.startswith(".") and not name.startswith("..")), f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("name", registry.names("reports"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from quantbench.entities import entities
+from quantbench.served.entities import entities
 from quantbench.tasks.token_classification import COLUMNS, TokenExamples, metrics_from_counts, score
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]

@@ -23,7 +23,7 @@ from quantbench.graph import Graph
 from quantbench.quantize.rounding import SWITCHES, Rounding, restored, switched, unfolded
 from quantbench.records import Run
 from quantbench.registry import Inputs
-from quantbench.runtimes.onnxruntime import session_options
+from quantbench.served.onnxruntime import session_options
 from quantbench.settings import Settings
 from quantbench.workbench import Workbench
 

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from quantbench.graph import Graph
 from quantbench.registry import Advance, Inputs, runtime
-from quantbench.runtimes.onnxruntime import session_options
+from quantbench.served.onnxruntime import session_options
 from quantbench.settings import Calibration
 
 BINS = 2048

@@ -6,20 +6,16 @@ be measured: :func:`drawn` names what a checkpoint lacks, :func:`take_part` whic
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quantbench.errors import RunFailed, first_line
+from quantbench.served.pytorch import accepted, class_for, read
 from quantbench.sources.hub import mistake
 
-BASE_CLASS = "AutoModel"
-ENCODER_CLASS = "AutoModelForTextEncoding"
-ENCODER_ENDING = "EncoderModel"
-"""Of the classes that are the encoder of a model that has a decoder too."""
 LARGEST = 2**31 - 2**23
 """Bytes of weights that one ONNX file holds: 2 GiB of protobuf, less what the graph itself takes."""
 FLOAT32 = 4
@@ -61,46 +57,9 @@ def load_checkpoint(folder: str | Path, options: Mapping[str, Any]) -> Loaded:
             ``trust_remote_code`` lets code of the folder run, ``allow_pickled_weights`` weights be pickles.
 
     """
-    import torch
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    trusted = bool(options.get("trust_remote_code"))
-    config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=trusted)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model, report = class_for(str(options["auto_class"]), config).from_pretrained(
-            str(folder),
-            dtype=getattr(torch, str(options.get("precision", "float32"))),
-            trust_remote_code=trusted,
-            use_safetensors=None if options.get("allow_pickled_weights") else True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    model, report = read(folder, options)
     mismatched = {str(name): (tuple(found), tuple(wanted)) for name, found, wanted in report["mismatched_keys"]}
-    return Loaded(model.eval(), tuple(sorted(map(str, report["missing_keys"]))), mismatched)
-
-
-def class_for(auto_class: str, config: Any) -> Any:
-    """The class of transformers that loads a configuration for a task.
-
-    Of a model with encoder and decoder the base class would load both, where embeddings are the encoder's: these are
-    loaded by ``AutoModelForTextEncoding`` where it knows an encoder alone (T5, mT5), as sentence-transformers does.
-    """
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING as ENCODERS
-
-    own_code = auto_class in (getattr(config, "auto_map", None) or {})
-    known = auto_class == BASE_CLASS and not own_code and type(config) in ENCODERS
-    alone = known and ENCODERS[type(config)].__name__.endswith(ENCODER_ENDING)
-    return getattr(transformers, ENCODER_CLASS if alone else auto_class)
-
-
-def accepted(model: Any, inputs: Iterable[str]) -> list[str]:
-    """The inputs that the model's forward names, in their order; others would be ignored or refused."""
-    known = inspect.signature(model.forward).parameters
-    return [name for name in inputs if name in known]
+    return Loaded(model, tuple(sorted(map(str, report["missing_keys"]))), mismatched)
 
 
 def run_once(model: Any, inputs: Mapping[str, Any], outputs: Sequence[str]) -> list[Any]:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from quantbench import classification
 from quantbench import labels as names_of_labels
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
+from quantbench.served import feature_extraction as served
 from quantbench.settings import Settings, digest
 from quantbench.text import TextProcessor
 
@@ -28,43 +30,27 @@ ARGS = ("pooling",)
 METRICS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in ("cosine", "lowest_cosine", "spearmanr")}
 OUTPUTS = {"last_hidden_state": {0: "batch_size", 1: "sequence_length"}}
 PROCESSOR = TextProcessor
+SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
 COLUMNS = ("cosine",)
 PAIR_COLUMNS = ("cosine", *classification.NUMBERS)
-DIGITS = 6
-"""Of the numbers of an embedding that are kept: float32 has seven."""
 CHANGED = 0.99
 """Cosine to the original's embedding below which a text counts as changed."""
-INFER_INPUT = '"some text"'
-INFER = '''
-def show(text, processor, labels, run):
-    """Print the mean of the text's tokens, of length 1."""
-    encoded = processor(text, truncation=True)
-    states = run({name: np.array([values], dtype=np.int64) for name, values in encoded.items()})[0][0]
-    mean = states.mean(axis=0)
-    print(json.dumps([round(float(value), 6) for value in mean / np.linalg.norm(mean)]))
-'''
 
 
 @dataclass(frozen=True)
-class EmbeddedExamples:
-    """Tokenized texts, one or two per example.
+class EmbeddedExamples(served.Encoded):
+    """Tokenized texts, one or two per example, and how alike these are.
 
     Attributes:
-        inputs: token values by input name; all first texts, then all second ones.
-        costs: tokens of each text.
         similarities: of each pair of texts; None where there are no pairs.
-        pooling: how tokens become an embedding.
         fingerprint: hash of all of this.
         notes: what a reader of the scores must know.
 
     """
 
-    inputs: Sequence[Mapping[str, Sequence[int]]]
-    costs: Sequence[int]
     similarities: Sequence[float] | None
-    pooling: str
     fingerprint: str
     notes: tuple[str, ...]
 
@@ -105,42 +91,29 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> EmbeddedExamples:
     """Tokenize texts, or both texts of pairs apart."""
-    keys = [settings.dataset.data_keys[key] for key in DATA_KEYS if key in settings.dataset.data_keys]
-    texts = [text for column in keys for text in dataset[column]]
-    limit = processor.max_length(model_config)
-    encoded = processor.raw(texts, truncation=limit is not None, max_length=limit)
-    names = list(encoded.keys())
-    inputs = [{name: encoded[name][index] for name in names} for index in range(len(texts))]
-    costs = [len(example["input_ids"]) for example in inputs]
+    args = serving(settings, processor, model_config)
+    columns = {key: list(dataset[column]) for key, column in settings.dataset.data_keys.items()}
+    encoded = served.encode(names_of_labels.rows(columns), processor, args)
     refs = settings.dataset.ref_keys
     similarities = [float(value) for value in dataset[refs[0]]] if refs else None
-    pooling = settings.task_args.pooling
-    full = sum(cost == limit for cost in costs)
+    limit = processor.facts.limit
+    full = sum(cost == limit for cost in encoded.costs)
     notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
+    made = {"inputs": encoded.inputs, "similarities": similarities, "args": args}
     return EmbeddedExamples(
-        inputs=inputs,
-        costs=costs,
+        **vars(encoded),
         similarities=similarities,
-        pooling=pooling,
-        fingerprint=digest({"inputs": inputs, "similarities": similarities, "pooling": pooling}),
-        notes=notes if full else (),
+        fingerprint=digest({**made, "processor": processor.known()}),
+        notes=(*(notes if full else ()), *processor.notes),
     )
 
 
-def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: EmbeddedExamples, index: int) -> Prediction:
-    """The embedding, of length 1.
+def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What texts are encoded and embedded with, here and beside a deployed model."""
+    return {"pooling": settings.task_args.pooling, "prompt": ""}
 
-    Args:
-        outputs: states of tokens of shape (batch, tokens, width) as the first element.
-        row: the text's place in the batch.
-        examples: the examples.
-        index: the text's place among all.
 
-    """
-    states = outputs[0][row][: examples.costs[index]]
-    pooled = states[0] if examples.pooling == "cls" else states.mean(axis=0)
-    length = float(np.linalg.norm(pooled)) or 1.0
-    return tuple(round(float(value), DIGITS) for value in pooled / length)
+decode = served.decode
 
 
 def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:

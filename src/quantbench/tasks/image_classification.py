@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from quantbench import classification
 from quantbench import labels as names_of_labels
-from quantbench.images import INPUT, ImageProcessor
+from quantbench.images import ImageProcessor
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
+from quantbench.served import image_classification as served
 from quantbench.settings import Settings, digest
 from quantbench.sources.datasets import column_digest
 
@@ -25,63 +27,28 @@ AUTO_CLASS = "AutoModelForImageClassification"
 ARCHITECTURE_SUFFIX = "ForImageClassification"
 DATA_KEYS = ("primary",)
 ARGS: tuple[str, ...] = ()
-TOP = 5
 TOP_5 = "top_5_accuracy"
 METRICS: Mapping[str, tuple[str, ...]] = {**classification.LABEL_METRICS, TOP_5: (TOP_5,)}
 OUTPUTS = {"logits": {0: "batch_size"}}
 PROCESSOR = ImageProcessor
+SERVED = served
 LIBRARIES = ("PIL",)
 EXTRA = "images"
 COLUMNS = (*classification.SINGLE, "among_top_5")
 DEFAULT_SIZE, DEFAULT_PATCH = 224, 16
-INFER_INPUT = "picture.png"
-INFER = '''
-def show(path, processor, labels, run):
-    """Print the most likely labels of the picture with their scores."""
-    from PIL import Image
-
-    pixels = processor(images=Image.open(path).convert("RGB"), return_tensors="np")["pixel_values"]
-    logits = run({"pixel_values": np.asarray(pixels, dtype=np.float32)})[0][0]
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    for number in np.argsort(-shares)[:3]:
-        print(f"{labels[str(int(number))]}\\t{shares[number]:.4f}")
-'''
-
-
-class Pixels(Sequence[Mapping[str, Any]]):
-    """The model's inputs of images, made when they are asked for: all at once would not fit into memory."""
-
-    def __init__(self, images: Any, processor: ImageProcessor) -> None:
-        self._images, self._processor = images, processor
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    @overload
-    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Mapping[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        return {INPUT: self._processor.pixels(self._images[index])}
 
 
 @dataclass(frozen=True)
-class ImageExamples:
+class ImageExamples(served.Encoded):
     """Images and their labels.
 
     Attributes:
-        inputs: pixels of each image.
-        costs: patches of each image.
         references: number of the label of each image.
         fingerprint: hash of images, processor and labels.
         notes: what a reader of the scores must know.
 
     """
 
-    inputs: Sequence[Mapping[str, Any]]
-    costs: Sequence[int]
     references: Sequence[int]
     fingerprint: str
     notes: tuple[str, ...]
@@ -132,13 +99,19 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     labels = names_of_labels.of_model(model_config)
     references = names_of_labels.numbers(settings, dataset, settings.dataset.ref_keys[0], labels, "other")
     made = {"images": column_digest(dataset, column), "processor": processor.raw.to_json_string()}
+    args = serving(settings, processor, model_config)
+    encoded = served.encode_images(dataset[column], processor, args)
     return ImageExamples(
-        inputs=Pixels(dataset[column], processor),
-        costs=[_patches(model_config)] * len(dataset),
+        **vars(encoded),
         references=references,
         fingerprint=digest({**made, "references": references, "labels": labels}),
         notes=(),
     )
+
+
+def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What images are encoded and answered with, here and beside a deployed model."""
+    return {"labels": [*names_of_labels.of_model(model_config)], "patches": _patches(model_config)}
 
 
 def _patches(model_config: Mapping[str, Any]) -> int:
@@ -148,17 +121,7 @@ def _patches(model_config: Mapping[str, Any]) -> int:
     return max(1, size // patch) ** 2 + 1
 
 
-def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: ImageExamples, index: int) -> Prediction:
-    """Numbers of the five most likely labels, the likeliest first.
-
-    Args:
-        outputs: logits of shape (batch, labels) as the first element.
-        row: the example's place in the batch.
-        examples: the examples.
-        index: the example's place among them.
-
-    """
-    return tuple(int(number) for number in np.argsort(-outputs[0][row], kind="stable")[:TOP])
+decode = served.decode
 
 
 def score(examples: ImageExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:

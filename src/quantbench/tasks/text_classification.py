@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from quantbench import classification
 from quantbench import labels as names_of_labels
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
+from quantbench.served import text_classification as served
 from quantbench.settings import Settings, digest
 from quantbench.text import TextProcessor
 
@@ -39,41 +41,23 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 OUTPUTS = {"logits": {0: "batch_size"}}
 PROCESSOR = TextProcessor
+SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
-INFER_INPUT = '"some text"'
-INFER = '''
-def show(text, processor, labels, run):
-    """Print the most likely labels of the text with their scores."""
-    encoded = processor(text, truncation=True)
-    logits = run({name: np.array([values], dtype=np.int64) for name, values in encoded.items()})[0][0]
-    if len(logits) == 1:
-        print(f"{logits[0]:.4f}")
-        return
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    for number in np.argsort(-shares)[:3]:
-        print(f"{labels[str(int(number))]}\\t{shares[number]:.4f}")
-'''
 
 
 @dataclass(frozen=True)
-class TextExamples:
-    """Tokenized texts.
+class TextExamples(served.Encoded):
+    """Tokenized texts, and what is right of each.
 
     Attributes:
-        inputs: token values by input name, one mapping per text.
-        costs: tokens of each text.
         references: number of the label, 0 or 1 for every label, or the number, of each text.
-        kind: what the references are: ``single``, ``sets`` or ``numbers``.
         fingerprint: hash of all of this.
         notes: what a reader of the scores must know.
 
     """
 
-    inputs: Sequence[Mapping[str, Sequence[int]]]
-    costs: Sequence[int]
     references: Sequence[Prediction]
-    kind: str
     fingerprint: str
     notes: tuple[str, ...]
 
@@ -152,23 +136,27 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
         IndexError: if a label number has no name.
 
     """
-    texts = [list(dataset[settings.dataset.data_keys[key]]) for key in DATA_KEYS if key in settings.dataset.data_keys]
-    limit = processor.max_length(model_config)
-    encoded = processor.raw(*texts, truncation=limit is not None, max_length=limit)
-    names = list(encoded.keys())
-    inputs = [{name: encoded[name][index] for name in names} for index in range(len(texts[0]))]
-    costs = [len(example["input_ids"]) for example in inputs]
+    args = serving(settings, processor, model_config)
+    columns = {key: list(dataset[column]) for key, column in settings.dataset.data_keys.items()}
+    encoded = served.encode(names_of_labels.rows(columns), processor, args)
     references = _references(settings, dataset, model_config)
-    full = sum(cost == limit for cost in costs)
+    limit = processor.facts.limit
+    full = sum(cost == limit for cost in encoded.costs)
     notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
+    made = {"inputs": encoded.inputs, "references": references, "kind": encoded.kind}
     return TextExamples(
-        inputs=inputs,
-        costs=costs,
+        **vars(encoded),
         references=references,
-        kind=kind_of(settings),
-        fingerprint=digest({"inputs": inputs, "references": references, "kind": kind_of(settings)}),
-        notes=notes if full else (),
+        fingerprint=digest({**made, "processor": processor.known()}),
+        notes=(*(notes if full else ()), *processor.notes),
     )
+
+
+def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What texts are encoded and answered with, here and beside a deployed model."""
+    kind = kind_of(settings)
+    labels: list[JsonValue] = [] if kind == "numbers" else [*names_of_labels.of_model(model_config)]
+    return {"pairs": "secondary" in settings.dataset.data_keys, "kind": kind, "labels": labels}
 
 
 def _references(settings: Settings, dataset: Any, model_config: Mapping[str, Any]) -> list[Prediction]:
@@ -189,22 +177,7 @@ def _references(settings: Settings, dataset: Any, model_config: Mapping[str, Any
     return [tuple(int(number in row) for number in range(len(labels))) for row in sets]
 
 
-def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: TextExamples, index: int) -> Prediction:
-    """Number of the label, 0 or 1 for every label (those of more than even odds), or the number.
-
-    Args:
-        outputs: logits of shape (batch, labels) as the only element.
-        row: the example's place in the batch.
-        examples: the examples.
-        index: the example's place among them.
-
-    """
-    logits = outputs[0][row]
-    if examples.kind == "single":
-        return (int(logits.argmax()),)
-    if examples.kind == "sets":
-        return tuple(int(value > 0) for value in logits)
-    return (float(logits[0]),)
+decode = served.decode
 
 
 def score(examples: TextExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:

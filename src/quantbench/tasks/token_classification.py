@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from quantbench import labels as names_of_labels
 from quantbench.classification import Values, ratio
-from quantbench.entities import entities
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
+from quantbench.served import token_classification as served
+from quantbench.served.entities import entities
+from quantbench.served.token_classification import CUT_OFF, NO_TOKEN, OUTSIDE
 from quantbench.settings import Settings, digest
-from quantbench.text import TextProcessor
+from quantbench.text import WordProcessor
 
 SUMMARY = "a label per word (named entities, parts of speech)"
 PIPELINE_TAG = "token-classification"
@@ -28,45 +31,18 @@ DATA_KEYS = ("primary",)
 ARGS: tuple[str, ...] = ()
 METRICS: Mapping[str, tuple[str, ...]] = {"seqeval": ("precision", "recall", "f1", "accuracy")}
 OUTPUTS = {"logits": {0: "batch_size", 1: "sequence_length"}}
-PROCESSOR = TextProcessor
+PROCESSOR = WordProcessor
+SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
-OUTSIDE = "O"
-INFER_INPUT = '"some text"'
 COLUMNS = ("correct_entities", "predicted_entities", "reference_entities", "correct_words", "words")
-INFER = '''
-def show(text, processor, labels, run):
-    """Print the text's entities: neighbouring words of one kind, by the label of each word's first token."""
-    words = re.findall(r"\\w+|[^\\w\\s]", text)
-    encoded = processor(words, is_split_into_words=True, truncation=True)
-    inputs = {name: np.array([values], dtype=np.int64) for name, values in encoded.items()}
-    best = run(inputs)[0][0].argmax(axis=-1)
-    entities, previous = [], None
-    for token, word in enumerate(encoded.word_ids()):
-        if word is None or word == previous:
-            continue
-        label = labels[str(int(best[token]))]
-        kind = label.partition("-")[2]
-        if kind and label.startswith("I-") and entities and entities[-1][1] == kind and entities[-1][2] == word - 1:
-            entities[-1] = (f"{entities[-1][0]} {words[word]}", kind, word)
-        elif kind:
-            entities.append((words[word], kind, word))
-        previous = word
-    for name, kind, _ in entities:
-        print(f"{kind}\\t{name}")
-    if not entities:
-        print("no entities")
-'''
 
 
 @dataclass(frozen=True)
-class TokenExamples:
-    """Tokenized sentences.
+class TokenExamples(served.Encoded):
+    """Tokenized sentences, and what is right of their words.
 
     Attributes:
-        inputs: token values by input name, one mapping per sentence.
-        costs: tokens of each sentence.
-        first_tokens: for each sentence the token index of each word's first sub-word, -1 where truncation cut it off.
         references: for each sentence its words' label names.
         labels: the model's label names by number.
         fingerprint: hash of all of this.
@@ -74,9 +50,6 @@ class TokenExamples:
 
     """
 
-    inputs: Sequence[Mapping[str, Sequence[int]]]
-    costs: Sequence[int]
-    first_tokens: Sequence[Sequence[int]]
     references: Sequence[Sequence[str]]
     labels: Sequence[str]
     fingerprint: str
@@ -133,22 +106,33 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     for index, (sentence, tags) in enumerate(zip(words, references, strict=True)):
         if len(sentence) != len(tags):
             raise ValueError(f"example {index} has {len(sentence)} words and {len(tags)} labels")
-    limit = processor.max_length(model_config)
-    encoded = processor.raw(words, is_split_into_words=True, truncation=limit is not None, max_length=limit)
-    names = list(encoded.keys())
-    inputs = [{name: encoded[name][index] for name in names} for index in range(len(words))]
-    first = [_first_tokens(encoded.word_ids(index), len(sentence)) for index, sentence in enumerate(words)]
-    cut = sum(token < 0 for sentence in first for token in sentence)
-    notes = (f"{cut} words of the evaluation set lie behind the model's maximum length and count as {OUTSIDE}",)
+    args = serving(settings, processor, model_config)
+    encoded = served.encode([{"primary": sentence} for sentence in words], processor, args)
+    made = {"inputs": encoded.inputs, "first": encoded.first_tokens, "references": references, "labels": labels}
     return TokenExamples(
-        inputs=inputs,
-        costs=[len(example["input_ids"]) for example in inputs],
-        first_tokens=first,
+        **vars(encoded),
         references=references,
         labels=labels,
-        fingerprint=digest({"inputs": inputs, "first": first, "references": references, "labels": labels}),
-        notes=notes if cut else (),
+        fingerprint=digest({**made, "processor": processor.known()}),
+        notes=(*_notes(encoded), *processor.notes),
     )
+
+
+def _notes(encoded: served.Encoded) -> list[str]:
+    """How many words are not labelled, and why."""
+    places = [token for sentence in encoded.first_tokens for token in sentence]
+    cut, none = places.count(CUT_OFF), places.count(NO_TOKEN)
+    notes = []
+    if cut:
+        notes.append(f"{cut} words of the evaluation set lie behind the model's maximum length and count as {OUTSIDE}")
+    if none:
+        notes.append(f"{none} words of the evaluation set have no token (zero width or empty) and are left out")
+    return notes
+
+
+def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What words are labelled with, here and beside a deployed model."""
+    return {"labels": [*names_of_labels.of_model(model_config)], "scheme": "IOB"}
 
 
 def _references(settings: Settings, dataset: Any, labels: Sequence[str]) -> list[list[str]]:
@@ -162,33 +146,16 @@ def _references(settings: Settings, dataset: Any, labels: Sequence[str]) -> list
     return mapped
 
 
-def _first_tokens(word_ids: Sequence[int | None], words: int) -> list[int]:
-    first = [-1] * words
-    for token, word in enumerate(word_ids):
-        if word is not None and first[word] < 0:
-            first[word] = token
-    return first
-
-
-def decode(outputs: Sequence[np.ndarray[Any, Any]], row: int, examples: TokenExamples, index: int) -> Prediction:
-    """Label numbers of the words of example ``index``; -1 for words that truncation cut off.
-
-    Args:
-        outputs: logits of shape (batch, tokens, labels) as the only element.
-        row: the example's place in the batch.
-        examples: the examples.
-        index: the example's place among them.
-
-    """
-    best = outputs[0][row].argmax(axis=-1)
-    return tuple(int(best[token]) if token >= 0 else -1 for token in examples.first_tokens[index])
+decode = served.decode
 
 
 def score(examples: TokenExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
     """Seqeval's entity precision, recall and F1 (micro average) and the accuracy over words."""
     outcomes = []
-    for reference, prediction in zip(examples.references, predictions, strict=True):
-        names = [examples.labels[int(number)] if number >= 0 else OUTSIDE for number in prediction]
+    for wanted, prediction in zip(examples.references, predictions, strict=True):
+        reference = [name for name, number in zip(wanted, prediction, strict=True) if number != NO_TOKEN]
+        kept = [number for number in prediction if number != NO_TOKEN]
+        names = [examples.labels[int(number)] if number >= 0 else OUTSIDE for number in kept]
         true, predicted = entities(reference), entities(names)
         right = sum(a == b for a, b in zip(reference, names, strict=True))
         outcomes.append((len(true & predicted), len(predicted), len(true), right, len(names)))
