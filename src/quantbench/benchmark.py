@@ -34,7 +34,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
         Exit code: 0 if all runs are done, 3 if some failed.
 
     Raises:
-        BadInput: if something is wrong with the input; nothing is written then.
+        BadInput: if something is wrong with the input; nothing is written then but what was finished before.
 
     """
     store = Store(folder)
@@ -52,14 +52,15 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
         check(config, workbench, results)
         advance(1)
     coming = registry.launcher(config.base.backend.name).launch(plan.runs, store, workbench)
-    store.open(config)
-    try:
-        for result in coming:
-            store.save(result)
-            if result.failure is not None:
-                logger.error("%s failed in %s: %s", result.run.name, result.failure.stage, result.failure.reason)
-    finally:
-        write_reports(store, config, plan)
+    with store.claimed(config):
+        try:
+            for result in coming:
+                store.save(result)
+                if result.failure is not None:
+                    logger.error("%s failed in %s: %s", result.run.name, result.failure.stage, result.failure.reason)
+        finally:
+            if store.results():
+                write_reports(store, config, plan)
     return exit_code(store.results())
 
 

@@ -119,8 +119,8 @@ def alone(at: Path, reporter: Reporter) -> Iterator[None]:
 
 def _acquire(name: str, reporter: Reporter) -> None:
     if name in _held:
-        lock, times = _held[name]
-        _held[name] = lock, times + 1
+        held, times = _held[name]
+        _held[name] = held, times + 1
         return
     lock = _bound(name)
     if lock is None:

@@ -27,7 +27,8 @@ app = typer.Typer(
 Start with `quantbench demo`. Then write a YAML file (see `examples/`), look at it with `quantbench plan FILE`
 and measure it with `quantbench run FILE`, or let `quantbench tune FILE` choose the version to deploy.
 
-Exit codes: 0 all runs done, 2 bad input (nothing written), 3 some runs failed, 130 interrupted.""",
+Exit codes: 0 all runs done, 2 bad input (nothing written but what was finished before), 3 some runs failed,
+130 interrupted.""",
 )
 error_console = Console(stderr=True)
 

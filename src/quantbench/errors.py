@@ -39,7 +39,7 @@ class Mistake:
 
 
 class BadInput(QuantbenchError):
-    """The input cannot be used. Holds every mistake that was found; nothing has been written."""
+    """The input cannot be used. Holds every mistake that was found; nothing stays but what was finished before."""
 
     exit_code = EXIT_BAD_INPUT
 

@@ -47,9 +47,9 @@ def merge(folders: Sequence[Path], target: Path) -> Merged:
     into = Store(target)
     held = into.stored_for(configs[0])
     kept, repeated = _chosen(found, held)
-    into.open(configs[0])
-    for folder, result in kept:
-        _take(folder, result, into)
+    with into.claimed(configs[0]):
+        for folder, result in kept:
+            _take(folder, result, into)
     return Merged(len(kept), repeated)
 
 
@@ -94,10 +94,18 @@ def _take(folder: Path, result: Result, into: Store) -> None:
         if target.exists() and _sha256(target) != result.artifact.sha256:
             target = target.with_name(f"{name}-{result.artifact.sha256[:NAME_DIGITS]}")
         if source.is_file() and not target.exists():
-            shutil.copytree(source.parent, target)
+            _copy(source.parent, target)
         path = str((target / source.name).relative_to(into.folder))
         result = result.model_copy(update={"artifact": result.artifact.model_copy(update={"path": path})})
     into.save(result, beside=True)
+
+
+def _copy(folder: Path, target: Path) -> None:
+    try:
+        shutil.copytree(folder, target)
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise BadInput([Mistake(str(target), f"cannot be written: {error.strerror or error}")]) from error
 
 
 def _sha256(folder: Path) -> str:

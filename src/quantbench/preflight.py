@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from quantbench import registry
+from quantbench import cache, registry
 from quantbench.environment import threads_problem
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.grid import combinations, overlap
@@ -49,9 +49,10 @@ def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> No
     """Check every combination of a configuration against its model and its data.
 
     Raises:
-        BadInput: with every mistake, at the line of the parameter that is to blame.
+        BadInput: with every mistake, at the line of the parameter that is to blame; or if libraries could keep nothing.
 
     """
+    cache.check()
     mistakes: list[Mistake] = []
     seen: set[str] = set()
     for values, settings in combinations(config):

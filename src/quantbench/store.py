@@ -11,11 +11,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from quantbench import cache
 from quantbench.config import dump_config, load_config
 from quantbench.errors import BadInput, Mistake
 from quantbench.files import unwritable
@@ -23,6 +27,10 @@ from quantbench.records import SCHEMA_VERSION, Result
 from quantbench.settings import Config, digest
 
 CONFIG_FILE = "config.yaml"
+WORTH_KEEPING = ("results", "jobs", "tuning.json")
+"""What of a folder is worth to go on from: finished runs, jobs that run elsewhere, the state of a search."""
+SCRATCH = "quantbench-"
+"""How the names of scratch folders begin."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -45,13 +53,24 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise BadInput([Mistake(str(path), _write_problem(error))]) from error
+        raise BadInput([Mistake(str(path), _write_problem(error, path))]) from error
 
 
-def _write_problem(error: OSError) -> str:
+def _write_problem(error: OSError, path: Path) -> str:
+    remedy = _other_place(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"no space to write it ({error.strerror}); free some or choose another --out; what was finished is kept"
-    return f"cannot be written: {error.strerror or error}; choose another --out"
+        return f"no space to write it ({error.strerror}); free some or {remedy}; what was finished is kept"
+    return f"cannot be written: {error.strerror or error}; {remedy}"
+
+
+def _other_place(path: Path) -> str:
+    """How to name another place for what is written at ``path``: the shared cache, scratch, or an output folder."""
+    scratch = Path(tempfile.gettempdir()) / SCRATCH
+    if path.absolute().is_relative_to(cache.folder()):
+        return f"name another folder in {cache.VARIABLE}"
+    if any(part.match(f"{scratch}*") for part in (path.absolute(), *path.absolute().parents)):
+        return "name another folder in TMPDIR"
+    return "choose another --out"
 
 
 class Store:
@@ -90,6 +109,32 @@ class Store:
         if not path.exists():
             write_atomically(path, dump_config(config).encode())
 
+    @contextmanager
+    def claimed(self, config: Config) -> Iterator[None]:
+        """Hold the folder for a configuration while it is worked on. Call :meth:`stored_for` first.
+
+        Where the input turns out to be bad before anything is finished, all that was made since is removed, so that
+        what cannot be used leaves nothing behind.
+        """
+        above = (self.folder, *self.folder.parents)
+        made = [folder for folder in above if not folder.exists()]
+        before = set() if made else set(self.folder.iterdir())
+        new = not (self.folder / CONFIG_FILE).exists()
+        try:
+            self.open(config)
+            yield
+        except BadInput:
+            if new and not any(_holds_something(self.folder / name) for name in WORTH_KEEPING):
+                self._give_back(before, made)
+            raise
+
+    def _give_back(self, before: Collection[Path], made: Sequence[Path]) -> None:
+        for path in set(self.folder.iterdir()) - set(before) if self.folder.exists() else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+
     def config(self) -> Config:
         """The configuration that the folder belongs to.
 
@@ -123,6 +168,10 @@ class Store:
         return sorted(kept, key=lambda result: result.run.name)
 
 
+def _holds_something(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(path.glob("[!.]*")))
+
+
 def _check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be written to."""
     problem = unwritable(folder)
@@ -131,7 +180,7 @@ def _check_writable(folder: Path) -> None:
         what = "is a file" if existing == folder.absolute() else f"cannot be made: {existing} is a file"
         raise BadInput([Mistake(str(folder), f"{what}; choose another --out")])
     if problem is not None:
-        raise BadInput([Mistake(str(folder), _write_problem(problem))])
+        raise BadInput([Mistake(str(folder), _write_problem(problem, folder))])
 
 
 def _read_result(path: Path) -> Result:

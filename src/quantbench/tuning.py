@@ -45,11 +45,11 @@ def tune(
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, ())
         advance(1)
-    store.open(config)
-    with cache.alone(workbench.cache, reporter):
-        search_of = Tuning(config.base, limits, budget, store, workbench, only)
-        tuned = search_of.run()
-    _write(config, store, tuned, search_of)
+    with store.claimed(config):
+        with cache.alone(workbench.cache, reporter):
+            search_of = Tuning(config.base, limits, budget, store, workbench, only)
+            tuned = search_of.run()
+        _write(config, store, tuned, search_of)
     return tuned
 
 

@@ -312,6 +312,7 @@ def execute_job(job: Job, folder: Path, workbench: Workbench) -> Result:
     try:
         if problem is not None:
             raise RunFailed(problem)
+        cache.check()
         (result,) = execute([job.run], Store(folder), workbench)
     except QuantbenchError as error:
         return _failed(job.run, workbench, "start", error)

@@ -415,6 +415,19 @@ def small_disk(folder, size):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+def test_a_full_cache_names_the_cache_and_leaves_no_folder(outcome, write_config, tmp_path, monkeypatch):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        monkeypatch.setenv("QUANTBENCH_CACHE", str(disk / "cache"))
+        code, lines, _ = outcome("run", write_config(), "--out", tmp_path / "runs" / "out", "--quiet")
+    assert code == 2, lines
+    (error,) = [line for line in lines if line.startswith("error: ")]
+    assert f"error: {disk}/cache/" in error
+    assert "no space to write it" in error
+    assert "name another folder in QUANTBENCH_CACHE" in error
+    assert "--out" not in error
+    assert not (tmp_path / "runs").exists(), "nothing is left of what could not be used"
+
+
 def test_a_disk_that_gets_full_keeps_what_was_finished(outcome, write_config, tmp_path):
     path = write_config(benchmarked={"node_exclusion": [[], ["gelu"]]})
     config = load_config(path)

@@ -1,11 +1,13 @@
 """The output folder: whole files or none, results that come back equal, and folders that must not be used."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from tests.support.example_results import reference_config, reference_results
 
 from quantbench.config import build_config
-from quantbench.errors import BadInput
+from quantbench.errors import BadInput, Mistake
 from quantbench.plan import make_plan
 from quantbench.records import SCHEMA_VERSION, Failure
 from quantbench.store import CONFIG_FILE, Store, write_atomically
@@ -236,6 +238,64 @@ def test_a_limit_of_file_size_is_no_space(tmp_path):
     assert "BadInput" in done.stderr
     assert "no space to write it (File too large)" in done.stderr
     assert files(tmp_path) == ["small"]
+
+
+def full(_handle):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_place_that_is_full_is_named_by_what_names_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(os, "fsync", full)
+    for place, remedy in (
+        ("cache/ranges/x.json", "name another folder in QUANTBENCH_CACHE"),
+        ("tmp/quantbench-abc/models/run/model.onnx", "name another folder in TMPDIR"),
+        ("out/results/x.json", "choose another --out"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            write_atomically(tmp_path / place, b"x")
+        assert f"free some or {remedy}; what was finished is kept" in str(caught.value)
+
+
+CONFIG = {"task": "token-classification", "model_name_or_path": "m", "dataset": {"path": "d"}}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_bad_input_before_anything_is_finished_leaves_nothing(tmp_path, there):
+    config, store = build_config(CONFIG, {}, "somewhere"), Store(tmp_path / "runs" / "mine")
+    if there:
+        store.folder.mkdir(parents=True)
+    with pytest.raises(BadInput), store.claimed(config):
+        write_atomically(store.folder / "models" / "a" / "model.onnx", b"1")
+        (store.folder / "results").mkdir()
+        raise BadInput([Mistake("a cache", "is full")])
+    assert [path.name for path in tmp_path.rglob("*")] == (["runs", "mine"] if there else [])
+
+
+@pytest.mark.parametrize("kept", ["results/x.json", "jobs/x.json", "tuning.json"])
+def test_what_is_worth_to_go_on_from_stays(tmp_path, kept):
+    config, store = build_config(CONFIG, {}, "somewhere"), Store(tmp_path / "out")
+    with pytest.raises(BadInput), store.claimed(config):
+        write_atomically(store.folder / kept, b"{}")
+        raise BadInput([Mistake("a cache", "is full")])
+    assert (store.folder / kept).exists()
+    assert (store.folder / "config.yaml").exists()
+
+
+def test_a_folder_of_an_earlier_call_stays_as_it_is(tmp_path):
+    config, store = build_config(CONFIG, {}, "somewhere"), Store(tmp_path / "out")
+    store.open(config)
+    with pytest.raises(BadInput), store.claimed(config):
+        raise BadInput([Mistake("a cache", "is full")])
+    assert [path.name for path in store.folder.iterdir()] == ["config.yaml"]
+
+
+def test_an_interruption_keeps_what_there_is(tmp_path):
+    store = Store(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt), store.claimed(build_config(CONFIG, {}, "somewhere")):
+        raise KeyboardInterrupt
+    assert store.folder.exists()
 
 
 def test_written_files_can_be_read_by_others(tmp_path):
