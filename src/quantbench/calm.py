@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
+from quantbench.memo import once
 from quantbench.records import ArmLatency, Slot
 
 FAST_SHARE = 0.1
@@ -47,13 +47,19 @@ def middle(slot: Slot, mixed: bool) -> float:
     return statistics.fmean(slot.nanoseconds) if mixed else statistics.median(slot.nanoseconds)
 
 
+@once
+def middles(arm: ArmLatency, mixed: bool) -> dict[Place, float]:
+    """What stands for each of an arm's slots, by launch and round."""
+    return {(slot.launch, slot.round): middle(slot, mixed) for slot in arm.slots}
+
+
+@once
 def undisturbed_ms(arm: ArmLatency, mixed: bool) -> float:
     """Milliseconds of a call that nothing disturbs: a low quantile of an arm's slots, which two sessions agree on."""
-    return float(np.quantile([middle(slot, mixed) for slot in arm.slots], FAST_SHARE)) / 1e6
+    return float(np.quantile(list(middles(arm, mixed).values()), FAST_SHARE)) / 1e6
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """A slot in the order of time: whether it was slow, and whether it was so at its start and at its end."""
 
     time: Place
@@ -74,9 +80,9 @@ def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]
     """
     timeline: list[_Seen] = []
     for name, arm in arms.items():
-        slots = sorted(arm.slots, key=_time)
-        limit = _limit([middle(slot, mixed) for slot in slots])
-        timeline += [_seen(name, slot, limit, mixed) for slot in slots]
+        slots, known = sorted(arm.slots, key=_time), middles(arm, mixed)
+        limit = _limit([known[slot.launch, slot.round] for slot in slots])
+        timeline += [_seen(name, slot, known[slot.launch, slot.round] > limit, limit, mixed) for slot in slots]
     timeline.sort(key=lambda seen: seen.time)
     found: dict[str, set[Place]] = {name: set() for name in arms}
     for before, seen, after in zip([None, *timeline], timeline, [*timeline[1:], None], strict=False):
@@ -87,9 +93,8 @@ def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]
     return found
 
 
-def _seen(arm: str, slot: Slot, limit: float, mixed: bool) -> _Seen:
+def _seen(arm: str, slot: Slot, slow: bool, limit: float, mixed: bool) -> _Seen:
     """Calls that differ in length tell nothing by themselves."""
-    slow = middle(slot, mixed) > limit
     start, end = (slow or (not mixed and slot.nanoseconds[index] > limit) for index in (0, -1))
     return _Seen(_time(slot), (slot.launch, slot.round), arm, slow, start, end)
 

@@ -18,13 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from quantbench import registry, stats
 from quantbench.calm import undisturbed_ms
 from quantbench.environment import unlike
 from quantbench.evidence import shape_name
-from quantbench.intervals import FEWEST_PAIRS, Interval, Z, holm, paired_bootstrap, verdict
+from quantbench.intervals import FEWEST_PAIRS, Interval, holm, paired_bootstrap, shift, verdict
 from quantbench.records import Latency, Result
 from quantbench.tables import spread, table
 
@@ -54,18 +52,6 @@ class Compared:
     def same_state(self) -> bool:
         """Whether the machine was as fast in the one session as in the other."""
         return stats.SAME_SPEED <= self.speed <= 1 / stats.SAME_SPEED
-
-
-def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, float]:
-    """Two-sample Hodges-Lehmann shift, second minus first, with its 95 % interval and the Mann-Whitney p-value."""
-    from scipy.stats import mannwhitneyu
-
-    one, other = np.asarray(first), np.asarray(second)
-    pairwise = np.sort((other[None, :] - one[:, None]).ravel())
-    count = len(pairwise)
-    cut = max(0, math.floor(count / 2 - Z * math.sqrt(count * (len(one) + len(other) + 1) / 12)))
-    interval = Interval(float(np.median(pairwise)), float(pairwise[cut]), float(pairwise[count - 1 - cut]))
-    return interval, float(mannwhitneyu(one, other, method="asymptotic").pvalue)
 
 
 def compare(first: Sequence[Result], second: Sequence[Result]) -> list[Compared]:

@@ -9,6 +9,7 @@ from quantbench import registry, stats
 from quantbench.calm import undisturbed_ms
 from quantbench.environment import by_machine
 from quantbench.intervals import Interval, paired_bootstrap
+from quantbench.memo import once
 from quantbench.records import Artifact, Latency, Result
 from quantbench.rules import NNCF
 from quantbench.settings import Config, Settings
@@ -47,6 +48,7 @@ def shape_name(latency: Latency) -> str:
     return f"{latency.batch_size} × {latency.input_length}"
 
 
+@once
 def differences(result: Result) -> dict[str, Interval]:
     """Optimized minus original of every reported metric, with paired bootstrap intervals over the examples."""
     original, optimized = result.scores["original"], result.scores["optimized"]

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from quantbench.pairwise import Sums
+
 ALPHA = 0.05
 """Error probability of every interval and verdict."""
 Z = 1.959963984540054
@@ -60,15 +62,9 @@ def hodges_lehmann(differences: Sequence[float]) -> Interval:
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < FEWEST_PAIRS:
         raise ValueError(f"an interval needs at least {FEWEST_PAIRS} pairs, there are {len(values)}")
-    means = _pairwise_means(values)
+    sums = Sums.of_pairs(values)
     expected, deviation = _signed_rank_moments(len(values))
-    cut = max(0, math.floor(expected - 0.5 - Z * deviation))
-    last = len(means) - 1 - cut
-    means = np.partition(means, [cut, last])
-    centre, factor = float(np.median(means)), stretch(values.tolist())
-    return Interval(
-        centre, centre - (centre - float(means[cut])) * factor, centre + (float(means[last]) - centre) * factor
-    )
+    return _centre(sums, expected - 0.5 - Z * deviation, stretch(values.tolist()), 0.5)
 
 
 def signed_rank_p(differences: Sequence[float]) -> float:
@@ -86,25 +82,70 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < FEWEST_PAIRS:
         return 1.0
-    means = _pairwise_means(values)
-    means = means - float(np.median(means)) * (1 - 1 / stretch(values.tolist()))
-    expected, deviation = _signed_rank_moments(len(values))
-    statistic = np.count_nonzero(means > 0) + np.count_nonzero(means == 0) / 2
+    sums = Sums.of_pairs(values)
+    nearer = _median(sums, 0.5) * (1 - 1 / stretch(values.tolist()))
+    return _tail(sums.above(2 * nearer), *_signed_rank_moments(len(values)))
+
+
+def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, float]:
+    """How far the second of two independent samples lies above the first, and the p-value of the hypothesis of nothing.
+
+    The median of all differences with the interval of the Mann-Whitney test (Hodges and Lehmann, 1963; Hollander, Wolfe
+    and Chicken, 4.2-4.3). Interval and p-value are stretched for autocorrelation as those of one sample are.
+
+    Args:
+        first: in the order in which they were measured.
+        second: likewise.
+
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    sums = Sums(-one, np.sort(other))
+    expected, deviation = sums.count / 2, math.sqrt(sums.count * (len(one) + len(other) + 1) / 12)
+    factor = stretch(one.tolist(), other.tolist())
+    interval = _centre(sums, expected - Z * deviation, factor, 1.0)
+    return interval, _tail(sums.above(interval.value * (1 - 1 / factor)), expected, deviation)
+
+
+def _median(sums: Sums, scale: float) -> float:
+    low, high = sums.smallest([(sums.count - 1) // 2, sums.count // 2])
+    return (scale * low + scale * high) / 2
+
+
+def _centre(sums: Sums, cut: float, factor: float, scale: float) -> Interval:
+    """The median of scaled sums, and those at the place ``cut`` from both ends, drawn away from it by a factor."""
+    lowest, last = max(0, math.floor(cut)), sums.count - 1
+    ranks = [lowest, last // 2, (last + 1) // 2, last - lowest]
+    low, before, behind, high = (scale * value for value in sums.smallest(ranks))
+    centre = (before + behind) / 2
+    return Interval(centre, centre - (centre - low) * factor, centre + (high - centre) * factor)
+
+
+def _tail(statistic: float, expected: float, deviation: float) -> float:
+    """Two-sided p-value of a rank statistic, normal approximation with continuity correction."""
     return math.erfc(max(0.0, abs(statistic - expected) - 0.5) / deviation / math.sqrt(2))
 
 
-def stretch(differences: Sequence[float]) -> float:
-    """How much wider autocorrelation makes an interval; at least 1.
+def stretch(*samples: Sequence[float]) -> float:
+    """How much wider autocorrelation makes the interval of a sample's centre, or of two samples' shift; at least 1.
 
-    The root of :func:`inflation`, times the ratio of Student's quantiles for as many independent differences as these
-    are worth and for as many as there are, because the inflation itself is less certain the larger it is.
+    The root of the variance with :func:`inflation` over that without, times the ratio of Student's quantiles for as
+    many independent differences as these are worth and for as many as there are, because the inflation itself is less
+    certain the larger it is. Degrees of freedom of two samples are those of Welch (1947).
     """
-    found = inflation(differences)
-    degrees = len(differences) - 1
-    if found == 1 or degrees < 1:
+    found = [inflation(sample) for sample in samples]
+    counts = [len(sample) for sample in samples]
+    if max(found) == 1 or min(counts) == 1:
         return 1.0
-    worth = max(1.0, len(differences) / found - 1)
-    return math.sqrt(found) * float(stdtrit(worth, 1 - ALPHA / 2) / stdtrit(degrees, 1 - ALPHA / 2))
+    variances, degrees = _welch(counts, found)
+    plain, all_degrees = _welch(counts, [1.0] * len(counts))
+    quantiles = stdtrit([degrees, all_degrees], 1 - ALPHA / 2)
+    return math.sqrt(variances / plain) * float(quantiles[0] / quantiles[1])
+
+
+def _welch(counts: Sequence[int], inflations: Sequence[float]) -> tuple[float, float]:
+    """Variance of a difference of means in units of that of one value, and its degrees of freedom."""
+    parts = [found / count for count, found in zip(counts, inflations, strict=True)]
+    return sum(parts), sum(parts) ** 2 / sum(part**2 / max(1.0, 1 / part - 1) for part in parts)
 
 
 def inflation(differences: Sequence[float]) -> float:
@@ -135,11 +176,6 @@ def inflation(differences: Sequence[float]) -> float:
         sums = np.minimum.accumulate((rho * (1 - share) + share).reshape(pairs, 2).sum(axis=1))
         found = max(1.0, 2 * float(sums[sums > 0].sum()) - 1)
     return found
-
-
-def _pairwise_means(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Means of all pairs, each value with itself included."""
-    return np.concatenate([values[index:] + value for index, value in enumerate(values)]) / 2
 
 
 def _signed_rank_moments(count: int) -> tuple[float, float]:

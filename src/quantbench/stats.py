@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from quantbench.calm import Place, held_up, middle
+from quantbench.calm import Place, held_up, middles
 from quantbench.intervals import FEWEST_PAIRS, Interval, hodges_lehmann, holm, signed_rank_p, verdict
-from quantbench.records import ArmLatency, Latency, Noise, Result, Slot
+from quantbench.memo import once
+from quantbench.records import ArmLatency, Latency, Noise, Result
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
@@ -55,16 +56,19 @@ class Rounds:
     held_up: list[float]
 
 
-def samples_ms(arm: ArmLatency) -> list[float]:
+@once
+def samples_ms(arm: ArmLatency) -> tuple[float, ...]:
     """All timed calls of an arm in milliseconds."""
-    return [value / 1e6 for slot in arm.slots for value in slot.nanoseconds]
+    return tuple([value / 1e6 for slot in arm.slots for value in slot.nanoseconds])
 
 
+@once
 def mean_ms(arm: ArmLatency) -> float:
     """Mean latency in milliseconds."""
     return statistics.fmean(samples_ms(arm))
 
 
+@once
 def percentile_ms(arm: ArmLatency, percent: int) -> float | None:
     """A percentile of the latency in milliseconds; None with too few samples for it."""
     values = sorted(samples_ms(arm))
@@ -91,15 +95,8 @@ def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> dict[
         mixed: whether calls differ in length, so that a slot is its mean over whole passes instead of its median.
 
     """
-    first, second = _by_round(slow.slots), _by_round(fast.slots)
-    return {
-        place: math.log(middle(first[place], mixed) / middle(second[place], mixed))
-        for place in sorted(first.keys() & second.keys())
-    }
-
-
-def _by_round(slots: Sequence[Slot]) -> dict[Place, Slot]:
-    return {(slot.launch, slot.round): slot for slot in slots}
+    first, second = middles(slow, mixed), middles(fast, mixed)
+    return {place: math.log(first[place] / second[place]) for place in sorted(first.keys() & second.keys())}
 
 
 def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Rounds:
@@ -116,9 +113,12 @@ def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: b
         mixed: as for :func:`log_ratios`.
 
     """
-    ratios = log_ratios(arms[against], arms[arm], mixed)
     held = held_up(arms, mixed)
-    left_out = (held[arm] | held[against]) & ratios.keys()
+    return _chosen(log_ratios(arms[against], arms[arm], mixed), held[arm] | held[against])
+
+
+def _chosen(ratios: Mapping[Place, float], held: Set[Place]) -> Rounds:
+    left_out = held & ratios.keys()
     calm = [ratio for place, ratio in ratios.items() if place not in left_out]
     rounds = Rounds(calm, [ratio for place, ratio in ratios.items() if place in left_out])
     every = Rounds(list(ratios.values()), [])
@@ -138,6 +138,7 @@ def _apart(rounds: Rounds) -> bool:
     return others.low > calm.high or others.high < calm.low
 
 
+@once
 def noise_floor(latency: Latency) -> float | None:
     """Distance from 1 that the ratio of a model to itself reaches on this machine; None where that is not known.
 
@@ -147,10 +148,9 @@ def noise_floor(latency: Latency) -> float | None:
     """
     if NULL not in latency.arms:
         return None
-    ratios = latency_rounds(latency, NULL, BASELINE).logs
-    if len(ratios) < FEWEST_PAIRS:
+    if len(latency_rounds(latency, NULL, BASELINE).logs) < FEWEST_PAIRS:
         return None
-    interval = hodges_lehmann(ratios)
+    interval = _centre(latency, NULL, BASELINE)
     between = launch_noise(latency.noise, len(latency.arms[NULL].load_seconds)) if latency.noise else 0.0
     return max(math.expm1(max(abs(interval.low), abs(interval.high))), between)
 
@@ -187,7 +187,7 @@ def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
     found: dict[tuple[str, int], list[Speedup]] = {(result.run.key, index): [] for result, index in rows}
     for arm, against in COMPARED:
         counted = [latency_rounds(result.latency[index], arm, against) for result, index in rows]
-        adjusted = holm([signed_rank_p(rounds.logs) for rounds in counted])
+        adjusted = holm([_p_value(result.latency[index], arm, against) for result, index in rows])
         for (result, index), rounds, p_value in zip(rows, counted, adjusted, strict=True):
             found[result.run.key, index].append(_speedup(result, index, (arm, against), rounds, p_value))
     return found
@@ -199,7 +199,7 @@ def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, 
     if len(rounds.logs) < FEWEST_PAIRS:
         plain = mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
         return Speedup(arm, against, plain, None, "inconclusive")
-    centre = hodges_lehmann(rounds.logs)
+    centre = _centre(latency, arm, against)
     interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     floor = noise_floor(latency)
     word = "inconclusive" if floor is None else verdict(interval, p_value, floor)
@@ -208,11 +208,29 @@ def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, 
     return Speedup(arm, against, interval.value, interval, word, wide, len(rounds.logs), len(rounds.held_up), others)
 
 
+@once
 def latency_rounds(latency: Latency, arm: str, against: str) -> Rounds:
     """Rounds from which the speedup of one arm over another at a shape is found."""
-    return calm_rounds(latency.arms, arm, against, latency.mixed)
+    held = _held_up(latency)
+    return _chosen(log_ratios(latency.arms[against], latency.arms[arm], latency.mixed), held[arm] | held[against])
 
 
+@once
+def _held_up(latency: Latency) -> dict[str, set[Place]]:
+    return held_up(latency.arms, latency.mixed)
+
+
+@once
+def _centre(latency: Latency, arm: str, against: str) -> Interval:
+    return hodges_lehmann(latency_rounds(latency, arm, against).logs)
+
+
+@once
+def _p_value(latency: Latency, arm: str, against: str) -> float:
+    return signed_rank_p(latency_rounds(latency, arm, against).logs)
+
+
+@once
 def drift(arm: ArmLatency) -> float:
     """Steady-state diagnostic: median of the last third of slots over that of the first third; 1 is steady."""
     medians = [statistics.median(slot.nanoseconds) for slot in arm.slots]

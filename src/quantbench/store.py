@@ -190,16 +190,25 @@ def _read_result(path: Path) -> Result:
     except OSError as error:
         raise BadInput([Mistake(str(path), f"cannot be read: {error.strerror}; {again}")]) from error
     try:
-        version = json.loads(data)["schema_version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        version = SCHEMA_VERSION
-    if version != SCHEMA_VERSION:
-        message = f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
-        raise BadInput([Mistake(str(path), message)])
-    try:
-        return Result.model_validate_json(data)
+        result = Result.model_validate_json(data)
     except ValidationError as error:
-        raise BadInput([Mistake(str(path), f"is damaged; {again}")]) from error
+        version = _version(data)
+        if version == SCHEMA_VERSION:
+            raise BadInput([Mistake(str(path), f"is damaged; {again}")]) from error
+    else:
+        version = result.schema_version
+        if version == SCHEMA_VERSION:
+            return result
+    message = f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
+    raise BadInput([Mistake(str(path), message)])
+
+
+def _version(data: bytes) -> object:
+    """What a document that is no result of this schema says of its version; this one's where it says nothing."""
+    try:
+        return json.loads(data)["schema_version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return SCHEMA_VERSION
 
 
 def _other_config(held: Config, new: Config) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.stats import wilcoxon
+from scipy.stats import mannwhitneyu, wilcoxon
 
 from quantbench import stats
 from quantbench.intervals import (
@@ -19,6 +19,7 @@ from quantbench.intervals import (
     holm,
     inflation,
     paired_bootstrap,
+    shift,
     signed_rank_p,
     stretch,
     verdict,
@@ -374,6 +375,44 @@ def test_holm_rejects_as_its_definition_does(values):
 )
 def test_verdicts(ratio, p_value, noise_floor, word):
     assert verdict(Interval(*ratio), p_value, noise_floor) == word
+
+
+# shift of two samples
+
+
+def autocorrelated(generator, trials, rounds, lag):
+    """Normal noise with this lag-1 correlation, shape (trials, rounds)."""
+    noise = generator.normal(0, 1, (trials, rounds))
+    noise[:, 1:] *= math.sqrt(1 - lag**2)
+    for index in range(1, rounds):
+        noise[:, index] += lag * noise[:, index - 1]
+    return noise
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.3, 0.5])
+def test_the_interval_of_a_shift_covers_it_under_lasting_noise(lag, record_property):
+    """Without allowing for autocorrelation it covers 95, 86 and 76 %."""
+    generator = np.random.default_rng(11)
+    samples = zip(*(autocorrelated(generator, TRIALS, 100, lag) for _ in range(2)), strict=True)
+    found = [shift(first.tolist(), (second + 0.5).tolist())[0] for first, second in samples]
+    covered = sum(interval.low <= 0.5 <= interval.high for interval in found) / TRIALS
+    record_property("coverage", covered)
+    assert covered >= 0.93
+
+
+def test_p_of_a_shift_is_that_of_mann_and_whitney_where_nothing_is_autocorrelated():
+    ranked = np.sort(np.random.default_rng(5).permutation(np.arange(80.0)).reshape(2, 40))
+    first, second = (np.stack([row[:20], row[20:][::-1]], axis=1).ravel() for row in ranked)
+    assert stretch(first.tolist(), second.tolist()) == 1
+    wanted = mannwhitneyu(first, second, method="asymptotic").pvalue
+    assert shift(first.tolist(), second.tolist())[1] == pytest.approx(wanted)
+
+
+@given(EIGHTHS, EIGHTHS, st.integers(-8, 8))
+def test_p_of_a_shift_is_below_five_percent_only_where_its_interval_excludes_zero(first, second, offset):
+    interval, p_value = shift(first, [value + offset for value in second])
+    assert not (p_value < 0.04 and interval.low <= 0 <= interval.high)
+    assert not (p_value > 0.06 and (interval.low > 0 or interval.high < 0)) or len(first) * len(second) < 200
 
 
 # paired bootstrap
