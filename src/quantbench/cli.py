@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from quantbench import __version__
-from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError
+from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError, check_platform
 from quantbench.settings import Config
 
 app = typer.Typer(
@@ -307,7 +307,9 @@ def _width(names: Iterable[str]) -> int:
 
 @app.command()
 def env(
-    check: Annotated[bool, typer.Option("--check", help="Is it fit for timing? Measures, takes 20 s.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Is it fit for timing? Measures, takes up to a minute.")
+    ] = False,
 ) -> None:
     """Show CPU, instruction sets, usable cores and library versions."""
     from quantbench.environment import cpus_used, detect
@@ -331,6 +333,7 @@ def _check_machine() -> None:
     from quantbench import machine
     from quantbench.progress import Bars
 
+    error_console.print(f"Checking this machine, up to {machine.SECONDS} s", highlight=False)
     for finding in machine.findings(Bars(error_console)):
         advice = f"  -> {finding.advice}" if finding.advice else ""
         typer.echo(f"{finding.what:<17} {finding.value}{advice}")
@@ -347,6 +350,7 @@ def options(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
+        check_platform()
         app()
     except BadInput as error:
         for mistake in error.mistakes:

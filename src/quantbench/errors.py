@@ -6,6 +6,7 @@ exits with :attr:`QuantbenchError.exit_code`, without a traceback.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,3 +63,15 @@ def first_line(error: BaseException) -> str:
     if not text or isinstance(error, LookupError):  # the message of these is a bare key
         return f"{type(error).__name__} {text}".strip()
     return text.splitlines()[0].rstrip(".")
+
+
+def check_platform() -> None:
+    """Refuse other systems than Linux, whose ways to pin processes and to read the CPU timing rests on.
+
+    Raises:
+        BadInput: if this is another system.
+
+    """
+    if sys.platform != "linux":
+        message = "quantbench runs on Linux; on macOS and Windows run it in a container or in WSL"
+        raise BadInput([Mistake(f"this system ({sys.platform})", message)])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -399,6 +400,36 @@ def test_the_folder_of_another_configuration(outcome, write_config, tmp_path):
 
 
 # A full disk
+
+
+def without_home(*arguments, cwd, **variables):
+    """Run the command as a number that is no user, without a home folder."""
+    become = ["unshare", "--map-user=12345"]
+    if subprocess.run([*become, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("another user needs user namespaces")
+    hidden = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_DATASETS_CACHE", "QUANTBENCH_CACHE")
+    clean = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [*become, sys.executable, "-m", "quantbench", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env={**clean, **variables}, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_no_home_folder_is_one_message_that_names_what_to_set(write_config, tmp_path):
+    done = without_home("run", write_config(), "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "user 12345 has no home folder" in line
+    assert "set QUANTBENCH_CACHE and HF_HOME" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_no_home_folder_is_needed_where_both_are_set(write_config, tmp_path):
+    named = {"QUANTBENCH_CACHE": str(tmp_path / "ours"), "HF_HOME": str(tmp_path / "theirs")}
+    done = without_home("run", write_config(), "--out", tmp_path / "out", "-q", cwd=tmp_path, **named)
+    assert done.returncode == 0, done.stderr
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["ours", "out", "theirs", "tiny.yaml"]
 
 
 @contextlib.contextmanager
