@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quantbench.errors import RunFailed
+from quantbench.errors import RunFailed, first_line
 from quantbench.records import ArmSpec
 from quantbench.served.pytorch import accepted
 from quantbench.sources.checkpoints import named
@@ -42,7 +43,7 @@ def export(
         path: the file to write.
 
     Raises:
-        RunFailed: if the opset cannot express the model.
+        RunFailed: if the model cannot be traced, or the opset cannot express it.
 
     """
     import onnx
@@ -53,22 +54,60 @@ def export(
     wrapped = _in_order(model, names, list(outputs)).eval()
     free = {name: {axis: AXES[axis] for axis in AXES if axis == 0 or inputs[name].ndim == len(AXES)} for name in names}
     buffer: Any = io.BytesIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            wrapped,
-            tuple(torch.from_numpy(inputs[name]) for name in names),
-            buffer,
-            dynamo=False,
-            opset_version=opset,
-            input_names=names,
-            output_names=list(outputs),
-            do_constant_folding=True,
-            dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
-        )
+    with _quiet(), _broadcast_masks(), torch.inference_mode():
+        try:
+            torch.onnx.export(
+                wrapped,
+                tuple(torch.from_numpy(inputs[name]) for name in names),
+                buffer,
+                dynamo=False,
+                opset_version=opset,
+                input_names=names,
+                output_names=list(outputs),
+                do_constant_folding=True,
+                dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
+            )
+        except RunFailed:
+            raise
+        except Exception as error:  # the exporter's and the model's own, of any kind
+            name = type(model).__name__
+            raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
     graph = onnx.load_model_from_string(buffer.getvalue())
     write_atomically(path, _tidy(graph).SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings and its dumps of whole graphs, which the user can do nothing with."""
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    dump = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *_: None  # its switch is always on (torch 2.13)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch._C._jit_onnx_log = dump
+
+
+@contextmanager
+def _broadcast_masks() -> Iterator[None]:
+    """With attention masks made by broadcasting of positions, where transformers would map a function over them.
+
+    The two are the same for masks by position, as those of a window in both directions; only the first can be traced.
+    """
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+
+    def mask(*args: Any, **kwargs: Any) -> Any:
+        return eager_mask(*args, **{**kwargs, "use_vmap": False})
+
+    ALL_MASK_ATTENTION_FUNCTIONS["eager"] = mask
+    try:
+        yield
+    finally:
+        del ALL_MASK_ATTENTION_FUNCTIONS["eager"]
 
 
 def _eager_model(spec: ArmSpec) -> Any:

@@ -55,7 +55,7 @@ def session_options(optimization_level: int, num_threads: int, chosen: Mapping[s
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised, and would be told twice
     for name, value in (chosen or {}).items():
         if name in CONFIG_ENTRIES:
             options.add_session_config_entry(CONFIG_ENTRIES[name], str(int(value)))

@@ -127,6 +127,26 @@ def take_part(loaded: Loaded, batches: Sequence[Mapping[str, Any]], outputs: Seq
     return others
 
 
+def complex_operator(model: Any, inputs: Mapping[str, Any], outputs: Sequence[str]) -> str | None:
+    """The first operator that gives complex numbers, as Fourier transforms do; None if there is none."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    found: list[str] = []
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if any(isinstance(value, torch.Tensor) and value.is_complex() for value in tree_leaves(result)):
+                found.append(str(func).removeprefix("aten.").partition(".")[0].strip("_"))
+            return result
+
+    with Watch():  # type: ignore[no-untyped-call]
+        run_once(model, inputs, outputs)
+    return found[0] if found else None
+
+
 def absent(loaded: Loaded, names: Sequence[str]) -> str:
     """Words for weights that were drawn: the first few by name, with their shapes where these differ."""
     told = [
@@ -194,7 +214,9 @@ def problems(loaded: Loaded, batches: Sequence[Mapping[str, Any]], outputs: Sequ
         shape = " x ".join(str(size) for size in next(iter(batches[0].values())).shape)
         return [f"{name} cannot be run on an input of {shape}: {first_line(error)}{lacking}"]
     if not names:
-        return []
+        operator = complex_operator(loaded.model, batches[0], outputs)
+        hint = f"{name} computes with complex numbers ({operator}), which the exporter to ONNX cannot express"
+        return [f"{hint}; choose another model"] if operator else []
     return [
         f"its files lack weights of {name}, which would be drawn at random: {absent(loaded, names)}; give the "
         "checkpoint that was saved after fine-tuning, or name in config.json the architecture that it was saved from"
