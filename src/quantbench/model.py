@@ -12,6 +12,7 @@ from quantbench.settings import Settings
 from quantbench.sources.checkpoints import check_size
 from quantbench.sources.models import (
     check_architecture,
+    check_kind,
     check_model_folder,
     count_in_files,
     locate_model,
@@ -52,6 +53,7 @@ def open_model(name: str, place: str, settings: Settings) -> Model:
     """
     task, trusted = registry.task(settings.task), settings.trust_remote_code
     folder = locate_model(place, settings.allow_pickled_weights, trusted)
+    check_kind(folder, head=bool(task.ARCHITECTURE_SUFFIX))
     config = check_model_folder(folder, settings.allow_pickled_weights, trusted)
     check_architecture(config, name, settings.task, task.ARCHITECTURE_SUFFIX)
     check_size(folder, count_in_files(folder), task.AUTO_CLASS, trusted)

@@ -158,7 +158,9 @@ def _write_folder(path: Path, run: Run, artifact: Artifact, workbench: Workbench
         for file in Path(scratch).iterdir():
             write_atomically(folder / file.name, file.read_bytes())
     if path.suffix != CHECKPOINT:  # whose configuration, which names the precision, was written with it
-        write_atomically(folder / "config.json", (model.folder / "config.json").read_bytes())
+        config = json.loads((model.folder / "config.json").read_bytes())
+        config.pop("auto_map", None)  # names code of the checkpoint, of which this file needs none
+        write_atomically(folder / "config.json", json.dumps(config, indent=2).encode())
     recipe = {
         "name": run.name,
         "key": run.key,

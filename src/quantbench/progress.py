@@ -24,10 +24,14 @@ class Reporter(Protocol):
 
 
 class Bars:
-    """Bars on a terminal; elsewhere one line when a piece of work begins."""
+    """Bars on a terminal; elsewhere one line when a piece of work begins.
+
+    Work within other work adds its bar to the display that is there: rich before 14.1 refuses a second one.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._shown: Progress | None = None
 
     @contextmanager
     def stage(self, description: str, total: int) -> Iterator[Advance]:
@@ -35,6 +39,20 @@ class Bars:
         if not self._console.is_terminal:
             self._console.print(description, highlight=False, soft_wrap=True)
             yield _ignore
+            return
+        with self._display() as bars:
+            task = bars.add_task(description, total=total)
+            try:
+                yield lambda steps: bars.advance(task, steps)
+            finally:
+                if len(bars.tasks) > 1:  # the outermost stays on the screen
+                    bars.remove_task(task)
+
+    @contextmanager
+    def _display(self) -> Iterator[Progress]:
+        """The one display, begun and ended by the outermost piece of work."""
+        if self._shown is not None:
+            yield self._shown
             return
         columns = (
             TextColumn("{task.description}"),
@@ -45,8 +63,11 @@ class Bars:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console) as bars:
-            task = bars.add_task(description, total=total)
-            yield lambda steps: bars.advance(task, steps)
+            self._shown = bars
+            try:
+                yield bars
+            finally:
+                self._shown = None
 
 
 def _ignore(_steps: int) -> None:

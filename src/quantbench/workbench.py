@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from quantbench import agreement, evaluate, registry
+from quantbench import agreement, code, evaluate, registry
 from quantbench.errors import RunFailed
 from quantbench.export import FILE, export
 from quantbench.files import file_sha256
@@ -35,6 +35,8 @@ from quantbench.sources.hub import mistake
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
+SUM = ".sha256"
+"""Ending of the file with an export's hash, by which a damaged one is known."""
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Workbench:
 
     def _stored(self, kind: str, content: dict[str, Any], make: Callable[[], Any]) -> Any:
         """A JSON value from memory or the cache folder, made and kept there if it is new."""
-        key = digest({**content, "versions": self.environment.versions})
+        key = digest({**content, "versions": self.environment.versions, "code": code.fingerprint()})
         path = self.cache / kind / f"{key}.json"
 
         def load() -> Any:
@@ -231,16 +233,18 @@ class Workbench:
         """
         model, opset = self.model(settings), settings.framework_args.opset
         versions = {name: self.environment.versions.get(name) for name in ("torch", "transformers", "onnx")}
-        key = digest({"model": model.fingerprint, "opset": opset, "task": settings.task, "versions": versions})
+        content = {"model": model.fingerprint, "opset": opset, "task": settings.task, "code": code.fingerprint()}
+        key = digest({**content, "versions": versions})
         path = self.cache / "float" / key / FILE
 
         def make() -> str:
-            if not path.exists():
+            if not _whole(path):
                 with self.phase("export"), self.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
                     inputs = model.processor.exact_inputs(*EXPORT_SHAPE, seed=0)
                     export(self.original(settings), opset, inputs, registry.task(settings.task).OUTPUTS, path)
+                    write_atomically(path.with_suffix(SUM), file_sha256(path).encode())
                     advance(1)
-            return file_sha256(path)
+            return path.with_suffix(SUM).read_text()
 
         sha256 = self._once(f"float/{key}", make)
         problem = self._disagreement(self.arm("onnxruntime", path, sha256, _in_float32(settings)), settings)
@@ -389,6 +393,12 @@ class Workbench:
         wanted = [value for name in settings.metrics or task.default_metrics(settings) for value in task.METRICS[name]]
         metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
         return scores.model_copy(update={"metrics": metrics, "batch_size": batch_size})
+
+
+def _whole(path: Path) -> bool:
+    """Whether an export is there as it was written."""
+    written = path.with_suffix(SUM)
+    return path.exists() and written.exists() and written.read_text() == file_sha256(path)
 
 
 def _in_float32(settings: Settings) -> Settings:

@@ -14,6 +14,8 @@ from quantbench.files import file_sha256
 from quantbench.sources.hub import hub_problem, mistake
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+ADAPTER = "adapter_config.json"
+SETFIT = ("config_setfit.json", "model_head.pkl")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -33,7 +35,10 @@ def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_co
     if path.is_dir():
         return path
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        problem = "is not a folder" if path.exists() else "does not exist"
+        problem = "does not exist"
+        if path.exists():
+            kind = "is an ONNX file, which cannot be the original" if path.suffix == ".onnx" else "is not a folder"
+            problem = f"{kind}; the folder of a PyTorch checkpoint is needed"
         raise mistake("model_name_or_path", f"model folder {name!r} {problem}; give a folder, a hub name or demo")
     from huggingface_hub import snapshot_download
 
@@ -75,6 +80,38 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
     for file in _shards(files[0]):
         check_safetensors(file)
     return config
+
+
+def check_kind(folder: Path, head: bool) -> None:
+    """Refuse folders that are something else than a checkpoint of transformers; ``head`` where the task needs one.
+
+    Raises:
+        BadInput: at ``model_name_or_path``: an adapter, with or without a base model beside it, whose use would hang on
+            whether peft is installed; a model of SetFit, whose head transformers does not load; ONNX files only.
+
+    """
+    weights = any((folder / name).exists() for name in (*WEIGHTS, *PICKLED))
+    onnx = sorted(str(path.relative_to(folder)) for path in (*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")))
+    message = ""
+    if (folder / ADAPTER).exists():
+        base = _json(folder / ADAPTER).get("base_model_name_or_path") or "a base model that it does not name"
+        beside = ", with other weights beside it" if weights else ""
+        message = (
+            f"is an adapter (LoRA or the like) for {base}{beside}: {ADAPTER}; merge both with peft's "
+            "merge_and_unload(), save the result with save_pretrained and give that folder"
+        )
+    elif head and any((folder / name).exists() for name in SETFIT):
+        message = (
+            "is a model of SetFit, whose head is a file of scikit-learn that cannot be exported; its body, the "
+            "embeddings, can be measured with task: feature-extraction"
+        )
+    elif onnx and not weights:
+        message = (
+            f"holds an ONNX file only ({onnx[0]}), which cannot be the original; give the folder of the PyTorch "
+            "checkpoint that it was exported from (model.safetensors)"
+        )
+    if message:
+        raise mistake("model_name_or_path", f"model folder {folder} {message}")
 
 
 def count_in_files(folder: Path) -> int:
