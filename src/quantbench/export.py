@@ -6,6 +6,7 @@ one exporter for all keeps graphs comparable. Attention is exported in its eager
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import warnings
@@ -17,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from quantbench.errors import RunFailed, first_line
+from quantbench.files import file_sha256
 from quantbench.records import ArmSpec
 from quantbench.served.pytorch import accepted
 from quantbench.sources.checkpoints import named
 from quantbench.store import write_atomically
 
 FILE = "model.onnx"
+SUM = ".sha256"
+"""Ending of the file beside it with its hash, by which a damaged one is known."""
 AXES = {0: "batch_size", 1: "sequence_length"}
 
 
@@ -73,7 +77,18 @@ def export(
             name = type(model).__name__
             raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
     graph = onnx.load_model_from_string(buffer.getvalue())
-    write_atomically(path, _tidy(graph).SerializeToString(deterministic=True))
+    content = _tidy(graph).SerializeToString(deterministic=True)
+    write_atomically(path, content)
+    write_atomically(path.with_suffix(SUM), hashlib.sha256(content).hexdigest().encode())
+
+
+def exported_sha256(path: Path) -> str | None:
+    """The hash of an export that is there as it was written; None where it is not, or was damaged since."""
+    written = path.with_suffix(SUM)
+    if not (path.exists() and written.exists()):
+        return None
+    sha256 = file_sha256(path)
+    return sha256 if written.read_text(encoding="utf-8") == sha256 else None
 
 
 @contextmanager

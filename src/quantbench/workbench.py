@@ -17,8 +17,7 @@ from typing import Any
 
 from quantbench import agreement, code, evaluate, registry
 from quantbench.errors import RunFailed
-from quantbench.export import FILE, export
-from quantbench.files import file_sha256
+from quantbench.export import FILE, export, exported_sha256
 from quantbench.graph import Graph, computation_hash
 from quantbench.model import Model, open_model
 from quantbench.progress import Reporter
@@ -35,8 +34,6 @@ from quantbench.sources.hub import mistake
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
-SUM = ".sha256"
-"""Ending of the file with an export's hash, by which a damaged one is known."""
 
 
 @dataclass
@@ -238,13 +235,12 @@ class Workbench:
         path = self.cache / "float" / key / FILE
 
         def make() -> str:
-            if not _whole(path):
+            if exported_sha256(path) is None:
                 with self.phase("export"), self.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
                     inputs = model.processor.exact_inputs(*EXPORT_SHAPE, seed=0)
                     export(self.original(settings), opset, inputs, registry.task(settings.task).OUTPUTS, path)
-                    write_atomically(path.with_suffix(SUM), file_sha256(path).encode())
                     advance(1)
-            return path.with_suffix(SUM).read_text()
+            return str(exported_sha256(path))
 
         sha256 = self._once(f"float/{key}", make)
         problem = self._disagreement(self.arm("onnxruntime", path, sha256, _in_float32(settings)), settings)
@@ -258,11 +254,12 @@ class Workbench:
         lengths = settings.input_lengths if settings.batch_sizes else ()
         timed = max((length for length in lengths if isinstance(length, int)), default=None)
         outputs = registry.task(settings.task).OUTPUTS
-        content = {"model": exported.sha256, "options": exported.options, "data": examples.fingerprint, "timed": timed}
+        original = self.original(settings)
+        arms = [arm.model_dump(mode="json", exclude={"path"}) for arm in (exported, original)]
+        content = {"arms": arms, "data": examples.fingerprint, "timed": timed}
 
         def look() -> str | None:
             with self.phase("export"), self.reporter.stage("Comparing the export with PyTorch", 1) as advance:
-                original = self.original(settings)
                 found = agreement.look(exported, original, examples, processor, timed, outputs, self.threads)
                 advance(1)
             return found
@@ -393,12 +390,6 @@ class Workbench:
         wanted = [value for name in settings.metrics or task.default_metrics(settings) for value in task.METRICS[name]]
         metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
         return scores.model_copy(update={"metrics": metrics, "batch_size": batch_size})
-
-
-def _whole(path: Path) -> bool:
-    """Whether an export is there as it was written."""
-    written = path.with_suffix(SUM)
-    return path.exists() and written.exists() and written.read_text() == file_sha256(path)
 
 
 def _in_float32(settings: Settings) -> Settings:

@@ -62,6 +62,22 @@ def class_for(auto_class: str, config: Any) -> Any:
     return getattr(transformers, ENCODER_CLASS if alone else auto_class)
 
 
+def own_class(folder: str | Path, auto_class: str, config: Any) -> Any:
+    """The class of the folder's own code for a task; None where its configuration names none.
+
+    Once a class of such code is loaded in a process, the automatic classes take it for every folder whose configuration
+    is of the same code (transformers 5.23), whatever else lies there.
+    """
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    reference = (getattr(config, "auto_map", None) or {}).get(auto_class)
+    if reference is None:
+        return None
+    found = get_class_from_dynamic_module(reference, str(folder))
+    found.register_for_auto_class(auto_class)
+    return found
+
+
 def read(folder: str | Path, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
     """A checkpoint's module in evaluation mode, and transformers' report of what its files lack.
 
@@ -84,8 +100,10 @@ def read(folder: str | Path, options: Mapping[str, Any]) -> tuple[Any, Mapping[s
     config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=trusted)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model, report = class_for(str(options["auto_class"]), config).from_pretrained(
+        name = str(options["auto_class"])
+        model, report = (own_class(folder, name, config) or class_for(name, config)).from_pretrained(
             str(folder),
+            config=config,
             dtype=getattr(torch, str(options.get("precision", "float32"))),
             trust_remote_code=trusted,
             use_safetensors=None if options.get("allow_pickled_weights") else True,
