@@ -61,7 +61,7 @@ SIZES = {
 KEY = "model_name_or_path"
 
 
-def _classified(root: Path, texts: Sequence[str] = TEXTS, numbers: Sequence[int] = NUMBERS) -> dict[str, Any]:
+def classified(root: Path, texts: Sequence[str] = TEXTS, numbers: Sequence[int] = NUMBERS) -> dict[str, Any]:
     """Settings of the model in ``root / "model"`` on texts with a topic each."""
     features = Features({"text": Value("string"), "label": ClassLabel(names=list(TOPICS))})
     rows = [{"text": text, "label": number} for text, number in zip(texts, numbers, strict=True)]
@@ -88,7 +88,7 @@ def _fitted(root: Path) -> dict[str, Any]:
     model, tokenizer = DistilBertForSequenceClassification(tiny_config(TOPICS)), tiny_tokenizer()
     fit_labels(model, tokenizer, TEXTS, NUMBERS)
     save(model, tokenizer, root / "model")
-    return _classified(root)
+    return classified(root)
 
 
 def _drawn(model_class: Any, config: Any, root: Path, limit: int = 256) -> Any:
@@ -128,7 +128,7 @@ def head_renamed(folder: Path) -> Case:
 def base_as_classifier(folder: Path) -> Case:
     _drawn(DistilBertModel, tiny_config(TOPICS), folder)
     _edit(folder / "model" / "config.json", architectures=["DistilBertForSequenceClassification"])
-    return Case(_classified(folder), Refused(KEY, ["classifier.weight", "DistilBertForSequenceClassification"]))
+    return Case(classified(folder), Refused(KEY, ["classifier.weight", "DistilBertForSequenceClassification"]))
 
 
 @case("a head for another number of classes", "shapes in the file")
@@ -166,7 +166,7 @@ def no_pooler(folder: Path) -> Case:
 def pooler_lost(folder: Path) -> Case:
     _drawn(BertForSequenceClassification, BertConfig(**SIZES, **NAMES), folder)
     _rename(folder / "model", lambda name: name.replace("pooler", "no_pooler"))
-    return Case(_classified(folder), Refused(KEY, ["bert.pooler.dense.bias, bert.pooler.dense.weight"]))
+    return Case(classified(folder), Refused(KEY, ["bert.pooler.dense.bias, bert.pooler.dense.weight"]))
 
 
 @case("weights under the names of an old format (gamma, beta)", "planted: the model was fitted until it is right")
@@ -176,7 +176,7 @@ def old_names(folder: Path) -> Case:
     save(model, tiny_tokenizer(), folder / "model")
     old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
     _rename(folder / "model", lambda name: next((name.replace(n, o) for n, o in old.items() if n in name), name))
-    return Case(_classified(folder), Right({"accuracy": 1.0}, quiet=True))
+    return Case(classified(folder), Right({"accuracy": 1.0}, quiet=True))
 
 
 @case("weights in several files", "planted: the model was fitted until it is right")
@@ -220,7 +220,7 @@ def too_large(folder: Path) -> Case:
     tiny_tokenizer().save_pretrained(folder / "model")
     _write_hollow(folder / "model" / "model.safetensors", {n: list(w.shape) for n, w in model.named_parameters()})
     count = sum(weight.numel() for weight in model.parameters())
-    return Case(_classified(folder), Refused(KEY, [f"{count:,} weights", f"{4 * count:,} bytes", "2,139,095,040"]))
+    return Case(classified(folder), Refused(KEY, [f"{count:,} weights", f"{4 * count:,} bytes", "2,139,095,040"]))
 
 
 def _write_hollow(file: Path, shapes: Mapping[str, list[int]]) -> None:
@@ -250,7 +250,7 @@ def _as_pytorch_has_it(root: Path, model: Any, texts: Sequence[str]) -> dict[str
     tokenizer = tiny_tokenizer(256)
     with torch.inference_mode():
         numbers = [int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) for text in texts]
-    return {**_classified(root, texts, numbers), "quantization_approach": "none"}
+    return {**classified(root, texts, numbers), "quantization_approach": "none"}
 
 
 @case("BigBird with block-sparse attention, texts of 62 to 202 tokens", "PyTorch, text by text")
@@ -411,7 +411,7 @@ _encoder("Qwen3", lambda: Qwen3Model(Qwen3Config(**GROUPED, head_dim=8)))
 def one_output(folder: Path) -> Case:
     names = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}}
     _drawn(DistilBertForSequenceClassification, tiny_config(**names), folder)
-    settings = _classified(folder)
+    settings = classified(folder)
     rows = [{"text": text, "label": ("yes", "no")[number % 2]} for number, text in enumerate(TEXTS)]
     write_splits(folder / "data", rows)
     dataset = {**settings["dataset"], "label_map": {"yes": "LABEL_0", "no": "LABEL_0"}}
@@ -448,7 +448,7 @@ def adapter_beside(folder: Path) -> Case:
 def setfit(folder: Path) -> Case:
     _drawn(DistilBertModel, tiny_config(), folder)
     _edit(folder / "model" / "config_setfit.json", labels=list(TOPICS))
-    return Case(_classified(folder), Refused(KEY, ["SetFit", "task: feature-extraction"]))
+    return Case(classified(folder), Refused(KEY, ["SetFit", "task: feature-extraction"]))
 
 
 @case("a folder with ONNX files only", "planted")
