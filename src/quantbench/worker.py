@@ -28,9 +28,11 @@ from rich.console import Console
 
 from quantbench import cache, environment, evaluate, instructions, noise, registry, stats
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
+from quantbench.graph import Graph
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
 from quantbench.progress import Bars, Reporter
+from quantbench.quantize.inspection import left_in_float
 from quantbench.records import ArmSpec, Artifact, Environment, Failure, Job, Latency, Noise, Result, Run, Scores
 from quantbench.registry import Inputs
 from quantbench.settings import DATASET, InputLength, Settings
@@ -117,9 +119,10 @@ def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
         "sha256": exported.sha256,
         "graph": workbench.float_graph(exported),
     }
-    return Prepared(
-        run, arms, artifact, float_artifact, scores, workbench.take_seconds(), workbench.examples(settings).notes
-    )
+    notes = list(workbench.examples(settings).notes)
+    if settings.quantization_approach != "none":
+        notes += left_in_float(Graph.read(Path(exported.path)), artifact.operators)
+    return Prepared(run, arms, artifact, float_artifact, scores, workbench.take_seconds(), tuple(notes))
 
 
 def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:

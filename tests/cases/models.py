@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.cases.case import Case, Failed, Refused, Right, case
 from tests.support.fitted import fit_labels, save, tiny_config, tiny_tokenizer, write_splits
 from tests.support.tiny_models import tiny_vocabulary
-from tests.support.tiny_tasks import TOPICS, WORDS
+from tests.support.tiny_tasks import COLOURS, TOPICS, WORDS, write_images
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -32,6 +32,8 @@ from transformers import (
     PreTrainedModel,
     Qwen3Config,
     Qwen3Model,
+    ResNetConfig,
+    ResNetForImageClassification,
     T5Config,
     T5EncoderModel,
 )
@@ -464,3 +466,29 @@ def onnx_file(folder: Path) -> Case:
     settings = _fitted(folder)
     (folder / "model.onnx").write_bytes(b"")
     return Case({**settings, KEY: str(folder / "model.onnx")}, Refused(KEY, ["is an ONNX file", "PyTorch checkpoint"]))
+
+
+# Convolutions
+
+
+def _convolutional(root: Path, **changes: Any) -> dict[str, Any]:
+    """A random ResNet, and the settings of pictures for it."""
+    settings = write_images(root, count=8)
+    names = {"id2label": dict(enumerate(COLOURS)), "label2id": {name: number for number, name in enumerate(COLOURS)}}
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ResNetForImageClassification(ResNetConfig(**sizes, **names)).save_pretrained(root / "model")
+    kept = {name: settings[name] for name in ("task", KEY, "dataset")}
+    return {**kept, "quantization_approach": "static", "calibration": {"num_calibration_samples": 4}, **changes}
+
+
+@case("a ResNet with the default operators", "layers of the PyTorch module: 6 convolutions, one linear")
+def resnet(folder: Path) -> Case:
+    settings = _convolutional(folder)
+    return Case(settings, Right(notes=["none of the model's 6 convolutions is quantized", "add Conv"]))
+
+
+@case("a ResNet with its convolutions", "layers of the PyTorch module: 6 convolutions, one linear")
+def resnet_quantized(folder: Path) -> Case:
+    return Case(_convolutional(folder, operators_to_quantize=["Conv", "MatMul"]), Right(quiet=True))

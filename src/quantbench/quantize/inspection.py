@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from onnx import NodeProto
 
 from quantbench.graph import Graph
@@ -53,6 +56,16 @@ def quantized_operators(graph: Graph) -> dict[str, int]:
         if kind:
             counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))
+
+
+def left_in_float(graph: Graph, quantized: Mapping[str, int]) -> tuple[str, ...]:
+    """A sentence where the float graph is mostly convolutions and no quantized operator is one; else nothing."""
+    counts = Counter(node.op_type for node in graph.nodes)
+    products = counts["MatMul"] + counts["Gemm"]
+    if counts["Conv"] <= products or any(name.startswith("Conv") for name in quantized):
+        return ()
+    found = f"none of the model's {counts['Conv']} convolutions is quantized"
+    return (f"{found}; its other products are {products}; add Conv to operators_to_quantize",)
 
 
 def quantized_as(graph: Graph, node: NodeProto) -> str | None:

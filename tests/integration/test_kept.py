@@ -1,0 +1,90 @@
+"""What is kept in the machine's cache: not believed where it is damaged or made by other code; failures are kept too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.cases.models import classified, write_own
+
+from quantbench import code, environment, workbench
+from quantbench.config import load_config
+from quantbench.errors import RunFailed
+from quantbench.progress import Silent
+from quantbench.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return environment.detect()
+
+
+@pytest.fixture
+def bench(tmp_path, machine):
+    """A new session on the same cache, as often as it is called, and the settings of a model in a folder."""
+    write_own(tmp_path, "pass")
+    data = {**classified(tmp_path), "trust_remote_code": True, "quantization_approach": "dynamic", "batch_sizes": []}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(data))
+    settings = load_config(tmp_path / "run.yaml").base
+    return lambda: Workbench(tmp_path / "cache", machine, Silent()), settings
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """Counts exports."""
+    made = []
+    export = workbench.export
+
+    def counted(*arguments):
+        made.append(arguments)
+        return export(*arguments)
+
+    monkeypatch.setattr(workbench, "export", counted)
+    return made
+
+
+def test_an_export_is_made_anew_where_it_was_damaged_or_made_by_other_code(bench, exports, monkeypatch):
+    session, settings = bench
+    path = Path(session().float_model(settings).path)
+    session().float_model(settings)
+    assert len(exports) == 1
+    path.write_bytes(path.read_bytes()[:-100])
+    spec = session().float_model(settings)
+    assert len(exports) == 2
+    monkeypatch.setattr(code, "fingerprint", lambda: "other")
+    other = session().float_model(settings)
+    assert len(exports) == 3
+    assert other.path != spec.path
+    assert other.sha256 == spec.sha256
+
+
+@pytest.mark.parametrize("content", [b"", b"[[0.1", b"\xff\xfe"])
+def test_a_damaged_value_is_made_anew(bench, content):
+    session, settings = bench
+    first = session()
+    predictions = first.predictions(first.original(settings), settings, "the original")
+    files = [file for kind in ("predictions", "checkpoints") for file in (first.cache / kind).iterdir()]
+    assert len(files) == 2
+    for file in files:
+        file.write_bytes(content)
+    second = session()
+    assert second.predictions(second.original(settings), settings, "the original") == predictions
+    assert second.made == 1
+    assert all(file.read_bytes() != content for file in files)
+
+
+def test_an_export_that_failed_is_not_tried_again_in_the_session(bench, monkeypatch):
+    session, settings = bench
+    tried = []
+
+    def fails(*_arguments):
+        tried.append(1)
+        raise RunFailed("cannot be exported")
+
+    monkeypatch.setattr(workbench, "export", fails)
+    one = session()
+    for _ in range(3):
+        with pytest.raises(RunFailed, match="cannot be exported"):
+            one.float_model(settings)
+    assert len(tried) == 1
