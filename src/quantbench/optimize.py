@@ -23,6 +23,7 @@ from quantbench.quantize.mixed import write_mixed
 from quantbench.quantize.rewrite import write_quantized
 from quantbench.records import ArmSpec, Artifact, Run
 from quantbench.settings import Settings, digest
+from quantbench.sources import sentence_transformers
 from quantbench.store import write_atomically
 from quantbench.workbench import Workbench
 
@@ -157,6 +158,8 @@ def _write_folder(path: Path, run: Run, artifact: Artifact, workbench: Workbench
         model.processor.raw.save_pretrained(scratch)
         for file in Path(scratch).iterdir():
             write_atomically(folder / file.name, file.read_bytes())
+    for name in sentence_transformers.files(model.folder):
+        write_atomically(folder / name, (model.folder / name).read_bytes())
     if path.suffix != CHECKPOINT:  # whose configuration, which names the precision, was written with it
         config = json.loads((model.folder / "config.json").read_bytes())
         config.pop("auto_map", None)  # names code of the checkpoint, of which this file needs none

@@ -143,7 +143,8 @@ def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
         return problems
     problems += _classes(settings, model.config)
     limit = model.processor.max_length(model.config)
-    lengths = [length for length in settings.input_lengths if isinstance(length, int)]
+    timed = settings.input_lengths if settings.batch_sizes else ()
+    lengths = [length for length in timed if isinstance(length, int)]
     too_long = [length for length in lengths if limit is not None and length > limit]
     if too_long:
         message = f"input length {too_long[0]} is over the model's maximum of {limit} tokens; remove or lower it"
@@ -216,6 +217,8 @@ def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tupl
         except ValueError as error:
             return [("calibration.stride", f"{error}; lower it, or num_calibration_samples")]
         workbench.prepared(settings, data.select(chosen))
+    except BadInput as error:
+        return [(mistake.where, mistake.message) for mistake in error.mistakes]
     except IndexError:
         names = len(settings.dataset.label_names or ())
         hint = f"dataset.label_names gives {names} names" if names else "the data set declares fewer names"

@@ -99,7 +99,8 @@ class TaskArgs(Record):
     any number of labels may hold. Question answering, with the names and defaults of transformers' pipeline:
     ``max_seq_len`` tokens of question and context in one window (384, or what the model takes), ``doc_stride`` tokens
     that neighbouring windows share (128, or half of a window), ``max_answer_len`` in tokens, ``handle_impossible`` to
-    answer nothing where that is more likely. Feature extraction: ``pooling`` of a text's tokens.
+    answer nothing where that is more likely. Feature extraction: ``pooling`` of a text's tokens, by default as the
+    model's folder says, else their mean.
     """
 
     is_regression: Flag = False
@@ -108,7 +109,7 @@ class TaskArgs(Record):
     doc_stride: Positive | None = None
     max_answer_len: Positive = 15
     handle_impossible: Flag = False
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["mean", "cls", "lasttoken"] | None = None
 
 
 class SessionOptions(Record):

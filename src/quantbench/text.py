@@ -10,6 +10,7 @@ import numpy as np
 
 from quantbench.registry import Positions
 from quantbench.served import tokens
+from quantbench.sources import sentence_transformers
 
 
 class TextProcessor(tokens.Tokens):
@@ -25,10 +26,11 @@ class TextProcessor(tokens.Tokens):
     WORDS = False
     """Whether texts are given as lists of words."""
 
-    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+    def __init__(self, folder: Path, trust_remote_code: bool = False, limit: int | None = None) -> None:
         from transformers import AutoConfig
 
         raw = tokens.load_tokenizer(folder, self.WORDS, trust_remote_code)
+        raw.model_max_length = limit or raw.model_max_length
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code).to_dict()
         super().__init__(raw, tokens.facts(config, raw, self.WORDS))
         unnamed = config.get("pad_token_id") is None and getattr(raw, "pad_token_id", None) is None
@@ -80,6 +82,15 @@ class WordProcessor(TextProcessor):
     """A tokenizer for texts that are given as lists of words."""
 
     WORDS = True
+
+
+class EmbeddingProcessor(TextProcessor):
+    """A tokenizer for texts of which embeddings are made; ``declared`` is what sentence-transformers would do."""
+
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+        self.declared = sentence_transformers.read(folder)
+        super().__init__(folder, trust_remote_code, self.declared.limit if self.declared else None)
+        self.notes = (*([self.declared.describe()] if self.declared else []), *self.notes)
 
 
 def _first(rows: int, *ids: int | None) -> int | None:

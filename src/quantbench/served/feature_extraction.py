@@ -44,12 +44,13 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     Args:
         rows: the texts.
         processor: a ``tokens.Tokens``.
-        args: ``pooling``, and ``prompt``, which stands before every text.
+        args: ``pooling``, ``prompt``, which stands before every text, and ``lower``, whether it is put into lower case.
 
     """
     seconds = [index for index, row in enumerate(rows) if "secondary" in row]
     texts = [row["primary"] for row in rows] + [rows[index]["secondary"] for index in seconds]
-    inputs = processor.inputs(processor.encode([args["prompt"] + text for text in texts]))
+    whole = [args["prompt"] + text for text in texts]
+    inputs = processor.inputs(processor.encode([text.lower() for text in whole] if args["lower"] else whole))
     return Encoded(inputs, [len(given["input_ids"]) for given in inputs], args["pooling"], seconds)
 
 
@@ -64,7 +65,9 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
 
     """
     states = outputs[0][row][: encoded.costs[index]]
-    pooled = {"cls": lambda: states[0], "last": lambda: states[-1]}.get(encoded.pooling, lambda: states.mean(axis=0))()
+    pooled = {"cls": lambda: states[0], "lasttoken": lambda: states[-1]}.get(
+        encoded.pooling, lambda: states.mean(axis=0)
+    )()
     length = float(np.linalg.norm(pooled)) or 1.0
     return tuple(round(float(value), DIGITS) for value in pooled / length)
 

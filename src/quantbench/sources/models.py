@@ -11,12 +11,15 @@ from typing import Any
 
 from quantbench import embedded
 from quantbench.files import file_sha256
+from quantbench.sources import sentence_transformers
 from quantbench.sources.hub import hub_problem, mistake
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 ADAPTER = "adapter_config.json"
 SETFIT = ("config_setfit.json", "model_head.pkl")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+NOT_FETCHED = ["*/*/*", "*/[!c]*", *(f"*/*.{ending}" for ending in ("safetensors", "bin", "model", "txt", "py"))]
+"""Files of a repository's folders, but for their ``config.json``: sentence-transformers says there how it pools."""
 
 
 def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False) -> Path:
@@ -45,7 +48,7 @@ def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_co
     allowed = {"*.bin": allow_pickled_weights, "*.py": trust_remote_code}
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(name for name, wanted in allowed.items() if wanted)]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
+        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=NOT_FETCHED))
     except Exception as error:
         raise mistake("model_name_or_path", hub_problem("model", name, error)) from error
 
@@ -193,4 +196,6 @@ def model_fingerprint(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in (".json", ".txt", ".model", ".safetensors", ".bin", ".py"):
             total.update(f"{path.name}\0{file_sha256(path)}\n".encode())
+    for name in sentence_transformers.files(folder):
+        total.update(f"{name}\0{file_sha256(folder / name)}\n".encode())
     return total.hexdigest()

@@ -1,7 +1,8 @@
 """Feature extraction: the embedding of a text, as search and clustering use it.
 
-An embedding is the mean of a text's tokens, or its first token (``task_args.pooling``), brought to length 1. What
-counts is how near each stays to the original's; on pairs of texts with a similarity, also how well they are ranked.
+An embedding is the mean of a text's tokens, or its first or last token, brought to length 1: ``task_args.pooling``, or
+what a folder of sentence-transformers says, whose limit and default prompt hold too. What counts is how near each stays
+to the original's; on pairs of texts with a similarity, also how well they are ranked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
 from quantbench.served import feature_extraction as served
 from quantbench.settings import Settings, digest
-from quantbench.text import TextProcessor
+from quantbench.sources.hub import mistake
+from quantbench.text import EmbeddingProcessor
 
 SUMMARY = "an embedding per text, held against the original's; on pairs of texts also their similarity"
 PIPELINE_TAG = "feature-extraction"
@@ -29,7 +31,7 @@ DATA_KEYS = ("primary", "secondary")
 ARGS = ("pooling",)
 METRICS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in ("cosine", "lowest_cosine", "spearmanr")}
 OUTPUTS = {"last_hidden_state": {0: "batch_size", 1: "sequence_length"}}
-PROCESSOR = TextProcessor
+PROCESSOR = EmbeddingProcessor
 SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
@@ -109,8 +111,19 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
 
 
 def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """What texts are encoded and embedded with, here and beside a deployed model."""
-    return {"pooling": settings.task_args.pooling, "prompt": ""}
+    """What texts are encoded and embedded with, here and beside a deployed model.
+
+    Raises:
+        BadInput: if settings and the model's folder say another pooling.
+
+    """
+    asked, declared = settings.task_args.pooling, processor.declared
+    if declared is None:
+        return {"pooling": asked or "mean", "prompt": "", "lower": False}
+    if asked not in (None, declared.pooling):
+        message = f"task_args.pooling is {asked}, the model's own folder says {declared.pooling}; remove it"
+        raise mistake("task_args.pooling", message)
+    return {"pooling": declared.pooling, "prompt": declared.prompt, "lower": declared.lower}
 
 
 decode = served.decode

@@ -1,0 +1,74 @@
+"""Tiny folders of sentence-transformers, written by hand as its versions write them, and pairs of texts."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.support.fitted import save, tiny_config, tiny_tokenizer, write_splits
+from tests.support.tiny_tasks import WORDS
+from transformers import DistilBertModel
+
+LEGACY = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+PAIRS = 40
+
+
+def write_sentence_model(
+    folder: Path,
+    pooling: str = "mean_tokens",
+    modules: Sequence[tuple[str, str]] = (("2_Normalize", "Normalize"),),
+    files: Mapping[str, Any] | None = None,
+    **pooled: Any,
+) -> Path:
+    """A random model with ``modules.json``.
+
+    Args:
+        folder: to write to.
+        pooling: what follows ``pooling_mode_``.
+        modules: folder and type of those behind the pooling.
+        files: further JSON files by name.
+        pooled: further settings of the pooling.
+
+    """
+    torch.manual_seed(0)
+    model = DistilBertModel(tiny_config())
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    save(model, tiny_tokenizer(), folder)
+    listed = [("", "Transformer"), ("1_Pooling", "Pooling"), *modules]
+    described = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(listed)
+    ]
+    modes = {f"pooling_mode_{mode}": mode == pooling for mode in LEGACY}
+    sizes = {"word_embedding_dimension": 32}
+    written = {"modules.json": described, "1_Pooling/config.json": {**sizes, **modes, **pooled}, **(files or {})}
+    for name, content in written.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def texts(words: tuple[int, int] = (3, 12), count: int = PAIRS, seed: int = 0) -> list[str]:
+    """Random texts of so many words."""
+    generator = random.Random(seed)
+    return [" ".join(generator.choice(WORDS) for _ in range(generator.randint(*words))) for _ in range(count)]
+
+
+def write_pairs(root: Path, words: tuple[int, int] = (3, 12)) -> dict[str, Any]:
+    """Pairs of texts with the cosine that sentence-transformers gives them by ``root/model``; the settings."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(root / "model"), device="cpu")
+    first, second = texts(words, seed=1), texts(words, seed=2)
+    vectors = [model.encode(part, normalize_embeddings=True) for part in (first, second)]
+    scores = (vectors[0] * vectors[1]).sum(axis=1).tolist()
+    rows = [{"a": a, "b": b, "score": score} for a, b, score in zip(first, second, scores, strict=True)]
+    write_splits(root / "data", rows)
+    dataset = {"path": str(root / "data"), "data_keys": {"primary": "a", "secondary": "b"}, "ref_keys": ["score"]}
+    return {"task": "feature-extraction", "model_name_or_path": str(root / "model"), "dataset": dataset}
