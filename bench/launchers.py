@@ -82,7 +82,7 @@ def _grids(root: Path, backends: dict[str, Any]) -> str:
         config = _demo(root / f"{name}.yaml", backend)
         os.environ[cache.VARIABLE] = str(root / f"{name}-cache")
         begin = time.time()
-        code = benchmark.run(config, root / name, "*", Silent())
+        code = benchmark.run(config, root / name, "*", Silent()).code
         whole = time.time() - begin
         files = sorted((root / name / "results").glob("*.json"), key=lambda path: path.stat().st_mtime)
         results = benchmark.in_order(config, Store(root / name).results())
@@ -147,7 +147,7 @@ def _resuming(root: Path) -> str:
         for run in make_plan(config).runs:
             store.save(measured.model_copy(update={"run": run}))
         begin = time.perf_counter()
-        assert benchmark.run(config, store.folder, "*", Silent()) == 0
+        assert benchmark.run(config, store.folder, "*", Silent()).code == 0
         seconds = time.perf_counter() - begin
         rows.append([str(count), f"{seconds:.2f}", f"{1000 * seconds / count:.0f}"])
     header = ["runs", "a call with all done, s", "ms per run"]

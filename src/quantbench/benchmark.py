@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from quantbench import cache, environment, evidence, instructions, merge, registry, tuned
+from quantbench import cache, environment, evidence, instructions, merge, registry, rendered, terminal, tuned
 from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
 from quantbench.files import file_sha256
-from quantbench.plan import make_plan
+from quantbench.grid import combinations
+from quantbench.plan import make_plan, matches
 from quantbench.progress import Reporter
-from quantbench.records import Environment, Plan, Result
+from quantbench.records import Environment, Plan, Result, Skipped
 from quantbench.settings import Config, Settings, canonical_json
 from quantbench.store import Store, write_atomically
 
@@ -21,17 +22,25 @@ FILE_REPORTS = ("card", "summary")
 logger = logging.getLogger("quantbench")
 
 
-def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
+@dataclass(frozen=True)
+class Finished:
+    """How a call ended: its exit code, and the table of all results for a terminal."""
+
+    code: int
+    table: str
+
+
+def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished:
     """Do what is still missing of a configuration; cards are written even if it is interrupted.
 
     Args:
         config: the validated configuration.
         folder: the output folder.
-        only: glob over run names.
+        only: which runs, see :func:`quantbench.plan.matches`.
         reporter: told of long work.
 
     Returns:
-        Exit code: 0 if all runs are done, 3 if some failed.
+        The exit code, 0 if all runs that were asked for are done, 3 if some failed; and the table.
 
     Raises:
         BadInput: if something is wrong with the input; nothing is written then but what was finished before.
@@ -41,8 +50,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
     results = store.stored_for(config)
     plan = make_plan(config, results, only)
     if not plan.runs:
-        write_reports(store, config, plan)
-        return exit_code(store.results())
+        return _finished(store, config, plan, results)
     found = environment_for(config)
     from quantbench.preflight import check  # after the cap, which libraries read when they are loaded
     from quantbench.workbench import Workbench
@@ -57,11 +65,12 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> int:
             for result in coming:
                 store.save(result)
                 if result.failure is not None:
-                    logger.error("%s failed in %s: %s", result.run.name, result.failure.stage, result.failure.reason)
+                    logger.warning("%s failed in %s", result.run.name, result.failure.stage)  # the table says why
+                    logger.debug("%s", result.failure.reason)
         finally:
-            if store.results():
-                write_reports(store, config, plan)
-    return exit_code(store.results())
+            if stored := store.results():
+                finished = _finished(store, config, plan, stored)
+    return finished
 
 
 def environment_for(config: Config) -> Environment:
@@ -81,12 +90,26 @@ def environment_for(config: Config) -> Environment:
     return instructions.cap(str(level), found)
 
 
-def write_reports(store: Store, config: Config, plan: Plan) -> None:
-    """Render the card and the summary from what is stored."""
-    results = in_order(config, store.results())
+def _finished(store: Store, config: Config, plan: Plan, results: Sequence[Result]) -> Finished:
+    """Write the reports of all results; the exit code is that of the runs that were asked for."""
+
+    def render() -> str:
+        ordered = in_order(config, results)
+        write_reports(store, config, ordered, plan.skipped)
+        return registry.report("table").render(config, ordered, plan.skipped)
+
+    asked = {run.key for run in (*plan.runs, *plan.done)}
+    failed = any(not result.done for result in results if result.run.key in asked)
+    files = [registry.report(name).FILE for name in FILE_REPORTS]
+    table = rendered.kept(store, plan.skipped, terminal.width(), files, render)
+    return Finished(EXIT_SOME_FAILED if failed else EXIT_DONE, table)
+
+
+def write_reports(store: Store, config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> None:
+    """Render the card and the summary of results in the order of the grid."""
     for name in FILE_REPORTS:
         report = registry.report(name)
-        write_atomically(store.folder / report.FILE, report.render(config, results, plan.skipped).encode())
+        write_atomically(store.folder / report.FILE, report.render(config, results, skipped).encode())
 
 
 def render_again(folder: Path) -> None:
@@ -101,7 +124,7 @@ def render_again(folder: Path) -> None:
         raise BadInput([Mistake(str(folder), message)])
     store = Store(folder)
     config = store.config()
-    write_reports(store, config, make_plan(config))
+    write_reports(store, config, in_order(config, store.results()), make_plan(config).skipped)
 
 
 def merged(folders: Sequence[Path], target: Path) -> merge.Merged:
@@ -118,15 +141,10 @@ def requested(config: Config, folder: Path, only: str) -> str:
     return json.dumps(registry.launcher(config.base.backend.name).requests(plan.runs, store), indent=2)
 
 
-def in_order(config: Config, results: list[Result]) -> list[Result]:
+def in_order(config: Config, results: Iterable[Result]) -> list[Result]:
     """Results in the order of the configuration's grid."""
-    order = {canonical_json(run.benchmarked): number for number, run in enumerate(make_plan(config).runs)}
+    order = {canonical_json(values): number for number, (values, _) in enumerate(combinations(config))}
     return sorted(results, key=lambda result: order.get(canonical_json(result.run.benchmarked), len(order)))
-
-
-def exit_code(results: list[Result]) -> int:
-    """0 if every stored run is done, 3 otherwise."""
-    return EXIT_DONE if all(result.done for result in results) else EXIT_SOME_FAILED
 
 
 def explained(folder: Path, only: str, reporter: Reporter) -> str:
@@ -134,7 +152,7 @@ def explained(folder: Path, only: str, reporter: Reporter) -> str:
 
     Args:
         folder: the output folder.
-        only: glob over run names; where it is empty, the run that lost most.
+        only: which runs, see :func:`quantbench.plan.matches`; where it is empty, the run that lost most.
         reporter: told of long work.
 
     Raises:
@@ -162,11 +180,11 @@ def explained(folder: Path, only: str, reporter: Reporter) -> str:
 
 
 def _explainable(results: Sequence[Result], only: str, folder: Path) -> list[Result]:
-    """The finished runs with fixed ranges that a glob names, or the one of all that lost most."""
+    """The finished runs with fixed ranges that are named, or the one of all that lost most."""
     done = [result for result in results if result.done]
     if not done:
         raise BadInput([Mistake(str(folder), "holds no finished run to explain; run it first")])
-    named = [result for result in done if fnmatchcase(result.run.name, only or "*")]
+    named = [result for result in done if matches(result.run, only or "*")]
     if not named:
         names = ", ".join(result.run.name for result in done)
         raise BadInput([Mistake(f"RUN {only}", f"matches no finished run; there is: {names}")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from rich.logging import RichHandler
 
 from quantbench import __version__
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError, check_platform
-from quantbench.settings import Config
+from quantbench.settings import Config, canonical_json, digest
 
 app = typer.Typer(
     add_completion=False,
@@ -41,7 +40,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a parameter: `--set time_benchmark_args.duration=5`."),
 ]
 Only = Annotated[
-    str, typer.Option("--only", metavar="GLOB", help="Only runs whose name matches, as `plan` lists them.")
+    str, typer.Option("--only", metavar="RUNS", help="Only runs of this name, number, key or `parameter=value`; globs.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Details, and the traceback of failed runs.")]
@@ -134,21 +133,18 @@ def tune(
 
 
 def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
-    from quantbench import benchmark, registry
-    from quantbench.plan import make_plan
+    from quantbench import benchmark
     from quantbench.progress import Bars, Silent
-    from quantbench.store import Store
 
     _log_to_console(quiet, verbose)
     try:
-        code = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
+        finished = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
     except KeyboardInterrupt:
         error_console.print("interrupted; what was finished is kept, the same command goes on from there")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    results = benchmark.in_order(config, Store(folder).results())
-    typer.echo(registry.report("table").render(config, results, make_plan(config).skipped))
+    typer.echo(finished.table)
     typer.echo(f"card: {folder / 'card.md'}")
-    raise typer.Exit(code)
+    raise typer.Exit(finished.code)
 
 
 def _log_to_console(quiet: bool, verbose: bool) -> None:
@@ -165,17 +161,19 @@ def plan(config: ConfigFile, out: Out = None, override: Overrides = None, only: 
     """List the runs of a configuration, what they share and how long they will take, without starting any."""
     from quantbench.config import load_config
     from quantbench.estimate import estimate
-    from quantbench.plan import make_plan
+    from quantbench.plan import make_plan, numbers, told
     from quantbench.store import Store
 
     loaded = load_config(config, override or ())
     made = make_plan(loaded, Store(out or Path("runs") / config.stem).stored_for(loaded), only)
-    for run in made.runs:
-        typer.echo(f"run      {run.name}")
-    for run in made.done:
-        typer.echo(f"done     {run.name}")
+    known = numbers(loaded)
+    states = {run.key: "done" for run in made.done} | {run.key: "run" for run in made.runs}
+    for run in sorted((*made.runs, *made.done), key=lambda run: known[canonical_json(run.benchmarked)]):
+        typer.echo(f"{known[canonical_json(run.benchmarked)]:>4}  {states[run.key]:<8} {run.name}")
+        if told(run) != run.name and run.name.endswith(digest(dict(run.benchmarked))[:8]):
+            typer.echo(f"               {told(run)}")
     for item in made.skipped:
-        typer.echo(f"skipped  {json.dumps(item.benchmarked)}: {item.reason}")
+        typer.echo(f"      skipped  {told(item)}: {item.reason}")
     cost = estimate(made.runs)
     typer.echo(
         f"{len(made.runs)} runs share {cost.exports} float export(s), {cost.calibrations} calibration(s), "

@@ -23,7 +23,7 @@ def once(function: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P]
     kept: dict[int, dict[object, T]] = {}
 
     @wraps(function)
-    def wrapper(record: R, *args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(record: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
         key = id(record)
         if key not in kept:
             kept[key] = {}

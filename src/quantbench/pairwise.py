@@ -75,7 +75,7 @@ class Sums:
         return float(np.partition(self._held(low, high), rank)[rank])
 
     def _pivot(self, low: Array, high: Array) -> float:
-        """The median of the rows' middles, each weighing as much as its row has sums: at least a quarter is on a side."""
+        """The median of the rows' middles, weighed by the rows' sums, of which at least a quarter is on either side."""
         rows = np.flatnonzero(high > low)
         middles = self.first[rows] + self.second[(low[rows] + high[rows]) // 2]
         order = np.argsort(middles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Container, Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -13,9 +14,10 @@ from quantbench import rules
 from quantbench.errors import BadInput, Mistake
 from quantbench.grid import combinations, parts
 from quantbench.records import Plan, Result, Run, Skipped
-from quantbench.settings import Calibration, Config, Settings, digest
+from quantbench.settings import Calibration, Config, Settings, canonical_json, digest
 
 MAX_NAME = 80
+MOST_LISTED = 20
 CALIBRATION_ONLY = "dynamic quantization collects no ranges"
 NO_EFFECT = "the values that differ have no effect here"
 IDLE = {
@@ -35,7 +37,7 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
     Args:
         config: the validated configuration.
         results: what is already stored; a run whose result is done is not planned again, a failed one is.
-        only: glob over run names; combinations that do not match are left out silently.
+        only: which runs, see :func:`matches`; others are left out silently.
 
     Raises:
         BadInput: if no run at all matches ``only``.
@@ -58,12 +60,50 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
         run = Run(name=_name(values, settings, taken), key=key, settings=resolved, benchmarked=values)
         taken.add(run.name.casefold())
         by_same[same] = run
-        if fnmatchcase(run.name, only):
+        if matches(run, only, len(by_same)):
             (done if key in finished else runs).append(run)
     if only != "*" and not runs and not done:
-        names = ", ".join(run.name for run in by_same.values())
-        raise BadInput([Mistake(f"--only {only}", f"matches no run; there is: {names}")])
+        raise BadInput([Mistake(f"--only {only}", f"matches no run; there is: {_listed(by_same.values())}")])
     return Plan(runs=tuple(runs), done=tuple(done), skipped=tuple(skipped))
+
+
+def matches(run: Run, only: str, number: int | None = None) -> bool:
+    """Whether a run is meant by its name, its key, its number in the plan or ``parameter=value``, each also as a glob.
+
+    A parameter may be written without what stands before its last dot, a value as YAML or as in the run's name.
+    """
+    means = [run.name, run.key, *([] if number is None else [str(number)])]
+    for key, value in run.benchmarked.items():
+        means += [f"{name}={text}" for name in (key, parts(key)[-1]) for text in (_flow(value), _word(value))]
+    wanted = only.replace(" ", "")
+    return any(text.replace(" ", "") == wanted or fnmatchcase(text, only) for text in means)
+
+
+def numbers(config: Config) -> dict[str, int]:
+    """The number of every run in the plan, from 1, by the canonical JSON of its benchmarked values."""
+    return {canonical_json(run.benchmarked): number for number, run in enumerate(make_plan(config).runs, start=1)}
+
+
+def told(item: Run | Skipped) -> str:
+    """What tells a combination from others: its benchmarked values in full, or the name of a run that has none."""
+    values = ", ".join(f"{key}={_flow(value)}" for key, value in item.benchmarked.items())
+    return values or (item.name if isinstance(item, Run) else "this run")
+
+
+def _listed(runs: Iterable[Run]) -> str:
+    """The first runs by name, and how many more there are."""
+    names = [run.name for run in runs]
+    more = f" and {len(names) - MOST_LISTED} more, see 'quantbench plan'" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more
+
+
+def _flow(value: JsonValue) -> str:
+    """A value as YAML has it on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def run_of(settings: Settings, name: str = "") -> Run:

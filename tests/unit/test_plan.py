@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from quantbench.config import build_config, load_config
 from quantbench.errors import BadInput
-from quantbench.plan import CALIBRATION_ONLY, NO_EFFECT, make_plan
-from quantbench.records import Environment, Failure, Result
+from quantbench.plan import CALIBRATION_ONLY, NO_EFFECT, make_plan, told
+from quantbench.records import Environment, Failure, Result, Skipped
 from quantbench.settings import digest
 
 BASE = {
@@ -254,6 +254,26 @@ def test_only_chooses_runs_by_their_names():
     assert make_plan(config, only="*gelu").runs == (everything[1], everything[3])
     partly = make_plan(config, [result_of(everything[1])], only="*gelu")
     assert (partly.done, partly.runs) == ((everything[1],), (everything[3],))
+
+
+def test_only_knows_runs_by_number_key_and_parameter_too():
+    lists = [[], ["gelu"], ["layernorm", "gelu", "residual", "gather", "softmax"]]
+    config = config_of(benchmarked={"per_channel": [False, True], "node_exclusion": lists, "weight_type": ["int8"]})
+    everything = make_plan(config).runs
+    assert make_plan(config, only="5").runs == (everything[4],)
+    assert make_plan(config, only=everything[2].key[:12] + "*").runs == (everything[2],)
+    assert make_plan(config, only="per_channel=true").runs == everything[3:]
+    assert make_plan(config, only="node_exclusion=[gelu]").runs == (everything[1], everything[4])
+    assert make_plan(config, only="node_exclusion=[layernorm,gelu,residual,gather,softmax]").runs == everything[2::3]
+    assert make_plan(config, only="node_exclusion=none").runs == everything[::3]
+    assert make_plan(config, only="node_exclusion=*softmax*").runs == everything[2::3]
+
+
+def test_two_hundred_runs_with_long_lists_can_be_told_apart():
+    operators = [["MatMul", "Add", "Gather", "Softmax", f"Op{number:03}"] for number in range(20)]
+    groups = [[f"group{number}", "layernorm", "gelu", "residual"] for number in range(10)]
+    told_apart = {told(Skipped(benchmarked={"a": a, "b": b}, reason="")) for a in operators for b in groups}
+    assert len(told_apart) == 200
 
 
 def test_only_that_matches_nothing_names_what_there_is():

@@ -131,7 +131,7 @@ def _front_matter(config: Config, done: Sequence[Result]) -> str:
         model_name=name if evaluations else None,
         eval_results=evaluations or None,
     )
-    fields = yaml.safe_load(str(data.to_yaml()))
+    fields = data.to_dict()
     ordered = {key: fields.pop(key) for key in FRONT_MATTER if key in fields}
     return yaml.safe_dump({**ordered, **fields}, sort_keys=False, allow_unicode=True).rstrip()
 

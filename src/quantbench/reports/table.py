@@ -2,83 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from io import StringIO
+from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
-from quantbench import stats
+from quantbench import stats, terminal
 from quantbench.environment import by_machine
 from quantbench.evidence import busy_machine, main_metric, shape_name
+from quantbench.plan import numbers, told
 from quantbench.records import Latency, Result, Skipped
-from quantbench.settings import Config
+from quantbench.settings import Config, canonical_json
 from quantbench.tables import spread
 
 SUMMARY = "a table for the terminal"
 FILE = "table.txt"
-WIDTH = 140
+NONE = "–"
+TIMES = ("shape", "original, ms", "optimized, ms", "speedup (95 %)", "verdict")
 
 
 def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
-    """One row per run and shape."""
-    metric = next((main_metric(result) for result in results if result.scores), "")
-    table = Table(title=f"{config.base.model_name_or_path} on {config.base.dataset.path}", title_justify="left")
-    table.add_column("run", overflow="fold", max_width=48)
-    for name in (
-        f"{metric}, original",
-        f"{metric}, optimized",
-        "shape",
-        "original, ms",
-        "optimized, ms",
-        "speedup (95 %)",
-        "verdict",
-        "size, MB",
-    ):
-        table.add_column(name, justify="right")
-    for group in by_machine(results):
-        judged = stats.speedups(group)
-        for result in group:
-            if not result.done:
-                table.add_row(result.run.name, "failed")
-            elif not result.latency:
-                table.add_row(result.run.name, *_scores(result, metric), "not timed", *("–",) * 4, _size(result))
-            for index, latency in enumerate(result.latency):
-                table.add_row(result.run.name, *_cells(result, latency, metric, judged[result.run.key, index][0]))
-        table.add_section()
-    console = Console(file=StringIO(), width=WIDTH)
-    console.print(table)
-    busy = busy_machine([result for result in results if result.done])
-    if busy:
-        console.print(busy, highlight=False)
-    for result in results:
-        if result.failure:
-            console.print(f"failed {result.run.name}: {result.failure.reason}", highlight=False)
-    for item in skipped:
-        console.print(f"skipped {item.benchmarked}: {item.reason}", highlight=False)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return str(text)
+    """One row per run and shape, then what did not succeed; no wider than the terminal."""
+    width = terminal.width()
+    done = [result for result in results if result.done]
+    parts = [_table(config, done, width)] if done else ["No run was finished."]
+    parts += [terminal.printed(busy_machine(done), width)] if busy_machine(done) else []
+    parts += [terminal.printed(line, width) for line in (*_failures(results), *_left_out(skipped))]
+    return "\n".join(parts) + "\n"
 
 
-def _cells(result: Result, latency: Latency, metric: str, speedup: stats.Speedup) -> list[str]:
-    return [
-        *_scores(result, metric),
-        shape_name(latency),
-        *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
-        spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}",
-        _verdict(speedup),
-        _size(result),
-    ]
+def _table(config: Config, done: Sequence[Result], width: int) -> str:
+    """Of finished runs, called by their names where these fit, else by their numbers, which are explained below."""
+    metric = next((main_metric(result) for result in done if result.scores), "")
+    timed = any(result.latency for result in done)
+    header = ["run", *([f"{metric}, original", f"{metric}, optimized"] if metric else [])]
+    header += [*(TIMES if timed else ()), "size, MB"]
+    rows = [row for group in by_machine(done) for row in _rows(group, metric, timed)]
+    title = f"{config.base.model_name_or_path} on {config.base.dataset.path}"
+    named = [[result.run.name, *cells] for result, cells in rows]
+    if terminal.fits(header, named, width):
+        return terminal.table(title, header, named, width)
+    known = numbers(config)
+    places = {result.run.key: str(known.get(canonical_json(result.run.benchmarked), NONE)) for result, _ in rows}
+    numbered = [[places[result.run.key], *cells] for result, cells in rows]
+    legend = [f"{places[result.run.key]}: {told(result.run)}" for result in done]
+    lines = [terminal.printed(line, width) for line in legend]
+    return "\n".join([terminal.table(title, header, numbered, width), *lines])
+
+
+def _rows(group: Sequence[Result], metric: str, timed: bool) -> Iterator[tuple[Result, list[str]]]:
+    """Cells behind a run's name, of the runs of one machine, which alone are judged together."""
+    judged = stats.speedups(group)
+    for result in group:
+        size = f"{result.artifact.bytes / 1e6:.1f}" if result.artifact else NONE
+        if not result.latency:
+            cells = ["not timed", *(NONE,) * (len(TIMES) - 1)] if timed else []
+            yield result, [*_scores(result, metric), *cells, size]
+        for index, latency in enumerate(result.latency):
+            yield result, [*_scores(result, metric), *_times(latency, judged[result.run.key, index][0]), size]
 
 
 def _scores(result: Result, metric: str) -> list[str]:
-    return [f"{result.scores[arm].metrics[metric]:.3f}" for arm in ("original", "optimized")]
+    if not metric:
+        return []
+    arms = ("original", "optimized")
+    return [f"{result.scores[arm].metrics[metric]:.3f}" if arm in result.scores else NONE for arm in arms]
 
 
-def _size(result: Result) -> str:
-    return f"{result.artifact.bytes / 1e6:.1f}" if result.artifact else "–"
+def _times(latency: Latency, speedup: stats.Speedup) -> list[str]:
+    return [
+        shape_name(latency),
+        *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
+        spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f} (too few slots)",
+        _verdict(speedup),
+    ]
 
 
 def _verdict(speedup: stats.Speedup) -> str:
     held_up = f", {speedup.held_up} of {speedup.held_up + speedup.rounds} rounds held up" if speedup.held_up else ""
     return f"{speedup.verdict}{', unstable' if speedup.unstable else ''}{held_up}"
+
+
+def _failures(results: Sequence[Result]) -> Iterator[str]:
+    """Each reason once, in short, with the runs that it stopped."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.failure:
+            found = reasons.setdefault((result.failure.stage, result.failure.reason), [])
+            found.append(f"{told(result.run)} (results/{result.run.key}.json)")
+    for (stage, reason), runs in reasons.items():
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        yield f"failed in {stage}: {terminal.brief(reason)}"
+        yield f"    {runs[0]}{more}; the same command tries again, with --verbose it shows where"
+
+
+def _left_out(skipped: Sequence[Skipped]) -> Iterator[str]:
+    for item in skipped:
+        yield f"skipped {told(item)}: {item.reason}"
