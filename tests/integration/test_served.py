@@ -1,0 +1,315 @@
+"""The script beside a deployed model answers as the model was scored: every task, runtime and ``task_args``."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from datasets import Dataset, load_dataset
+from tests.support.sentence_models import texts, write_sentence_model
+from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
+from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
+
+from quantbench import environment, evaluate, registry
+from quantbench.config import build_config, load_config
+from quantbench.deploy import deploy, recipe
+from quantbench.optimize import optimize
+from quantbench.plan import make_plan
+from quantbench.progress import Silent
+from quantbench.records import Result
+from quantbench.workbench import Workbench
+
+COUNT = 300
+LONG = 200
+"""Words of a text that is longer than the models take."""
+APPROACHES = {
+    "none": {"quantization_approach": "none"},
+    "dynamic": {"quantization_approach": "dynamic", "batch_sizes": [2]},
+    "static": {"quantization_approach": "static"},
+    "openvino": {"quantization_approach": "none", "framework": "openvino"},
+    "pytorch": {"quantization_approach": "none", "framework": "pytorch", "framework_args": {"precision": "bfloat16"}},
+}
+
+
+def read(root):
+    return load_dataset("parquet", data_files=str(root / "data" / "validation.parquet"), split="train").to_list()
+
+
+def with_long_texts(root, *columns):
+    """Make every hundredth text longer than the model takes."""
+    long = texts((LONG, LONG + 20), COUNT)
+    for path in (root / "data").glob("*.parquet"):
+        data = load_dataset("parquet", data_files=str(path), split="train")
+        rows = [{**row} for row in data]
+        for index in range(7, len(rows), 100):
+            rows[index].update(dict.fromkeys(columns, long[index]))
+        Dataset.from_list(rows, features=data.features).to_parquet(path)
+
+
+def of_texts(kind, pairs=False):
+    def write(root):
+        settings = write_texts(root, kind, pairs, COUNT)
+        with_long_texts(root, *(["text", "other"] if pairs else ["text"]))
+        return settings
+
+    return write
+
+
+def of_questions(**task_args):
+    def write(root):
+        settings = write_questions(root, COUNT, unanswerable=bool(task_args.get("handle_impossible")))
+        with_long_texts(root, "context")
+        return {**settings, "task_args": {**settings["task_args"], **task_args}}
+
+    return write
+
+
+def of_embeddings(pooling, pairs=False, **files):
+    def write(root):
+        write_sentence_model(root / "model", pooling, files={name.replace("__", "."): v for name, v in files.items()})
+        rows = [{"a": a, "b": b} for a, b in zip(texts(count=COUNT, seed=1), texts(count=COUNT, seed=2), strict=True)]
+        (root / "data").mkdir()
+        generator = random.Random(0)
+        for split in ("train", "validation"):
+            scored = [{**row, "score": generator.random()} for row in rows]
+            Dataset.from_list(scored).to_parquet(root / "data" / f"{split}.parquet")
+        with_long_texts(root, "a")
+        keys = {"primary": "a", "secondary": "b"} if pairs else {"primary": "a"}
+        return settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
+
+    return write
+
+
+def of_tags(labels):
+    def write(root):
+        write_tiny_distilbert(root / "model", labels, WORDS, seed=3)
+        generator = random.Random(0)
+        rows = [
+            {"tokens": text.split(), "tags": [generator.choice(labels) for _ in text.split()]}
+            for text in texts(count=COUNT)
+        ]
+        rows[7] = {"tokens": texts((LONG, LONG), 1)[0].split(), "tags": [labels[0]] * LONG}
+        rows[11] = {"tokens": ["Anna", "\u200b", "", "won"], "tags": [labels[0]] * 4}
+        (root / "data").mkdir()
+        for split in ("train", "validation"):
+            Dataset.from_list(rows).to_parquet(root / "data" / f"{split}.parquet")
+        return settings_of(root, "token-classification", {"primary": "tokens"}, ["tags"])
+
+    return write
+
+
+def settings_of(root, task, keys, refs):
+    data = {"path": str(root / "data"), "calibration_split": "train", "data_keys": keys, "ref_keys": refs}
+    return {
+        "task": task,
+        "model_name_or_path": str(root / "model"),
+        "dataset": data,
+        "calibration": {"num_calibration_samples": 8},
+        "input_lengths": [16],
+    }
+
+
+IOB = CONLL_LABELS
+IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
+BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
+VARIANTS = {
+    "one label": (of_texts("single"), "dynamic"),
+    "one label of pairs": (of_texts("single", True), "none"),
+    "sets": (of_texts("sets"), "static"),
+    "sets of pairs": (of_texts("sets", True), "none"),
+    "numbers": (of_texts("numbers"), "openvino"),
+    "numbers of pairs": (of_texts("numbers", True), "pytorch"),
+    "answers": (of_questions(), "none"),
+    "answers of three tokens": (of_questions(max_answer_len=3), "dynamic"),
+    "answers or nothing": (of_questions(handle_impossible=True), "none"),
+    "answers in long windows": (of_questions(max_seq_len=100, doc_stride=40), "none"),
+    "means": (of_embeddings("mean_tokens"), "none"),
+    "first tokens": (of_embeddings("cls_token"), "dynamic"),
+    "first tokens of pairs": (of_embeddings("cls_token", True), "none"),
+    "last tokens, short, with a prompt": (
+        of_embeddings(
+            "lasttoken",
+            sentence_bert_config__json={"max_seq_length": 9},
+            config_sentence_transformers__json={"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
+        ),
+        "none",
+    ),
+    "IOB": (of_tags(IOB), "dynamic"),
+    "IOBES": (of_tags(IOBES), "none"),
+    "BILOU": (of_tags(BILOU), "none"),
+    "plain": (of_tags(("O", "PER", "LOC")), "none"),
+    "parts of speech": (of_tags(("NOUN", "VERB", "DET")), "none"),
+    "images": (lambda root: write_images(root, COUNT), "dynamic"),
+}
+
+
+def deployed(root, settings, approach):
+    """The folder to deploy, the scored examples and predictions."""
+    data = {**settings, "batch_sizes": [], **APPROACHES[approach]}
+    config = build_config(data, {}, "test.yaml")
+    (run,) = make_plan(config).runs
+    bench = Workbench(root / "cache", environment.detect(), Silent())
+    artifact, spec = optimize(run, root / "models", bench)
+    size = evaluate.scored_batch_size(run.settings)
+    found = bench.predictions(spec, run.settings, "it", size)
+    result = Result(run=run, environment=bench.environment, artifact=artifact)
+    folder = deploy(result, root / "models", bench.threads, bench)
+    return folder, bench.examples(run.settings), found
+
+
+def run(folder, *arguments, cwd, given=None):
+    """The script as a stranger calls it: from elsewhere, without a locale, without quantbench."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LANG")}
+    return subprocess.run(
+        [sys.executable, "-B", str(folder / "infer.py"), *map(str, arguments)],
+        cwd=cwd,
+        env={**clean, "LC_ALL": "C"},
+        input=given,
+        capture_output=True,
+        check=False,
+    )
+
+
+def rows_of(root, settings):
+    """The rows of the validation split, by their columns, as JSON has them."""
+    columns = settings["dataset"]["data_keys"].values()
+    rows = [{column: row[column] for column in columns} for row in read(root)]
+    for number, row in enumerate(rows):
+        if isinstance(row.get("image"), dict):
+            path = root / "pictures" / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(row["image"]["bytes"])
+            row["image"] = str(path)
+    return rows
+
+
+def expected(settings, examples, found):
+    """The scored predictions in the words of an answer, told from the references' side."""
+    task = settings["task"]
+    if task == "question-answering":
+        return [{"answer": text} for text in registry.task(task).answers(examples, found)]
+    if task == "feature-extraction":
+        return found
+    if task == "token-classification":
+        return [[examples.labels[int(n)] if n >= 0 else None for n in prediction] for prediction in found]
+    if task == "image-classification":
+        return [int(prediction[0]) for prediction in found]
+    if examples.kind == "numbers":
+        return [prediction[0] for prediction in found]
+    if examples.kind == "sets":
+        return [[topic for topic, holds in zip(TOPICS, p, strict=True) if holds] for p in found]
+    return [TOPICS[int(prediction[0])] for prediction in found]
+
+
+def same(settings, answers, wanted):
+    task = settings["task"]
+    if task == "feature-extraction":
+        pairs = "secondary" in settings["dataset"]["data_keys"]
+        got = [a["embeddings"][0] for a in answers] + [a["embeddings"][1] for a in answers] if pairs else None
+        np.testing.assert_allclose(got or [a["embedding"] for a in answers], wanted, atol=2e-6)
+    elif task == "question-answering":
+        assert [{"answer": answer["answer"]} for answer in answers] == wanted
+        assert len({answer["answer"] for answer in answers}) > 3
+    elif task == "token-classification":
+        assert [answer["labels"] for answer in answers] == wanted
+        assert {None} < {label for answer in answers for label in answer["labels"]}
+    elif task == "image-classification":
+        names = ["red", "green", "blue", "yellow", "white", "black"]
+        assert [names.index(answer["label"]) for answer in answers] == wanted
+    elif "number" in answers[0]:
+        assert [answer["number"] for answer in answers] == pytest.approx(wanted, abs=1e-5)
+    else:
+        assert [answer.get("label", answer.get("labels")) for answer in answers] == wanted
+
+
+ALWAYS = ("sets of pairs", "answers or nothing", "last tokens, short, with a prompt", "IOB", "images")
+"""One of each task; each is a process of its own, so that all of them take minutes."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in VARIANTS]
+)
+def test_the_deployed_script_answers_as_was_scored(name, tmp_path):
+    write, approach = VARIANTS[name]
+    settings = write(tmp_path)
+    folder, examples, found = deployed(tmp_path, settings, approach)
+    away = tmp_path / "away"
+    away.mkdir()
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows_of(tmp_path, settings))
+    (away / "rows.jsonl").write_text(lines, encoding="utf-8")
+    done = run(folder, "--jsonl", "rows.jsonl", cwd=away)
+    assert done.returncode == 0, done.stderr.decode()
+    answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert len(answers) == COUNT
+    same(settings, answers, expected(settings, examples, found))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pairs")
+    settings = of_texts("single", True)(root)
+    return root, settings, *deployed(root, settings, "none")
+
+
+def test_pairs_are_two_arguments(pairs, tmp_path):
+    root, _, folder, _, found = pairs
+    rows = read(root)[:3]
+    done = run(folder, *(text for row in rows for text in (row["text"], row["other"])), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    told = [line.split("\t")[0] for line in done.stdout.decode().splitlines()]
+    assert told[::3] == [TOPICS[int(prediction[0])] for prediction in found[:3]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "words"),
+    [
+        ([], None, "usage: infer.py PRIMARY SECONDARY"),
+        (["one"], None, "an example is 2 arguments"),
+        (["--jsonl", "nowhere.jsonl"], None, "No such file"),
+        (["--jsonl", "-"], b'{"text": "a"}', "line 1 of - has no 'secondary'"),
+        (["--jsonl", "-"], b'{"text": "a", "other": 3}', "example 1: secondary is not a text"),
+        (["--jsonl", "-"], b"[1]", "no JSON object"),
+        (["--jsonl", "-"], b"{", "line 1 of - is no JSON"),
+        (["--jsonl", "-"], b"\xff", "codec"),
+        (["--what"], None, "unrecognized arguments"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_in_one_line(pairs, tmp_path, arguments, given, words):
+    done = run(pairs[2], *arguments, cwd=tmp_path, given=given)
+    said = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert "Traceback" not in said
+
+
+def test_help_teaches(pairs, tmp_path):
+    done = run(pairs[2], "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    said = " ".join(done.stdout.decode().split())
+    assert "--jsonl FILE" in said
+    assert "pip install transformers onnxruntime" in said
+
+
+def test_the_recipe_works_from_everywhere(pairs, tmp_path, monkeypatch):
+    root, settings, *_ = pairs
+    monkeypatch.chdir(root)
+    data = {**settings, "model_name_or_path": "model", "dataset": {**settings["dataset"], "path": "data"}}
+    written = recipe(build_config(data, {}, "test.yaml").base)
+    (tmp_path / "recipe.yaml").write_text(written)
+    monkeypatch.chdir(tmp_path)
+    found = load_config(tmp_path / "recipe.yaml").base
+    assert found.model_name_or_path == str(root / "model")
+    assert found.dataset.path == str(root / "data")
+    assert yaml.safe_load(written)["dataset"]["path"] == str(root / "data")
+
+
+def test_files_of_a_deployed_folder_are_those_of_the_package(pairs):
+    here = Path(evaluate.__file__).parent / "served"
+    for file in (pairs[2] / "served").glob("*.py"):
+        assert file.read_bytes() == (here / file.name).read_bytes()
