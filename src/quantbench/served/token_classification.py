@@ -45,7 +45,10 @@ def words_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str, Any]) -> Encoded:
-    """Tokenize rows of ``primary``, a list of words or a text; ``args`` has ``labels``, the model's label names."""
+    """Tokenize rows of ``primary``, a list of words or a text.
+
+    ``args`` has ``labels``, the model's label names, and their ``scheme``, None where they make no entities.
+    """
     sentences = [words_of(row) for row in rows]
     encoded = processor.encode(sentences)
     inputs = processor.inputs(encoded)

@@ -132,7 +132,9 @@ def _notes(encoded: served.Encoded) -> list[str]:
 
 def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What words are labelled with, here and beside a deployed model."""
-    return {"labels": [*names_of_labels.of_model(model_config)], "scheme": "IOB"}
+    labels = names_of_labels.of_model(model_config)
+    prefixed = any(name.startswith(("B-", "I-")) for name in labels)
+    return {"labels": [*labels], "scheme": "IOB" if prefixed else None}
 
 
 def _references(settings: Settings, dataset: Any, labels: Sequence[str]) -> list[list[str]]:
