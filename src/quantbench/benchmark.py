@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantbench import cache, environment, evidence, instructions, merge, registry, rendered, terminal, tuned
+from quantbench import cache, environment, evidence, instructions, merge, pairing, registry, rendered, terminal, tuned
 from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
 from quantbench.files import file_sha256
 from quantbench.grid import combinations
-from quantbench.plan import make_plan, matches
+from quantbench.plan import listed, make_plan, matches
 from quantbench.progress import Reporter
 from quantbench.records import Environment, Plan, Result, Skipped
 from quantbench.settings import Config, Settings, canonical_json
@@ -234,6 +234,12 @@ def compared(first: Path, second: Path, across: bool) -> str:
             raise BadInput([Mistake(str(folder), "holds no finished run to compare; run it first")])
         if len(environment.by_machine(result for result in found if result.done)) > 1:
             raise BadInput([Mistake(str(folder), "holds results of several machines; compare the folders of each")])
+    if not pairing.pairs(*results):
+        held = " ".join(
+            f"{folder} has {_names(found)}." for folder, found in zip((first, second), results, strict=True)
+        )
+        message = f"share no finished run, by settings or by name. {held} Compare folders of one configuration"
+        raise BadInput([Mistake(f"{first} and {second}", message)])
     environments = [next(result.environment for result in found if result.done) for found in results]
     differing = environment.unlike(*environments)
     if differing and not across:
@@ -243,3 +249,8 @@ def compared(first: Path, second: Path, across: bool) -> str:
         raise BadInput([Mistake(f"{first} and {second}", message)])
     warning = f"Measured under unlike conditions: {'; '.join(differing)}.\n\n" if differing else ""
     return warning + comparison.render(*results)
+
+
+def _names(results: Sequence[Result]) -> str:
+    """The first finished runs of a folder, and how many there are beyond these."""
+    return listed([result.run for result in results if result.done])

@@ -23,6 +23,7 @@ from quantbench.calm import undisturbed_ms
 from quantbench.environment import unlike
 from quantbench.evidence import shape_name
 from quantbench.intervals import FEWEST_PAIRS, Interval, holm, paired_bootstrap, shift, verdict
+from quantbench.pairing import Pair, pairs
 from quantbench.records import Latency, Result
 from quantbench.tables import spread, table
 
@@ -55,27 +56,13 @@ class Compared:
 
 
 def compare(first: Sequence[Result], second: Sequence[Result]) -> list[Compared]:
-    """Every run that is done in both, at every shape that both have."""
+    """Every run that is done in both, at every shape at which both were timed alike."""
     between, speeds = session_noise(first, second), machine_speeds(first, second)
     return [
-        _compared(one.run.name, *pair, between, speeds.get(shape_name(pair[0]), 1.0))
-        for one, _, pair in _pairs(first, second)
+        _compared(pair.name, *shapes, between, speeds.get(shape_name(shapes[0]), 1.0))
+        for pair in pairs(first, second)
+        for shapes in pair.latencies()
     ]
-
-
-def _pairs(
-    first: Sequence[Result], second: Sequence[Result]
-) -> Iterator[tuple[Result, Result, tuple[Latency, Latency]]]:
-    """The results of every run that is done in both, with its latencies at every shape that both have."""
-    others = {result.run.name: result for result in second if result.done}
-    for result in first:
-        if result.done and result.run.name in others:
-            other = others[result.run.name]
-            shapes = {(x.batch_size, x.input_length): x for x in other.latency}
-            for latency in result.latency:
-                twin = shapes.get((latency.batch_size, latency.input_length))
-                if twin is not None:
-                    yield result, other, (latency, twin)
 
 
 def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
@@ -115,8 +102,10 @@ def machine_speeds(first: Sequence[Result], second: Sequence[Result]) -> dict[st
 def _alike(
     first: Sequence[Result], second: Sequence[Result]
 ) -> Iterator[tuple[Result, Result, tuple[Latency, Latency]]]:
-    """Those of :func:`_pairs` that were measured on alike machines, where equal files should take equal times."""
-    return (found for found in _pairs(first, second) if not unlike(found[0].environment, found[1].environment))
+    """Runs that were timed alike on alike machines, where equal files should take equal times."""
+    for pair in pairs(first, second):
+        if not unlike(pair.first.environment, pair.second.environment):
+            yield from ((pair.first, pair.second, shapes) for shapes in pair.latencies())
 
 
 def _equal_arms(first: Result, second: Result) -> list[str]:
@@ -142,10 +131,20 @@ def _compared(name: str, first: Latency, second: Latency, between: float, speed:
 
 
 def render(first: Sequence[Result], second: Sequence[Result]) -> str:
-    """Markdown tables of speed and quality."""
-    rows = compare(first, second)
+    """Markdown tables of speed and quality, as far as both were measured alike, and what was not."""
+    found = pairs(first, second)
+    parts = [
+        ("Speed", _speed(compare(first, second))),
+        ("Quality of the optimized model", _quality(found)),
+        ("Not compared", _not_compared(first, second, found)),
+        ("What else differs", "\n".join(_grouped([(pair.name, ", ".join(pair.differing)) for pair in found]))),
+    ]
+    return "\n\n".join(f"## {title}\n{text}" for title, text in parts if text) + "\n"
+
+
+def _speed(rows: Sequence[Compared]) -> str:
     adjusted = holm([row.p_value for row in rows])
-    speed = [
+    cells = [
         [
             f"`{row.name}`",
             row.shape,
@@ -169,22 +168,47 @@ def render(first: Sequence[Result], second: Sequence[Result]) -> str:
         "B is",
     ]
     states = "" if all(row.same_state for row in rows) else f"\n\n{OTHER_STATE}"
-    return f"## Speed\n{table(header, speed)}{states}\n\n## Quality of the optimized model\n{_quality(first, second)}\n"
+    return f"{table(header, cells)}{states}"
 
 
-def _quality(first: Sequence[Result], second: Sequence[Result]) -> str:
-    others = {result.run.name: result for result in second if result.done}
+def _quality(found: Sequence[Pair]) -> str:
     rows = []
-    for result in first:
-        other = others.get(result.run.name)
-        if not result.done or other is None:
+    for pair in found:
+        if pair.not_scored_alike or not (pair.first.scores and pair.second.scores):
             continue
-        if result.sources.get("evaluation") != other.sources.get("evaluation"):
-            rows.append([f"`{result.run.name}`", "–", "not compared: other evaluation data"])
-            continue
-        one, two = result.scores["optimized"], other.scores["optimized"]
-        metrics = partial(registry.task(result.run.settings.task).metrics, one.columns)
+        one, two = pair.first.scores["optimized"], pair.second.scores["optimized"]
+        metrics = partial(registry.task(pair.first.run.settings.task).metrics, one.columns)
         differences = paired_bootstrap(one.outcomes, two.outcomes, metrics)
-        for name, difference in ((name, differences[name]) for name in one.metrics):
-            rows.append([f"`{result.run.name}`", name, spread(difference, 4, "+")])
+        for name in (name for name in one.metrics if name in two.metrics):
+            rows.append([f"`{pair.name}`", name, spread(differences[name], 4, "+")])
     return table(["run", "metric", "B − A"], rows)
+
+
+def _not_compared(first: Sequence[Result], second: Sequence[Result], found: Sequence[Pair]) -> str:
+    """Runs and figures that only one folder has, or that were measured in another way."""
+    reasons = []
+    for pair in found:
+        reasons += [(pair.name, f"speed ({reason})") for reason in pair.not_timed_alike if _shapes(pair)]
+        reasons += [(pair.name, f"quality ({reason})") for reason in pair.not_scored_alike]
+        if not pair.not_timed_alike:
+            left = _shapes(pair) - {shape_name(shape) for shape, _ in pair.latencies()}
+            reasons += [(pair.name, f"speed at {shape} (not timed alike in both)") for shape in sorted(left)]
+        if bool(pair.first.scores) != bool(pair.second.scores):
+            reasons.append((pair.name, "quality (evaluated in one only)"))
+    taken = {id(result) for pair in found for result in (pair.first, pair.second)}
+    for folder, results in (("A", first), ("B", second)):
+        reasons += [(r.run.name, f"in {folder} only") for r in results if r.done and id(r) not in taken]
+        reasons += [(result.run.name, f"failed in {folder}") for result in results if not result.done]
+    return "\n".join(_grouped(reasons))
+
+
+def _shapes(pair: Pair) -> set[str]:
+    return {shape_name(shape) for result in (pair.first, pair.second) for shape in result.latency}
+
+
+def _grouped(told: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for every text that is told of runs, with their names."""
+    runs: dict[str, list[str]] = {}
+    for name, text in told:
+        runs.setdefault(text, []).append(f"`{name}`")
+    return [f"* {text}: {', '.join(names)}" for text, names in runs.items() if text]

@@ -10,7 +10,7 @@ from quantbench.calm import undisturbed_ms
 from quantbench.environment import by_machine
 from quantbench.intervals import Interval, paired_bootstrap
 from quantbench.memo import once
-from quantbench.records import Artifact, Latency, Result
+from quantbench.records import Artifact, Latency, Noise, Result
 from quantbench.rules import NNCF
 from quantbench.settings import Config, Settings
 from quantbench.tables import counts, spread, table
@@ -89,14 +89,32 @@ def speed_table(config: Config, done: Sequence[Result]) -> str:
 
 
 def noise_age(done: Sequence[Result]) -> str:
-    """When the float export was timed against itself, and in how many starts; empty where it was not."""
-    seen = [latency.noise for result in done for latency in result.latency if latency.noise]
+    """When the float export was timed against itself, in how many starts, and whose it was; empty where it was not."""
+    seen = [(result, latency.noise) for result in done for latency in result.latency if latency.noise]
     if not seen:
         return ""
-    times = sorted({noise.measured for noise in seen})
+    times = sorted({noise.measured for _, noise in seen})
     when = times[0] if len(times) == 1 else f"between {times[0]} and {times[-1]}"
-    launches = min(len(noise.ratios) for noise in seen)
-    return f"The float export was timed against itself in {launches} starts, {when}."
+    launches = min(len(noise.ratios) for _, noise in seen)
+    text = f"The float export was timed against itself in {launches} starts, {when}."
+    sharing: dict[Noise, dict[str, Result]] = {}
+    for result, noise in seen:
+        sharing.setdefault(noise.model_copy(update={"session_ms": None}), {}).setdefault(_float_file(result), result)
+    shared = [list(results.values()) for results in sharing.values() if len(results) > 1]
+    whose = list(dict.fromkeys(_float_file(results[0]) for results in shared))
+    if whose:
+        text += (
+            f" It was that of {' and '.join(whose)}; what launches of it differ by stands for the other exports in the "
+            "noise floor too, which were not timed against themselves."
+        )
+    return text
+
+
+def _float_file(result: Result) -> str:
+    """Which float export a run is compared with: what runs it, and its opset."""
+    settings = result.run.settings
+    framework = "onnxruntime" if settings.framework == "pytorch" else settings.framework
+    return f"{framework}, opset {settings.framework_args.opset}"
 
 
 def busy_machine(done: Sequence[Result]) -> str:

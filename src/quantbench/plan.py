@@ -63,7 +63,7 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
         if matches(run, only, len(by_same)):
             (done if key in finished else runs).append(run)
     if only != "*" and not runs and not done:
-        raise BadInput([Mistake(f"--only {only}", f"matches no run; there is: {_listed(by_same.values())}")])
+        raise BadInput([Mistake(f"--only {only}", f"matches no run; there is: {listed(by_same.values())}")])
     return Plan(runs=tuple(runs), done=tuple(done), skipped=tuple(skipped))
 
 
@@ -90,7 +90,7 @@ def told(item: Run | Skipped) -> str:
     return values or (item.name if isinstance(item, Run) else "this run")
 
 
-def _listed(runs: Iterable[Run]) -> str:
+def listed(runs: Iterable[Run]) -> str:
     """The first runs by name, and how many more there are."""
     names = [run.name for run in runs]
     more = f" and {len(names) - MOST_LISTED} more, see 'quantbench plan'" if len(names) > MOST_LISTED else ""

@@ -11,9 +11,9 @@ BAR = "\\|"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with centred, padded columns, as on the reference card."""
+    """A Markdown table with centred, padded columns, as on the reference card; nothing where there are no rows."""
     if not rows:
-        return "No run was finished."
+        return ""
     widths = [max(3, *(_width(row[i]) for row in (header, *rows))) for i in range(len(header))]
     lines = [" | ".join(map(_centred, row, widths)) for row in (header, *rows)]
     lines.insert(1, " | ".join(":" + "-" * (width - 2) + ":" for width in widths))

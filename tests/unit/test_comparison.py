@@ -7,6 +7,8 @@ from tests.support.example_results import ENVIRONMENT, arm, reference_config, re
 
 from quantbench import benchmark, comparison, stats
 from quantbench.errors import BadInput
+from quantbench.grid import replaced
+from quantbench.settings import Settings, digest
 from quantbench.store import Store
 
 numbers = st.lists(st.floats(-1, 1), min_size=8, max_size=30)
@@ -134,3 +136,69 @@ def test_a_folder_without_results_is_refused(tmp_path):
         benchmark.compared(a, b, across=False)
     with pytest.raises(BadInput, match="no benchmark"):
         benchmark.compared(a, tmp_path / "c", across=False)
+
+
+def asked(result, key, value):
+    """The same result as if a parameter had been another, dotted keys reaching inside."""
+    settings = Settings.model_validate(replaced(result.run.settings.model_dump(mode="json"), key, value))
+    run = result.run.model_copy(update={"settings": settings, "key": digest(settings.model_dump(mode="json"))})
+    return result.model_copy(update={"run": run})
+
+
+def test_folders_that_share_no_run_are_refused_with_what_each_has(tmp_path):
+    config = reference_config()
+    one, other = reference_results(config)
+    a, b = folder(tmp_path / "a", config, [one]), folder(tmp_path / "b", config, [other])
+    with pytest.raises(BadInput, match="share no finished run") as refused:
+        benchmark.compared(a, b, across=False)
+    assert f"{a} has {one.run.name}. {b} has {other.run.name}." in str(refused.value)
+
+
+def test_runs_are_paired_by_their_settings_whatever_they_are_called():
+    first = reference_results(reference_config())
+    second = [r.model_copy(update={"run": r.run.model_copy(update={"name": f"n{i}"})}) for i, r in enumerate(first)]
+    assert len(comparison.compare(first, second)) == 2
+
+
+def test_other_threads_are_named_and_their_speed_is_left_out():
+    first = [asked(result, "time_benchmark_args.num_threads", 1) for result in reference_results(reference_config())]
+    second = [asked(result, "time_benchmark_args.num_threads", 2) for result in first]
+    assert comparison.compare(first, second) == []
+    text = comparison.render(first, second)
+    assert "* speed (num_threads 1 against 2): " in text
+    assert "## Speed" not in text
+    assert "## Quality" in text
+
+
+def test_threads_that_are_set_to_the_usual_number_are_the_same():
+    first = reference_results(reference_config())
+    second = [asked(result, "time_benchmark_args.num_threads", ENVIRONMENT.threads) for result in first]
+    assert len(comparison.compare(first, second)) == 2
+
+
+def test_other_examples_are_named_and_their_quality_is_left_out():
+    first = reference_results(reference_config())
+    second = [asked(result, "max_eval_samples", 7) for result in first]
+    second = [result.model_copy(update={"sources": {**result.sources, "evaluation": "b"}}) for result in second]
+    text = comparison.render(first, second)
+    assert "* quality (max_eval_samples None against 7): " in text
+    assert "## Quality" not in text
+    assert "## Speed" in text
+
+
+def test_how_a_model_was_made_or_timed_differs_with_a_word():
+    first = reference_results(reference_config())
+    second = [asked(asked(r, "per_channel", True), "time_benchmark_args.duration", 5) for r in first]
+    text = comparison.render(first, second)
+    assert "per_channel False against True" in text
+    assert "time_benchmark_args.duration 15.0 against 5.0" in text
+    assert "## What else differs" not in comparison.render(first, first)
+
+
+def test_what_only_one_has_is_told():
+    first = reference_results(reference_config())
+    text = comparison.render(first, [first[0].model_copy(update={"latency": (), "scores": {}})])
+    assert f"* in A only: `{first[1].run.name}`" in text
+    assert "* speed at 4 × 64 (not timed alike in both): " in text
+    assert "* quality (evaluated in one only): " in text
+    assert "No run" not in text

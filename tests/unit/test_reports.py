@@ -257,3 +257,39 @@ def test_the_table_has_a_row_per_run_and_the_reason_of_a_failure(config):
     assert "0.940" in text
     assert "0.103" in text
     assert "the quantizer gave up" in " ".join(text.split())
+
+
+HEADINGS = re.compile(r"^#+ .*\n(?=\s*(#|\Z))", re.MULTILINE)
+"""Headings with nothing below them, but for those that stand above others."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "empty", "gone"),
+    [
+        ({"batch_sizes": ()}, "latency", ("faster", "noise floor", "Latency in detail")),
+        ({"max_eval_samples": 0}, "scores", ("f1", "keeps 99 %", "How much is lost")),
+    ],
+)
+def test_what_was_not_measured_leaves_no_empty_table_or_heading(config, asked, empty, gone):
+    without = config.model_copy(update={"base": config.base.model_copy(update=asked)})
+    results = [r.model_copy(update={empty: type(getattr(r, empty))()}) for r in reference_results(config)]
+    card = registry.report("card").render(without, results, ())
+    assert not [name for name in gone if name in card]
+    assert "Nothing was " in card
+    empty_headings = {heading.group().strip() for heading in HEADINGS.finditer(card)}
+    assert empty_headings <= {"# Evaluation", "# Beyond the reference card"}
+    assert "No run was finished" not in card
+    assert len(json.loads(registry.report("summary").render(without, results, ()))["runs"]) == 2
+
+
+def test_the_card_says_whose_noise_is_shared_by_other_frameworks():
+    config = reference_config("benchmarked.framework_args.opset=[11, 13]")
+    noise = Noise(ratios=(0.001, -0.001), measured="2026-01-01T00:00:00+00:00", fastest_ms=30.0, session_ms=30.0)
+    results = [
+        result.model_copy(update={"latency": tuple(s.model_copy(update={"noise": noise}) for s in result.latency)})
+        for result in reference_results(config)
+    ]
+    said = "It was that of onnxruntime, opset 11; what launches of it differ by stands for the other exports"
+    assert said in registry.report("card").render(config, results, ())
+    same = [result for result in results if result.run.settings.framework_args.opset == 11]
+    assert said not in registry.report("card").render(config, same, ())

@@ -120,7 +120,7 @@ def _front_matter(config: Config, done: Sequence[Result]) -> str:
     from huggingface_hub import ModelCardData
 
     task = registry.task(config.base.task)
-    metrics = list(done[0].scores["original"].metrics) if done else []
+    metrics = list(_scored_metrics(done))
     evaluations = _evaluations(done, task.PIPELINE_TAG)
     name = config.base.model_name_or_path.rstrip("/").rpartition("/")[2]
     data = ModelCardData(
@@ -136,6 +136,11 @@ def _front_matter(config: Config, done: Sequence[Result]) -> str:
     return yaml.safe_dump({**ordered, **fields}, sort_keys=False, allow_unicode=True).rstrip()
 
 
+def _scored_metrics(done: Sequence[Result]) -> dict[str, float]:
+    """The original's metrics in the first run that was evaluated; nothing where none was."""
+    return next((result.scores["original"].metrics for result in done if result.scores), {})
+
+
 def _evaluations(done: Sequence[Result], task_type: str) -> list[EvalResult]:
     """One entry per metric of every original and every optimized model; equal originals are told once."""
     from huggingface_hub import EvalResult
@@ -143,7 +148,7 @@ def _evaluations(done: Sequence[Result], task_type: str) -> list[EvalResult]:
     found: dict[str, EvalResult] = {}
     for result in done:
         dataset = result.run.settings.dataset
-        for arm in ("original", "optimized"):
+        for arm in ("original", "optimized") if result.scores else ():
             told = {
                 k: v for k, v in result.run.benchmarked.items() if arm == "optimized" or k.startswith(ORIGINAL_KEYS)
             }
@@ -226,12 +231,12 @@ def _show(value: Any) -> str:
 
 
 def _quality(config: Config, done: Sequence[Result]) -> str:
-    metrics = list(done[0].scores["original"].metrics) if done else []
+    metrics = list(_scored_metrics(done))
     header = evidence.keys(config)
     for metric in metrics:
         header += [SEPARATOR, f"{metric} (original)", f"{metric} (optimized)"]
     rows = []
-    for result in done:
+    for result in (result for result in done if result.scores):
         row = evidence.values(result)
         for metric in metrics:
             row += [BAR, *(f"{result.scores[arm].metrics[metric]:.3f}" for arm in ("original", "optimized"))]
@@ -272,7 +277,7 @@ def _executed_in(config: Config) -> str:
 
 def _float_scores(done: Sequence[Result]) -> str:
     """Metrics of the float export, which the original's should equal."""
-    metrics = done[0].scores["onnx-float"].metrics if done else {}
+    metrics = next((result.scores["onnx-float"].metrics for result in done if result.scores), {})
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
