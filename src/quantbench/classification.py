@@ -81,6 +81,15 @@ def of_sets(outcomes: Array, weights: Array) -> Values:
     return {"accuracy": ratio(weights @ same, weights.sum(axis=-1)), **averaged}
 
 
+def of_counts(right: Array, wanted: Array, given: Array, total: Array) -> Values:
+    """Metrics of one label per word from counts of each label, shape (…, labels), and of all words, shape (…).
+
+    Labels that occur nowhere are left out of averages.
+    """
+    averaged = _averaged(right, wanted, given, wanted + given > 0)
+    return {"accuracy": ratio(right.sum(axis=-1), total), **averaged}
+
+
 def of_numbers(outcomes: Array, weights: Array) -> Values:
     """Correlations of numbers.
 

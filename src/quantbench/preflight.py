@@ -196,7 +196,10 @@ def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
         load = partial(workbench.split, settings.dataset, which)
         split, found = _guarded("dataset.path", f"data set {name!r}", load)
         if split is not None:
-            found = task.check(settings, split.data.features, str(getattr(settings.dataset, f"{which}_split")), labels)
+            features = split.data.features
+            found = task.check(settings, features, str(getattr(settings.dataset, f"{which}_split")), labels)
+            if which == "calibration" and not set(settings.dataset.ref_keys) <= set(features):  # ranges need no labels
+                found = [(key, message) for key, message in found if key == "dataset.data_keys"]
         found = [(key, message) for key, message in found if labels or key != "dataset.label_map"]
         if not found and fitting is not None:
             found = _examples(settings, workbench, which)
@@ -211,7 +214,7 @@ def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tupl
         if which == "eval":
             workbench.examples(settings)
             return []
-        data = workbench.split(settings.dataset, which).data
+        data = workbench.rows(settings, which).data
         try:
             chosen = choose(len(data), settings.calibration)
         except ValueError as error:
@@ -219,13 +222,9 @@ def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tupl
         workbench.prepared(settings, data.select(chosen))
     except BadInput as error:
         return [(mistake.where, mistake.message) for mistake in error.mistakes]
-    except IndexError:
-        names = len(settings.dataset.label_names or ())
-        hint = f"dataset.label_names gives {names} names" if names else "the data set declares fewer names"
-        return [("dataset.label_names", f"split {split!r} of {path!r} has a label number without a name; {hint}")]
     except Exception as error:
-        key = "dataset.label_map" if "label_map" in str(error) else "dataset.ref_keys"
-        return [(key, f"split {split!r} of {path!r} cannot be used: {first_line(error)}")]
+        logger.debug("%s", "".join(traceback.format_exception(error)))
+        return [("dataset.data_keys", f"split {split!r} of {path!r} cannot be used: {first_line(error)}")]
     return []
 
 

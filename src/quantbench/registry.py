@@ -127,12 +127,12 @@ class Task(Protocol):
         """Those of ``METRICS`` that there are for this kind of labels."""
         ...
 
-    def default_metrics(self, settings: Settings) -> tuple[str, ...]:
-        """Metric names that are reported where none are asked for."""
+    def default_metrics(self, settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+        """Metric names that are reported where none are asked for; ``labels`` of the model where it is known."""
         ...
 
-    def default_limit(self, settings: Settings) -> tuple[str, float]:
-        """The value that a limit on the loss is on where none is given, and the limit."""
+    def default_limit(self, settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+        """The value that a limit on the loss is on where none is given, and the limit; ``labels`` as above."""
         ...
 
     def likelihood(self, settings: Settings) -> Likelihood:
@@ -143,8 +143,15 @@ class Task(Protocol):
         """Mistakes as (dotted key, message): columns and labels that do not fit."""
         ...
 
+    def references(self, settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+        """What is right for each row of a whole split, None where the row has no label; raises ``cells.Unusable``."""
+        ...
+
     def prepare(self, settings: Settings, dataset: Any, processor: Any, model_config: Any) -> Examples:
-        """Make the inputs of every example once, aligned with its references."""
+        """Make the inputs of every example once, aligned with its references.
+
+        ``dataset`` holds rows that count, with the columns ``cells.READ``, where they have a label, and ``cells.ROW``.
+        """
         ...
 
     def serving(self, settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:

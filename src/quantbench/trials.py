@@ -17,6 +17,7 @@ from quantbench.plan import run_of
 from quantbench.quantize.sampling import choose
 from quantbench.records import ArmSpec
 from quantbench.registry import Input, Prediction
+from quantbench.rows import need_labels
 from quantbench.search import Verdict, judge
 from quantbench.settings import Calibration, Settings
 from quantbench.workbench import Workbench
@@ -58,7 +59,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         settings, workbench = self.settings, self.workbench
-        split = workbench.split(settings.dataset, "calibration")
+        split = need_labels(settings, workbench.rows(settings, "calibration"))
         taken = set(choose(len(split.data), self.calibration))
         free = [index for index in range(len(split.data)) if index not in taken] or list(range(len(split.data)))
         random.Random(self.calibration.seed).shuffle(free)

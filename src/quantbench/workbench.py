@@ -10,12 +10,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from quantbench import agreement, code, evaluate, registry
+from quantbench import labels as names_of_labels
 from quantbench.errors import RunFailed
 from quantbench.export import FILE, export, exported_sha256
 from quantbench.graph import Graph, computation_hash
@@ -27,21 +28,13 @@ from quantbench.quantize.sampling import choose
 from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
 from quantbench.registry import Advance, Input, Inputs, Prediction
+from quantbench.rows import Split, counted, key_of, overlap, read_split
 from quantbench.settings import Dataset, Settings, digest
 from quantbench.sources.checkpoints import load_checkpoint, problems
-from quantbench.sources.datasets import data_fingerprint, load_split
 from quantbench.sources.hub import mistake
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
-
-
-@dataclass
-class Split:
-    """A loaded split and the fingerprint of its columns."""
-
-    data: Any
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -164,21 +157,27 @@ class Workbench:
             BadInput: if it cannot be loaded.
 
         """
-        key = f"{which}_split"
-        name = str(getattr(dataset, key))
-
-        def load() -> Split:
-            path = self.places.get(dataset.path, dataset.path)
-            data = load_split(dataset.model_copy(update={"path": path}), name, f"dataset.{key}")
-            columns = [c for c in (*dataset.data_keys.values(), *dataset.ref_keys) if c in data.column_names]
-            return Split(data, data_fingerprint(data, columns))
-
-        split: Split = self._once(f"split/{digest(dataset.model_dump(mode='json'))}/{name}", load)
+        split: Split = self._once(key_of(dataset, which), lambda: read_split(dataset, which, self.places))
         return split
+
+    def rows(self, settings: Settings, which: str) -> Split:
+        """The rows of a split that count, with their references; see :func:`quantbench.rows.counted`."""
+        model, split = self.model(settings), self.split(settings.dataset, which)
+        content = {"data": split.fingerprint, "model": model.fingerprint, "task": settings.task, "which": which}
+        key = digest({**content, **settings.model_dump(mode="json", include={"task_args", "dataset"})})
+        found: Split = self._once(f"rows/{key}", lambda: counted(settings, which, split, model))
+        return found
+
+    def _overlap(self, settings: Settings) -> tuple[str, ...]:
+        """The note on rows of the evaluation split that the versions were calibrated or chosen on."""
+        loaded = settings.dataset.calibration_split and key_of(settings.dataset, "calibration") in self._memory
+        if not (settings.calibrated or loaded):
+            return ()
+        return overlap(settings.dataset, self.rows(settings, "eval"), self.rows(settings, "calibration"))
 
     def examples(self, settings: Settings) -> Any:
         """The evaluation examples, prepared once."""
-        model, split = self.model(settings), self.split(settings.dataset, "eval")
+        model, split = self.model(settings), self.rows(settings, "eval")
         wanted = settings.max_eval_samples
         key = digest(
             {
@@ -194,13 +193,15 @@ class Workbench:
         def prepare() -> Any:
             data = split.data.select(range(self.evaluated(settings)))
             with self.phase("evaluation"):
-                return self.prepared(settings, data)
+                examples = self.prepared(settings, data)
+                notes = (*split.notes, *self._overlap(settings), *examples.notes)
+                return replace(examples, notes=notes)
 
         return self._once(f"examples/{key}", prepare)
 
     def evaluated(self, settings: Settings) -> int:
         """Number of examples of the evaluation split that count."""
-        available = len(self.split(settings.dataset, "eval").data)
+        available = len(self.rows(settings, "eval").data)
         return min(settings.max_eval_samples or available, available)
 
     def prepared(self, settings: Settings, data: Any) -> Any:
@@ -310,7 +311,7 @@ class Workbench:
         collect: Callable[[Samples, Advance], Any],
     ) -> Any:
         """What is collected from the calibration samples, once per model, samples and ``content``."""
-        split = self.split(settings.dataset, "calibration")
+        split = self.rows(settings, "calibration")
         chosen = choose(len(split.data), settings.calibration)
         key = {
             "model": self.float_model(settings).sha256,
@@ -332,7 +333,7 @@ class Workbench:
 
     def samples(self, settings: Settings) -> Samples:
         """The calibration samples of a run, chosen, tokenized and padded as it says."""
-        split = self.split(settings.dataset, "calibration")
+        split = self.rows(settings, "calibration")
         data = split.data.select(choose(len(split.data), settings.calibration))
         model = self.model(settings)
         padded = settings.calibration.padding == "max_length"
@@ -387,7 +388,9 @@ class Workbench:
         predictions = self.predictions(spec, settings, label, batch_size)
         original = self.predictions(self.original(settings), settings, "the original")
         scores = task.score(self.examples(settings), predictions, original)
-        wanted = [value for name in settings.metrics or task.default_metrics(settings) for value in task.METRICS[name]]
+        labels = names_of_labels.of_model(self.model(settings).config)
+        asked = settings.metrics or task.default_metrics(settings, labels)
+        wanted = [value for name in asked for value in task.METRICS[name]]
         metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
         return scores.model_copy(update={"metrics": metrics, "batch_size": batch_size})
 

@@ -266,7 +266,7 @@ def test_unknown_columns(refused, tiny, tmp_path):
 def test_examples_that_do_not_fit_together(refused, tmp_path):
     path = write_rows(tmp_path / "data.jsonl", [*ROWS, {"tokens": ["a", "b"], "ner_tags": ["O"]}])
     found = refused(dataset=dataset(path))
-    assert_message(found, tmp_path / "tiny.yaml", "ref_keys", "example 2 has 2 words and 1 labels")
+    assert_message(found, tmp_path / "tiny.yaml", "ref_keys", "row 3 has 2 words and 1 labels")
 
 
 def test_too_few_examples_for_the_stride(refused, tmp_path):

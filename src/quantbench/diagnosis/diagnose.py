@@ -132,8 +132,8 @@ def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
 
 def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
     model = workbench.model(settings)
-    which = "calibration" if settings.dataset.calibration_split else "eval"
-    data = workbench.split(settings.dataset, which).data
+    calibration = workbench.rows(settings, "calibration") if settings.dataset.calibration_split else None
+    data = (calibration if calibration and calibration.labelled else workbench.rows(settings, "eval")).data
     task = registry.task(settings.task)
     kind = task.likelihood(settings)
     reference = registry.runtime(settings.framework).load(workbench.float_model(settings), workbench.threads).predict

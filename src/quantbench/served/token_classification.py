@@ -98,7 +98,9 @@ def answers(
         labels = [args["labels"][int(number)] if number >= 0 else None for number in prediction]
         answer: dict[str, Any] = {"labels": labels}
         if args["scheme"] is not None:
-            chunks = sorted(entities([label or OUTSIDE for label in labels]), key=lambda chunk: chunk[1])
+            chunks = sorted(
+                entities([label or OUTSIDE for label in labels], args["scheme"]), key=lambda chunk: chunk[1]
+            )
             answer["entities"] = [{"kind": kind, "first": first, "last": last} for kind, first, last in chunks]
         found.append(answer)
     return found

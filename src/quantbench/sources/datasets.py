@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,32 @@ def data_fingerprint(dataset: Any, columns: list[str]) -> str:
 
 def column_digest(dataset: Any, column: str) -> str:
     """SHA-256 over a column's contents, in order; of images over their files."""
+    return digest(_plain_column(dataset, column))
+
+
+def row_digests(dataset: Any, columns: list[str]) -> list[str]:
+    """SHA-256 over the named columns of each row."""
+    return [digest(list(row)) for row in zip(*(_plain_column(dataset, column) for column in columns), strict=True)]
+
+
+def _plain_column(dataset: Any, column: str) -> list[Any]:
     feature = dataset.features[column]
     if type(feature).__name__ != "Image":
-        return digest(list(dataset[column]))
-    files = dataset.cast_column(column, type(feature)(decode=False))[column]
-    return digest([_image_digest(file) for file in files])
+        return [_plain(value) for value in dataset[column]]
+    return [_image_digest(file) for file in dataset.cast_column(column, type(feature)(decode=False))[column]]
 
 
-def _image_digest(file: dict[str, Any]) -> str:
+def _plain(value: Any) -> Any:
+    """A cell as JSON can hold it: NaN and what is no number, text or truth as a text."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    plain = value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else repr(value)
+
+
+def _image_digest(file: dict[str, Any] | None) -> str:
+    if file is None:
+        return ""
     return hashlib.sha256(file["bytes"]).hexdigest() if file["bytes"] else file_sha256(Path(file["path"]))

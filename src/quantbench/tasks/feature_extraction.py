@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import classification
+from quantbench import cells, classification
 from quantbench import labels as names_of_labels
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
@@ -62,12 +62,12 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
     return tuple(METRICS) if settings.dataset.ref_keys else ("cosine", "lowest_cosine")
 
 
-def default_metrics(settings: Settings) -> tuple[str, ...]:
+def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """The mean cosine, and the correlation of pairs."""
     return ("cosine", "spearmanr") if settings.dataset.ref_keys else ("cosine",)
 
 
-def default_limit(settings: Settings) -> tuple[str, float]:
+def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
     """Half a percent of the correlation; without pairs, of the cosine."""
     return default_metrics(settings)[-1], 0.005
 
@@ -85,10 +85,14 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
         return found
     found = names_of_labels.no_texts(settings, features)
     for column in settings.dataset.ref_keys:
-        if not str(getattr(features[column], "dtype", "")).startswith(("float", "int", "uint")):
-            message = f"column {column!r} must hold a similarity per pair, it is {features[column]}"
-            found.append(("dataset.ref_keys", message))
+        found += names_of_labels.check_number(features[column], column, "similarity")
     return found
+
+
+def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+    """The similarity of each pair, None where it has none; of texts that are no pairs nothing is needed."""
+    refs = settings.dataset.ref_keys
+    return names_of_labels.numbers(dataset, refs[0]) if refs else [0.0] * len(dataset)
 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> EmbeddedExamples:
@@ -96,8 +100,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     args = serving(settings, processor, model_config)
     columns = {key: list(dataset[column]) for key, column in settings.dataset.data_keys.items()}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
-    refs = settings.dataset.ref_keys
-    similarities = [float(value) for value in dataset[refs[0]]] if refs else None
+    similarities = cells.references(dataset) if settings.dataset.ref_keys else None
     limit = processor.facts.limit
     full = sum(cost == limit for cost in encoded.costs)
     notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)

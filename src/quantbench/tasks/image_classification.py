@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import classification
+from quantbench import cells, classification
 from quantbench import labels as names_of_labels
 from quantbench.images import ImageProcessor
 from quantbench.records import Scores
@@ -59,12 +59,12 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
     return tuple(METRICS)
 
 
-def default_metrics(settings: Settings) -> tuple[str, ...]:
+def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Accuracy."""
     return ("accuracy",)
 
 
-def default_limit(settings: Settings) -> tuple[str, float]:
+def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
     """Half a percent of accuracy."""
     return "accuracy", 0.005
 
@@ -84,20 +84,19 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
         message = f"column {images!r} must hold images (datasets.Image), it is {features[images]}"
         found.append(("dataset.data_keys", message))
     found += classification.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
-    return found + names_of_labels.check(settings, features[column], column, labels, "other")
+    return found + names_of_labels.check(settings, features[column], column, labels)
+
+
+def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+    """The number of the label of each row, None where it has none."""
+    return names_of_labels.single(settings, dataset, settings.dataset.ref_keys[0], labels)
 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> ImageExamples:
-    """Images with their labels.
-
-    Raises:
-        ValueError: if an image has a label that the model does not have.
-        IndexError: if a label number has no name.
-
-    """
+    """Images with their labels."""
     column = settings.dataset.data_keys["primary"]
     labels = names_of_labels.of_model(model_config)
-    references = names_of_labels.numbers(settings, dataset, settings.dataset.ref_keys[0], labels, "other")
+    references = cells.references(dataset)
     made = {"images": column_digest(dataset, column), "processor": processor.raw.to_json_string()}
     args = serving(settings, processor, model_config)
     encoded = served.encode_images(dataset[column], processor, args)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
+from quantbench import cells, squad
 from quantbench import labels as names_of_labels
-from quantbench import squad
 from quantbench.classification import Values, ratio
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
@@ -62,12 +62,12 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
     return tuple(METRICS)
 
 
-def default_metrics(settings: Settings) -> tuple[str, ...]:
+def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """The second version's where nothing may be answered."""
     return ("squad_v2",) if settings.task_args.handle_impossible else ("squad",)
 
 
-def default_limit(settings: Settings) -> tuple[str, float]:
+def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
     """Half of a point of 100 of F1."""
     return "f1", 0.5
 
@@ -86,10 +86,18 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     found = names_of_labels.no_texts(settings, features)
     column = settings.dataset.ref_keys[0]
     feature = features[column]
-    inner = names_of_labels.item(feature)
+    inner = cells.item(feature)
     if not (isinstance(feature, Mapping) and "text" in feature) and inner is None:
         message = f"column {column!r} must hold answers as SQuAD does ({{text: […], answer_start: […]}}), or a list of "
         found.append(("dataset.ref_keys", f"{message}texts, it is {feature}"))
+    return found
+
+
+def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+    """The answers of each question; None where the cell is missing, or all rows are empty and each must be answered."""
+    found = [None if cells.missing(value) else _answers(value) for value in dataset[settings.dataset.ref_keys[0]]]
+    if not settings.task_args.handle_impossible and not any(map(bool, found)):
+        return [None] * len(found)
     return found
 
 
@@ -98,7 +106,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     args = serving(settings, processor, model_config)
     columns = {key: list(dataset[settings.dataset.data_keys[key]]) for key in DATA_KEYS}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
-    references = [_answers(value) for value in dataset[settings.dataset.ref_keys[0]]]
+    references = cells.references(dataset)
     owners = [window.example for window in encoded.windows]
     spans = [window.spans for window in encoded.windows]
     made = {"inputs": encoded.inputs, "owners": owners, "spans": spans, "contexts": encoded.contexts}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import classification
+from quantbench import cells, classification, multihot
 from quantbench import labels as names_of_labels
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
@@ -77,13 +77,13 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name, reported in METRICS.items() if set(reported) <= set(values))
 
 
-def default_metrics(settings: Settings) -> tuple[str, ...]:
+def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Accuracy and macro F1 of labels, micro and macro F1 of several, both correlations of numbers."""
     kinds = {"single": ("accuracy", "f1_macro"), "sets": ("f1_micro", "f1_macro"), "numbers": ("pearson", "spearmanr")}
     return kinds[kind_of(settings)]
 
 
-def default_limit(settings: Settings) -> tuple[str, float]:
+def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
     """Half a percent of the first of the default metrics."""
     return default_metrics(settings)[0], 0.005
 
@@ -96,50 +96,53 @@ def likelihood(settings: Settings) -> Likelihood:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    found = names_of_labels.columns(settings, features, split, {"primary": "texts"})
+    found = names_of_labels.columns(settings, features, split, {"primary": "texts"}, refs=None)
     if found:
         return found
     return names_of_labels.no_texts(settings, features) + _check_references(settings, features, labels)
 
 
 def _check_references(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
-    column, kind = settings.dataset.ref_keys[0], kind_of(settings)
-    feature = features[column]
+    refs, kind = settings.dataset.ref_keys, kind_of(settings)
+    if len(refs) > 1:
+        if kind == "sets":
+            return multihot.check_columns(settings, features, labels)
+        message = f"ref_keys names {len(refs)} columns; several labels in columns need task_args.is_multi_label: true"
+        return [("dataset.ref_keys", message)]
+    column, feature = refs[0], features[refs[0]]
     if kind == "single":
         asked = {value for name in settings.metrics for value in METRICS[name]}
         found = classification.check_binary(asked, len(labels))
-        return found + names_of_labels.check(settings, feature, column, labels, "OTHER")
+        return found + names_of_labels.check(settings, feature, column, labels)
     if kind == "numbers":
-        return _check_numbers(feature, column, labels)
-    item = names_of_labels.item(feature)
+        found = names_of_labels.check_number(feature, column, "number")
+        if len(labels) > 1:
+            message = f"task_args.is_regression needs a model with one output, this one has {len(labels)} labels"
+            found.append(("task_args", f"{message}; remove it, or choose another model"))
+        return found
+    item = cells.item(feature)
     if item is None:
         return [("dataset.ref_keys", f"column {column!r} must hold a list of labels per example, it is {feature}")]
-    if str(getattr(item, "dtype", "")).startswith(("float", "bool")):
-        return []
-    return names_of_labels.check(settings, item, column, labels, "OTHER")
+    return names_of_labels.check(settings, item, column, labels)
 
 
-def _check_numbers(feature: Any, column: str, labels: Sequence[str]) -> list[tuple[str, str]]:
-    if not str(getattr(feature, "dtype", "")).startswith(("float", "int", "uint")):
-        return [("dataset.ref_keys", f"column {column!r} must hold a number per example, it is {feature}")]
-    if len(labels) > 1:
-        message = f"task_args.is_regression needs a model with one output, this one has {len(labels)} labels"
-        return [("task_args", f"{message}; remove it, or choose another model")]
-    return []
+def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+    """The number of the label, 0 or 1 for every label, or the number, of each row; None where it has none."""
+    column, kind = settings.dataset.ref_keys[0], kind_of(settings)
+    if kind == "numbers":
+        return names_of_labels.numbers(dataset, column)
+    if kind == "single":
+        return names_of_labels.single(settings, dataset, column, labels)
+    return multihot.rows(settings, dataset, labels)
 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TextExamples:
-    """Tokenize texts or pairs of texts, aligned with their references.
-
-    Raises:
-        ValueError: if an example has a label that the model does not have, or not one number per label.
-        IndexError: if a label number has no name.
-
-    """
+    """Tokenize texts or pairs of texts, aligned with their references."""
     args = serving(settings, processor, model_config)
     columns = {key: list(dataset[column]) for key, column in settings.dataset.data_keys.items()}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
-    references = _references(settings, dataset, model_config)
+    read = cells.references(dataset)
+    references = [tuple(value) if isinstance(value, list) else (value,) for value in read]
     limit = processor.facts.limit
     full = sum(cost == limit for cost in encoded.costs)
     notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
@@ -157,24 +160,6 @@ def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any])
     kind = kind_of(settings)
     labels: list[JsonValue] = [] if kind == "numbers" else [*names_of_labels.of_model(model_config)]
     return {"pairs": "secondary" in settings.dataset.data_keys, "kind": kind, "labels": labels}
-
-
-def _references(settings: Settings, dataset: Any, model_config: Mapping[str, Any]) -> list[Prediction]:
-    column, kind = settings.dataset.ref_keys[0], kind_of(settings)
-    if kind == "numbers":
-        return [(float(value),) for value in dataset[column]]
-    labels = names_of_labels.of_model(model_config)
-    if kind == "single":
-        return [(number,) for number in names_of_labels.numbers(settings, dataset, column, labels, "OTHER")]
-    item = names_of_labels.item(dataset.features[column])
-    if str(getattr(item, "dtype", "")).startswith(("float", "bool")):
-        rows = [tuple(int(value) for value in row) for row in dataset[column]]
-        wrong = next((index for index, row in enumerate(rows) if len(row) != len(labels)), None)
-        if wrong is not None:
-            raise ValueError(f"example {wrong} has {len(rows[wrong])} numbers for the model's {len(labels)} labels")
-        return list(rows)
-    sets = names_of_labels.sets(settings, dataset, column, labels, "OTHER")
-    return [tuple(int(number in row) for number in range(len(labels))) for row in sets]
 
 
 decode = served.decode

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
+from quantbench import cells, classification
 from quantbench import labels as names_of_labels
 from quantbench.classification import Values, ratio
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
 from quantbench.served import token_classification as served
-from quantbench.served.entities import entities
+from quantbench.served.entities import WORDS, describe, entities, scheme_of
 from quantbench.served.token_classification import CUT_OFF, NO_TOKEN, OUTSIDE
 from quantbench.settings import Settings, digest
 from quantbench.text import WordProcessor
@@ -29,7 +30,13 @@ AUTO_CLASS = "AutoModelForTokenClassification"
 ARCHITECTURE_SUFFIX = "ForTokenClassification"
 DATA_KEYS = ("primary",)
 ARGS: tuple[str, ...] = ()
-METRICS: Mapping[str, tuple[str, ...]] = {"seqeval": ("precision", "recall", "f1", "accuracy")}
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "seqeval": ("precision", "recall", "f1", "accuracy"),
+    **classification.MULTI_LABEL_METRICS,
+}
+ENTITY_METRICS = ("seqeval", "accuracy")
+WORD_METRICS = tuple(classification.MULTI_LABEL_METRICS)
+"""Where labels are of single words."""
 OUTPUTS = {"logits": {0: "batch_size", 1: "sequence_length"}}
 PROCESSOR = WordProcessor
 SERVED = served
@@ -43,32 +50,42 @@ class TokenExamples(served.Encoded):
     """Tokenized sentences, and what is right of their words.
 
     Attributes:
-        references: for each sentence its words' label names.
+        references: for each sentence its words' label names, None for words that are not scored.
         labels: the model's label names by number.
         fingerprint: hash of all of this.
         notes: what a reader of the scores must know.
+        scheme: of the labels, see ``entities``.
 
     """
 
-    references: Sequence[Sequence[str]]
+    references: Sequence[Sequence[str | None]]
     labels: Sequence[str]
     fingerprint: str
     notes: tuple[str, ...]
+    scheme: str = "IOB"
 
 
 def known_metrics(settings: Settings) -> tuple[str, ...]:
-    """All."""
+    """All; which of them there are for the model's labels, :func:`check` knows."""
     return tuple(METRICS)
 
 
-def default_metrics(settings: Settings) -> tuple[str, ...]:
-    """Seqeval's."""
-    return ("seqeval",)
+def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+    """Seqeval's; accuracy and macro F1 of words where labels are of single words."""
+    return ("accuracy", "f1_macro") if _of_words(settings, labels) else ("seqeval",)
 
 
-def default_limit(settings: Settings) -> tuple[str, float]:
-    """Half a percent of F1."""
-    return "f1", 0.005
+def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+    """Half a percent of F1; of the accuracy of words where labels are of single words."""
+    return ("accuracy" if _of_words(settings, labels) else "f1"), 0.005
+
+
+def _of_words(settings: Settings, labels: Sequence[str]) -> bool:
+    spoken = names_of_labels.spoken(labels, settings.dataset.label_map)
+    try:
+        return bool(labels) and scheme_of(spoken) == WORDS
+    except ValueError:
+        return False
 
 
 def likelihood(settings: Settings) -> Likelihood:
@@ -82,44 +99,74 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     if found:
         return found
     words, column = settings.dataset.data_keys["primary"], settings.dataset.ref_keys[0]
-    if getattr(names_of_labels.item(features[words]), "dtype", None) != "string":
+    if getattr(cells.item(features[words]), "dtype", None) not in names_of_labels.TEXTS:
         message = f"column {words!r} must hold a list of words per example, it is {features[words]}"
         found.append(("dataset.data_keys", message))
-    label = names_of_labels.item(features[column])
+    label = cells.item(features[column])
     if label is None:
         message = f"column {column!r} must hold a list of labels per example, it is {features[column]}"
         return [*found, ("dataset.ref_keys", message)]
-    return found + names_of_labels.check(settings, label, column, labels, OUTSIDE)
+    return found + names_of_labels.check(settings, label, column, labels) + _check_metrics(settings, labels)
+
+
+def _check_metrics(settings: Settings, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """The mistake of labels that show no scheme, or of metrics that there are not for theirs."""
+    if not labels:
+        return []
+    spoken = names_of_labels.spoken(labels, settings.dataset.label_map)
+    try:
+        scheme = scheme_of(spoken)
+    except ValueError as error:
+        message = f"the model's labels ({cells.some(spoken)}) are of no known scheme: {error}"
+        return [("model_name_or_path", f"{message}; rename them in config.json")]
+    there = WORD_METRICS if scheme == WORDS else ENTITY_METRICS
+    return [
+        ("metrics", f"metric {name} is not for these labels: {describe(scheme)}; there is: {', '.join(there)}")
+        for name in settings.metrics
+        if name not in there
+    ]
+
+
+def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+    """The label of each word of each row, None for words that are not scored and for rows without any label.
+
+    Raises:
+        cells.Unusable: see ``labels.words``; also if a row has not as many labels as words.
+
+    """
+    column = settings.dataset.ref_keys[0]
+    found = names_of_labels.words(settings, dataset, column, labels)
+    sentences = dataset[settings.dataset.data_keys["primary"]]
+    for number, (words, tags) in enumerate(zip(sentences, found, strict=True), start=1):
+        if words is not None and tags is not None and len(words) != len(tags):
+            raise cells.Unusable("dataset.ref_keys", f"row {number} has {len(words)} words and {len(tags)} labels")
+    return found
 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TokenExamples:
-    """Tokenize sentences given as lists of words, aligned with their labels.
-
-    Raises:
-        ValueError: if a sentence has not as many labels as words, or a label that the model does not have.
-        IndexError: if a label number has no name.
-
-    """
-    labels = names_of_labels.of_model(model_config)
+    """Tokenize sentences given as lists of words, aligned with their labels."""
+    mapping = settings.dataset.label_map
+    own = names_of_labels.of_model(model_config)
+    labels = names_of_labels.spoken(own, mapping)
     words = list(dataset[settings.dataset.data_keys["primary"]])
-    references = _references(settings, dataset, labels)
-    for index, (sentence, tags) in enumerate(zip(words, references, strict=True)):
-        if len(sentence) != len(tags):
-            raise ValueError(f"example {index} has {len(sentence)} words and {len(tags)} labels")
+    names_by_own = dict(zip(own, labels, strict=True))
+    references = [[names_by_own.get(name) for name in row] for row in cells.references(dataset)]
     args = serving(settings, processor, model_config)
     encoded = served.encode([{"primary": sentence} for sentence in words], processor, args)
     made = {"inputs": encoded.inputs, "first": encoded.first_tokens, "references": references, "labels": labels}
+    scheme = scheme_of(labels)
     return TokenExamples(
         **vars(encoded),
         references=references,
         labels=labels,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(*_notes(encoded), *processor.notes),
+        notes=(describe(scheme), *_notes(encoded, references), *processor.notes),
+        scheme=scheme,
     )
 
 
-def _notes(encoded: served.Encoded) -> list[str]:
-    """How many words are not labelled, and why."""
+def _notes(encoded: served.Encoded, references: Sequence[Sequence[str | None]]) -> list[str]:
+    """How many words are not labelled or not scored, and why."""
     places = [token for sentence in encoded.first_tokens for token in sentence]
     cut, none = places.count(CUT_OFF), places.count(NO_TOKEN)
     notes = []
@@ -127,52 +174,71 @@ def _notes(encoded: served.Encoded) -> list[str]:
         notes.append(f"{cut} words of the evaluation set lie behind the model's maximum length and count as {OUTSIDE}")
     if none:
         notes.append(f"{none} words of the evaluation set have no token (zero width or empty) and are left out")
+    masked = sum(name is None for row in references for name in row)
+    if masked:
+        notes.append(f"{masked} words without a label (-100, -1 or nothing) are not scored")
     return notes
 
 
 def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What words are labelled with, here and beside a deployed model."""
-    labels = names_of_labels.of_model(model_config)
-    prefixed = any(name.startswith(("B-", "I-")) for name in labels)
-    return {"labels": [*labels], "scheme": "IOB" if prefixed else None}
-
-
-def _references(settings: Settings, dataset: Any, labels: Sequence[str]) -> list[list[str]]:
-    column = settings.dataset.ref_keys[0]
-    names, _ = names_of_labels.declared(settings, names_of_labels.item(dataset.features[column]))
-    mapping = settings.dataset.label_map
-    mapped = [[names_of_labels.name_of(item, names, mapping) for item in row] for row in dataset[column]]
-    problem = names_of_labels.mismatch(sorted({name for row in mapped for name in row}), labels, OUTSIDE)
-    if problem:
-        raise ValueError(problem)
-    return mapped
+    labels = names_of_labels.spoken(names_of_labels.of_model(model_config), settings.dataset.label_map)
+    scheme = scheme_of(labels)
+    return {"labels": [*labels], "scheme": None if scheme == WORDS else scheme}
 
 
 decode = served.decode
 
 
 def score(examples: TokenExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
-    """Seqeval's entity precision, recall and F1 (micro average) and the accuracy over words."""
+    """Entity precision, recall and F1 (micro average) and the accuracy over words, or values of labels of words.
+
+    Words that are not scored are taken out of both sequences, as the examples of transformers do before seqeval.
+    """
     outcomes = []
-    for wanted, prediction in zip(examples.references, predictions, strict=True):
-        reference = [name for name, number in zip(wanted, prediction, strict=True) if number != NO_TOKEN]
-        kept = [number for number in prediction if number != NO_TOKEN]
-        names = [examples.labels[int(number)] if number >= 0 else OUTSIDE for number in kept]
-        true, predicted = entities(reference), entities(names)
-        right = sum(a == b for a, b in zip(reference, names, strict=True))
-        outcomes.append((len(true & predicted), len(predicted), len(true), right, len(names)))
+    count = _of_words_counts if examples.scheme == WORDS else _of_entities_counts
+    for reference, prediction in zip(examples.references, predictions, strict=True):
+        names = [examples.labels[int(number)] if number >= 0 else OUTSIDE for number in prediction]
+        pairs = [
+            (wanted, name)
+            for wanted, name, number in zip(reference, names, prediction, strict=True)
+            if wanted is not None and number != NO_TOKEN
+        ]
+        outcomes.append(count(examples, [wanted for wanted, _ in pairs], [name for _, name in pairs]))
+    columns = word_columns(examples.labels) if examples.scheme == WORDS else COLUMNS
+    counts = np.asarray(outcomes, dtype=np.float64)
     return Scores(
-        metrics=metrics_from_counts(tuple(sum(column) for column in zip(*outcomes, strict=True))),
+        metrics=metrics(columns, counts, np.ones(len(outcomes))),
         examples=len(outcomes),
         changed=sum(a != b for a, b in zip(original, predictions, strict=True)),
-        columns=COLUMNS,
+        columns=columns,
         outcomes=tuple(outcomes),
     )
 
 
+def word_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """Of outcomes where labels are of single words: how often each is right, wanted and given."""
+    return (*(f"{what} {label}" for what in ("right", "wanted", "given") for label in labels), "words")
+
+
+def _of_entities_counts(examples: TokenExamples, reference: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    true, predicted = entities(reference, examples.scheme), entities(names, examples.scheme)
+    right = sum(a == b for a, b in zip(reference, names, strict=True))
+    return len(true & predicted), len(predicted), len(true), right, len(names)
+
+
+def _of_words_counts(examples: TokenExamples, reference: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    same = [a for a, b in zip(reference, names, strict=True) if a == b]
+    return (*(list(part).count(label) for part in (same, reference, names) for label in examples.labels), len(names))
+
+
 def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Values:
     """Of counts summed over the examples: an F1 is that of all entities, not a mean of the sentences'."""
-    return metrics_from_counts(weights @ outcomes)
+    sums = weights @ outcomes
+    if tuple(columns) == COLUMNS:
+        return metrics_from_counts(sums)
+    right, wanted, given = np.split(sums[..., :-1], 3, axis=-1)
+    return classification.of_counts(right, wanted, given, sums[..., -1])
 
 
 def metrics_from_counts(counts: np.ndarray[Any, Any] | Sequence[int]) -> Values:
