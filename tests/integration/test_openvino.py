@@ -249,7 +249,6 @@ def test_the_threads_are_those_asked_for(exported):
         assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
         assert compiled.get_property("NUM_STREAMS") == 1
         assert compiled.get_property("ENABLE_CPU_PINNING") is False
-        assert compiled.get_property("ENABLE_HYPER_THREADING") is True
 
 
 def test_a_deployed_model_is_loaded_by_the_code_that_it_is_timed_by(exported):
