@@ -46,7 +46,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished
         BadInput: if something is wrong with the input; nothing is written then but what was finished before.
 
     """
-    store = Store(folder)
+    store = Store(folder, config.places)
     results = store.stored_for(config)
     plan = make_plan(config, results, only)
     if not plan.runs:
@@ -55,7 +55,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished
     from quantbench.preflight import check  # after the cap, which libraries read when they are loaded
     from quantbench.workbench import Workbench
 
-    workbench = Workbench(cache.folder(), found, reporter)
+    workbench = Workbench(cache.folder(), found, reporter, places=config.places)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, results)
         advance(1)
@@ -136,7 +136,7 @@ def merged(folders: Sequence[Path], target: Path) -> merge.Merged:
 
 def requested(config: Config, folder: Path, only: str) -> str:
     """What a run of a configuration would ask its backend for, as JSON; nothing is written or started."""
-    store = Store(folder)
+    store = Store(folder, config.places)
     plan = make_plan(config, store.stored_for(config), only)
     return json.dumps(registry.launcher(config.base.backend.name).requests(plan.runs, store), indent=2)
 
@@ -169,7 +169,7 @@ def explained(folder: Path, only: str, reporter: Reporter) -> str:
     from quantbench.preflight import check
     from quantbench.workbench import Workbench
 
-    workbench = Workbench(cache.folder(), found, reporter)
+    workbench = Workbench(cache.folder(), found, reporter, places=config.places)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, chosen)
         advance(1)

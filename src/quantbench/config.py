@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from quantbench import registry, rules
+from quantbench import paths, registry, rules
 from quantbench.errors import BadInput, Mistake
 from quantbench.grid import (
     GRID_KEY,
@@ -56,13 +56,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     """
     data, lines, mistakes = read_yaml(path)
+    known = data.pop(paths.KEY, {})
+    mistakes += paths.mistakes(known, lines.get(paths.KEY, str(path)))
     data = _expanded(data)
     for override in overrides:
         try:
             data = _overridden(data, lines, override)
         except ValueError as error:
             mistakes.append(Mistake(f"--set {override}", str(error)))
-    return build_config(data, lines, str(path), mistakes)
+    config = build_config(data, lines, str(path), mistakes)
+    return config.model_copy(update={"places": paths.found(config, path.absolute().parent, known)})
 
 
 def build_config(
@@ -82,12 +85,18 @@ def build_config(
 
 
 def dump_config(config: Config) -> str:
-    """A configuration as YAML that :func:`load_config` reads back to an equal one, every default spelled out."""
+    """A configuration as YAML that :func:`load_config` reads back to an equal one, every default spelled out.
+
+    Relative paths stay as they are written; where what they name lies now stands beside them in full, so that the text
+    can be read from anywhere.
+    """
     data = config.base.model_dump(mode="json")
     for dimension in config.dimensions:
         data = without(data, dimension.key)
     if config.dimensions:
         data[GRID_KEY] = {dimension.key: list(dimension.values) for dimension in config.dimensions}
+    if places := paths.in_full(config):
+        data[paths.KEY] = places
     return yaml.safe_dump(
         data, sort_keys=False
     )  # unicode is escaped: PyYAML writes some characters that it cannot read

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -50,7 +50,7 @@ def deploy(result: Result, models: Path, threads: int, workbench: Workbench) -> 
     about = serving(settings, threads, workbench.model(settings))
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     write_atomically(fresh / command.SERVING, text.encode())
-    write_atomically(fresh / RECIPE, recipe(settings).encode())
+    write_atomically(fresh / RECIPE, recipe(settings, workbench.places).encode())
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     return target
@@ -102,17 +102,17 @@ def _siblings(file: Path) -> Iterator[Path]:
             yield from (file.parent / f"{name}.py" for name in names)
 
 
-def recipe(settings: Settings) -> str:
+def recipe(settings: Settings, places: Mapping[str, str]) -> str:
     """The settings as a configuration that ``quantbench run`` reproduces the model from, wherever it is called.
 
     Paths of this machine are written in full, since a relative one belongs to the file that it was written in.
     """
     data = settings.model_dump(mode="json")
-    data["model_name_or_path"] = _in_full(data["model_name_or_path"])
-    data["dataset"]["path"] = _in_full(data["dataset"]["path"])
+    data["model_name_or_path"] = _in_full(data["model_name_or_path"], places)
+    data["dataset"]["path"] = _in_full(data["dataset"]["path"], places)
     return yaml.safe_dump(data, sort_keys=False)
 
 
-def _in_full(name: str) -> str:
-    path = Path(name).expanduser()
+def _in_full(name: str, places: Mapping[str, str]) -> str:
+    path = Path(places.get(name, name)).expanduser()
     return str(path.absolute()) if name != embedded.NAME and path.exists() else name

@@ -242,13 +242,15 @@ class Config(Record):
     """What the user wrote, validated.
 
     ``base`` holds the first value of every benchmarked parameter. ``lines`` says where each dotted key was set, for
-    messages; it is not part of what the configuration is.
+    messages, and ``places`` where there lies what relative paths name, as written: both are not part of what the
+    configuration is, so that it is the same wherever it is read.
     """
 
     base: Settings
     dimensions: tuple[Dimension, ...] = ()
     source: str = Field(default="", exclude=True)
     lines: dict[str, str] = Field(default_factory=dict, exclude=True)
+    places: dict[str, str] = Field(default_factory=dict, exclude=True)
 
     def where(self, key: str) -> str:
         """``file:line`` of a dotted key, fixed or benchmarked, of its nearest parent, or of the whole file."""

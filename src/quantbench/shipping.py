@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +17,14 @@ PARTS = "inputs"
 """Folder in a cache where inputs from elsewhere are unpacked, each under its hash."""
 
 
-def local_inputs(settings: Settings) -> dict[str, Path]:
-    """Files and folders that the settings name, by the name that they have there; the embedded ones are everywhere."""
+def local_inputs(settings: Settings, places: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """Files and folders that the settings name, by the name that they have there; the embedded ones are everywhere.
+
+    ``places`` says where those lie that are named by another path; see ``settings.Config``.
+    """
+    known = places or {}
     named = (settings.model_name_or_path, settings.dataset.path)
-    paths = {name: Path(name).expanduser() for name in named if name != embedded.NAME}
+    paths = {name: Path(known.get(name, name)).expanduser() for name in named if name != embedded.NAME}
     return {name: path for name, path in paths.items() if path.exists()}
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,8 +76,9 @@ def _other_place(path: Path) -> str:
 class Store:
     """An output folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, places: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.places = places or {}
 
     @property
     def cache(self) -> Path:

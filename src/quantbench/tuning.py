@@ -41,7 +41,7 @@ def tune(
     known = [family.name for family in families(config.base, usable(found))]
     if not any(fnmatchcase(name, only) for name in known):
         raise BadInput([Mistake(f"--only {only}", f"matches no family; there is: {', '.join(known)}")])
-    workbench = Workbench(cache.folder(), found, reporter)
+    workbench = Workbench(cache.folder(), found, reporter, places=config.places)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, ())
         advance(1)

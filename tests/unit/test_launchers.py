@@ -1,6 +1,7 @@
 """What may stand under ``backend``, and what launchers ask for, without a cluster or an account."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_job_names_keep_to_the_limits(name, key):
 def test_the_request_of_a_run(snapshot):
     config = reference_config("backend={name: sagemaker-training, args: " + str(ARGS).replace("'", '"') + "}")
     run = make_plan(config).runs[0]
-    assert sagemaker_training._request(run, "quantbench-name", "some-bucket") == snapshot
+    assert sagemaker_training._request(run, "quantbench-name", "some-bucket", Store(Path("out"))) == snapshot
 
 
 def test_a_ray_task_takes_the_slot_and_is_capped(tmp_path):

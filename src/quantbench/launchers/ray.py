@@ -171,7 +171,7 @@ def _results(cluster: _Cluster, runs: Sequence[Run], store: Store, workbench: Wo
 
     try:
         with workbench.reporter.stage(f"Running on {len(cluster.nodes())} Ray node(s)", len(runs)) as advance:
-            for result, archive in _Tasks(cluster, runs, workbench).finished():
+            for result, archive in _Tasks(cluster, runs, store.places, workbench).finished():
                 if archive is not None:
                     shipping.unpack(archive, store.folder / "models" / result.run.name)
                 yield result
@@ -186,6 +186,7 @@ class _Tasks:
 
     cluster: _Cluster
     runs: Sequence[Run]
+    places: Mapping[str, str]
     workbench: Workbench
     _attempts: dict[str, int] = field(default_factory=dict)
     _shipped: dict[str, Shipped] = field(default_factory=dict)
@@ -220,7 +221,8 @@ class _Tasks:
         import ray
 
         self._attempts[run.key] = self._attempts.get(run.key, 0) + 1
-        inputs = {name: self._ship(name, path) for name, path in shipping.local_inputs(run.settings).items()}
+        local = shipping.local_inputs(run.settings, self.places)
+        inputs = {name: self._ship(name, path) for name, path in local.items()}
         task = ray.remote(_execute).options(**_options(run.settings.backend.args))
         return task.remote(run.model_dump_json(), inputs)
 

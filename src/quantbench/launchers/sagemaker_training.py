@@ -84,7 +84,7 @@ def requests(runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
     if not runs:
         return []
     bucket = Account(runs[0].settings.backend.args).bucket_name()
-    return [_request(run, _Ticket.of(store, run).name, bucket) for run in runs]
+    return [_request(run, _Ticket.of(store, run).name, bucket, store) for run in runs]
 
 
 def launch(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
@@ -129,19 +129,19 @@ def _name(run: Run) -> str:
     return readable + ending
 
 
-def _channels(run: Run) -> dict[str, tuple[str, Path]]:
+def _channels(run: Run, store: Store) -> dict[str, tuple[str, Path]]:
     """Inputs on this machine by channel: the name in the settings, and where it lies."""
-    return {f"input{number}": pair for number, pair in enumerate(shipping.local_inputs(run.settings).items(), start=1)}
+    local = shipping.local_inputs(run.settings, store.places)
+    return {f"input{number}": pair for number, pair in enumerate(local.items(), start=1)}
 
 
-def _request(run: Run, name: str, bucket: str) -> dict[str, Any]:
+def _request(run: Run, name: str, bucket: str, store: Store) -> dict[str, Any]:
     """The CreateTrainingJob request of a run."""
     args = {**DEFAULTS, **run.settings.backend.args}
     root = f"s3://{bucket}/{PREFIX}"
     prefixes = {CONFIG_CHANNEL: f"{root}/jobs/{name}/"}
-    prefixes |= {
-        channel: f"{root}/inputs/{shipping.content_hash(path)}/" for channel, (_, path) in _channels(run).items()
-    }
+    inputs = _channels(run, store)
+    prefixes |= {channel: f"{root}/inputs/{shipping.content_hash(path)}/" for channel, (_, path) in inputs.items()}
     stopping = {"MaxRuntimeInSeconds": args["max_runtime"]}
     request: dict[str, Any] = {
         "TrainingJobName": name,
@@ -228,7 +228,7 @@ class _Jobs:
 
     def _create(self, run: Run, ticket: _Ticket) -> bool:
         """Upload what a job needs and create it; False where the account's limit makes it wait for another to end."""
-        account, channels = self.account, _channels(run)
+        account, channels = self.account, _channels(run, self.store)
         where = {name: "" if path.is_dir() else f"/{path.name}" for name, path in channels.values()}
         job = Job(run=run, places={name: channel + where[name] for channel, (name, _) in channels.items()})
         with asking(f"training job {ticket.name}"):
@@ -236,7 +236,7 @@ class _Jobs:
                 account.upload(path, shipping.content_hash(path))
             account.write(f"{PREFIX}/jobs/{ticket.name}/{JOB_FILE}", job.model_dump_json().encode())
             try:
-                account.jobs.create_training_job(**_request(run, ticket.name, account.bucket))
+                account.jobs.create_training_job(**_request(run, ticket.name, account.bucket, self.store))
             except account.jobs.exceptions.ResourceInUse:
                 pass  # created by a call whose answer was lost
             except account.jobs.exceptions.ResourceLimitExceeded:
