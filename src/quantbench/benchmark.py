@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantbench import cache, environment, evidence, instructions, merge, pairing, registry, rendered, terminal, tuned
 from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
 from quantbench.files import file_sha256
-from quantbench.grid import combinations
+from quantbench.grid import combinations, overlap
 from quantbench.plan import listed, make_plan, matches
 from quantbench.progress import Reporter
-from quantbench.records import Environment, Plan, Result, Skipped
+from quantbench.records import Environment, Plan, Result, Run, Skipped
 from quantbench.settings import Config, Settings, canonical_json
 from quantbench.store import Store, write_atomically
+
+if TYPE_CHECKING:
+    from quantbench.workbench import Workbench
 
 FILE_REPORTS = ("card", "summary")
 logger = logging.getLogger("quantbench")
@@ -51,7 +55,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished
     plan = make_plan(config, results, only)
     if not plan.runs:
         return _finished(store, config, plan, results)
-    found = environment_for(config)
+    found = environment_for(config, (run.settings for run in plan.runs))
     from quantbench.preflight import check  # after the cap, which libraries read when they are loaded
     from quantbench.workbench import Workbench
 
@@ -59,7 +63,7 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, results)
         advance(1)
-    coming = registry.launcher(config.base.backend.name).launch(plan.runs, store, workbench)
+    coming = _launched(plan.runs, store, workbench)
     with store.claimed(config):
         try:
             for result in coming:
@@ -73,21 +77,49 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished
     return finished
 
 
-def environment_for(config: Config) -> Environment:
+def environment_for(config: Config, wanted: Iterable[Settings] | None = None) -> Environment:
     """The machine, capped to ``supported_instructions`` where that is set and runs execute here.
 
+    Args:
+        config: the validated configuration.
+        wanted: settings of what is to be executed in this process; those of the configuration where it is None.
+
     Raises:
-        BadInput: if the machine lacks what is required.
+        BadInput: if the machine lacks what is required, or runs need several caps: libraries read theirs once.
 
     """
-    found = environment.detect()
-    level = config.base.backend.args.get(instructions.KEY)
-    if level is None or registry.launcher(config.base.backend.name).REMOTE:
+    found, settings = environment.detect(), [config.base] if wanted is None else list(wanted)
+    here = [item for item in settings if not registry.launcher(item.backend.name).REMOTE]
+    levels = list(dict.fromkeys(item.backend.args.get(instructions.KEY) for item in here))
+    key = f"backend.args.{instructions.KEY}"
+    where = config.where(next((item.key for item in config.dimensions if overlap(item.key, key)), key))
+    if len(levels) > 1:
+        named = ", ".join("none" if level is None else str(level) for level in levels)
+        message = (
+            f"{instructions.KEY} has several values for runs on this machine ({named}); a process is held to one, so "
+            f"call the same command for one after another: --only '{instructions.KEY}={levels[0] or 'null'}', …"
+        )
+        raise BadInput([Mistake(where, message)])
+    level = levels[0] if levels else None
+    if level is None:
         return found
     problem = instructions.unmet(str(level), found)
     if problem:
-        raise BadInput([Mistake(config.where(f"backend.args.{instructions.KEY}"), f"{instructions.KEY}: {problem}")])
+        raise BadInput([Mistake(where, f"{instructions.KEY}: {problem}")])
     return instructions.cap(str(level), found)
+
+
+def _launched(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
+    """Results of runs, each executed where its own backend says; one backend after another."""
+    for together in _by_backend(runs):
+        yield from registry.launcher(together[0].settings.backend.name).launch(together, store, workbench)
+
+
+def _by_backend(runs: Iterable[Run]) -> list[list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(canonical_json(run.settings.backend.model_dump(mode="json")), []).append(run)
+    return list(found.values())
 
 
 def _finished(store: Store, config: Config, plan: Plan, results: Sequence[Result]) -> Finished:
@@ -138,7 +170,8 @@ def requested(config: Config, folder: Path, only: str) -> str:
     """What a run of a configuration would ask its backend for, as JSON; nothing is written or started."""
     store = Store(folder, config.places)
     plan = make_plan(config, store.stored_for(config), only)
-    return json.dumps(registry.launcher(config.base.backend.name).requests(plan.runs, store), indent=2)
+    groups = [(registry.launcher(runs[0].settings.backend.name), runs) for runs in _by_backend(plan.runs)]
+    return json.dumps([request for launcher, runs in groups for request in launcher.requests(runs, store)], indent=2)
 
 
 def in_order(config: Config, results: Iterable[Result]) -> list[Result]:
@@ -164,7 +197,7 @@ def explained(folder: Path, only: str, reporter: Reporter) -> str:
     config = store.config()
     results = in_order(config, store.results())
     chosen = _explainable(results, only, folder)
-    found = environment_for(config)
+    found = environment_for(config, (result.run.settings for result in chosen))
     from quantbench.diagnosis import why  # after the cap, which libraries read when they are loaded
     from quantbench.preflight import check
     from quantbench.workbench import Workbench

@@ -110,6 +110,9 @@ def _expanded(data: Mapping[str, Any]) -> dict[str, Any]:
     grid = data.get(GRID_KEY)
     if "dataset" in data:
         data["dataset"] = _expanded_dataset(data["dataset"], grid if isinstance(grid, Mapping) else ())
+    if isinstance(grid, Mapping) and isinstance(grid.get("backend"), list):
+        grid = {**grid, "backend": [{"name": value} if isinstance(value, str) else value for value in grid["backend"]]}
+        data[GRID_KEY] = grid
     if isinstance(grid, Mapping) and isinstance(grid.get("dataset"), list):
         data[GRID_KEY] = {**grid, "dataset": [_expanded_dataset(value) for value in grid["dataset"]]}
     return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -70,13 +70,22 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
 def matches(run: Run, only: str, number: int | None = None) -> bool:
     """Whether a run is meant by its name, its key, its number in the plan or ``parameter=value``, each also as a glob.
 
-    A parameter may be written without what stands before its last dot, a value as YAML or as in the run's name.
+    A parameter may be written without what stands before its last dot, or be a part of one; a value as YAML or as in
+    the run's name.
     """
     means = [run.name, run.key, *([] if number is None else [str(number)])]
-    for key, value in run.benchmarked.items():
+    for key, value in _with_parts(run.benchmarked):
         means += [f"{name}={text}" for name in (key, parts(key)[-1]) for text in (_flow(value), _word(value))]
     wanted = only.replace(" ", "")
     return any(text.replace(" ", "") == wanted or fnmatchcase(text, only) for text in means)
+
+
+def _with_parts(values: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    """Keys and values, and those inside of mappings."""
+    for key, value in values.items():
+        yield key, value
+        if isinstance(value, dict):
+            yield from _with_parts({f"{key}.{name}": inner for name, inner in value.items()})
 
 
 def numbers(config: Config) -> dict[str, int]:
