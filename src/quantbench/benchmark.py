@@ -214,9 +214,13 @@ def explained(folder: Path, only: str, reporter: Reporter) -> str:
 
 def _explainable(results: Sequence[Result], only: str, folder: Path) -> list[Result]:
     """The finished runs with fixed ranges that are named, or the one of all that lost most."""
-    done = [result for result in results if result.done]
+    done = [result for result in results if result.scores]
     if not done:
-        raise BadInput([Mistake(str(folder), "holds no finished run to explain; run it first")])
+        timed_only = any(result.done for result in results)
+        message = (
+            "that was evaluated (max_eval_samples: 0 leaves it out); run one" if timed_only else "to explain; run it"
+        )
+        raise BadInput([Mistake(str(folder), f"holds no finished run {message} first")])
     named = [result for result in done if matches(result.run, only or "*")]
     if not named:
         names = ", ".join(result.run.name for result in done)

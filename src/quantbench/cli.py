@@ -42,6 +42,10 @@ Overrides = Annotated[
 Only = Annotated[
     str, typer.Option("--only", metavar="RUNS", help="Only runs of this name, number, key or `parameter=value`; globs.")
 ]
+NoTiming = Annotated[bool, typer.Option("--no-timing", help="Only scores: the same as `--set batch_sizes=[]`.")]
+NoEvaluation = Annotated[
+    bool, typer.Option("--no-evaluation", help="Only times: the same as `--set max_eval_samples=0`. Needs no labels.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Details, and the traceback of failed runs.")]
 
@@ -55,17 +59,21 @@ def run_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the backend would be asked for, as JSON, and do nothing.")
     ] = False,
+    no_timing: NoTiming = False,
+    no_evaluation: NoEvaluation = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure everything in a configuration and write the card.
 
-    A second call with the same file and folder does only what is missing. Where it runs is the configuration's
+    A second call with the same file and folder does only what is missing. What leaves timing or evaluation out is
+    another configuration, which needs an `--out` of its own. Where it runs is the configuration's
     `backend`: this machine, a Ray cluster or SageMaker training jobs (`docs/launchers.md`).
     """
     from quantbench.config import load_config
 
-    loaded, folder = load_config(config, override or ()), out or Path("runs") / config.stem
+    loaded = load_config(config, _overrides(override, no_timing, no_evaluation))
+    folder = out or Path("runs") / config.stem
     if dry_run:
         from quantbench.benchmark import requested
 
@@ -76,13 +84,20 @@ def run_command(
 
 @app.command()
 def demo(
-    out: Out = None, override: Overrides = None, only: Only = "*", quiet: Quiet = False, verbose: Verbose = False
+    out: Out = None,
+    override: Overrides = None,
+    only: Only = "*",
+    no_timing: NoTiming = False,
+    no_evaluation: NoEvaluation = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run the benchmark of the embedded model and data set, which needs no network."""
     from quantbench import embedded
     from quantbench.config import load_config
 
-    _run(load_config(embedded.CONFIG, override or ()), out or Path("runs") / "demo", only, quiet, verbose)
+    loaded = load_config(embedded.CONFIG, _overrides(override, no_timing, no_evaluation))
+    _run(loaded, out or Path("runs") / "demo", only, quiet, verbose)
 
 
 @app.command()
@@ -132,6 +147,12 @@ def tune(
     typer.echo(f"report: {folder / 'tune.md'}")
 
 
+def _overrides(given: list[str] | None, no_timing: bool, no_evaluation: bool) -> list[str]:
+    """What ``--set`` says, and what the two switches are short for."""
+    left_out = {"batch_sizes=[]": no_timing, "max_eval_samples=0": no_evaluation}
+    return [*(given or ()), *(override for override, wanted in left_out.items() if wanted)]
+
+
 def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
     from quantbench import benchmark
     from quantbench.progress import Bars, Silent
@@ -157,14 +178,21 @@ def _log_to_console(quiet: bool, verbose: bool) -> None:
 
 
 @app.command()
-def plan(config: ConfigFile, out: Out = None, override: Overrides = None, only: Only = "*") -> None:
+def plan(
+    config: ConfigFile,
+    out: Out = None,
+    override: Overrides = None,
+    only: Only = "*",
+    no_timing: NoTiming = False,
+    no_evaluation: NoEvaluation = False,
+) -> None:
     """List the runs of a configuration, what they share and how long they will take, without starting any."""
     from quantbench.config import load_config
     from quantbench.estimate import estimate
     from quantbench.plan import make_plan, numbers, told
     from quantbench.store import Store
 
-    loaded = load_config(config, override or ())
+    loaded = load_config(config, _overrides(override, no_timing, no_evaluation))
     made = make_plan(loaded, Store(out or Path("runs") / config.stem).stored_for(loaded), only)
     known = numbers(loaded)
     states = {run.key: "done" for run in made.done} | {run.key: "run" for run in made.runs}

@@ -36,12 +36,7 @@ class Shared:
 def estimate(runs: Sequence[Run]) -> Shared:
     """Count shared work of runs and estimate the time they take together."""
     settings = [run.settings for run in runs]
-    models = {s.model_name_or_path for s in settings}
-    float_arms = {
-        (s.model_name_or_path, s.framework_args.opset, registry.float_runtime(s.framework), _loaded_with(s))
-        for s in settings
-    }
-    exports = {(model, opset) for model, opset, *_ in float_arms}
+    exports = {(s.model_name_or_path, s.framework_args.opset) for s in settings}
     calibrations = {
         digest(
             [
@@ -54,24 +49,32 @@ def estimate(runs: Sequence[Run]) -> Shared:
         for s in settings
         if s.calibrated
     }
-    originals = {digest([*_data(s, "eval_split"), s.max_eval_samples]) for s in settings}
-    shared = 2 * len(models) + len(float_arms)  # every original is timed twice, the second time as the null arm
+    timed, evaluated = [s for s in settings if s.is_timed], [s for s in settings if s.is_evaluated]
+    originals = {digest([*_data(s, "eval_split"), s.max_eval_samples]) for s in evaluated}
+    models = {s.model_name_or_path for s in timed}
+    shared = 2 * len(models) + len({_float_arm(s) for s in timed})  # originals twice, once as the null arm
     shapes = max(map(_shapes, settings), default=0)
-    duration = max((s.time_benchmark_args.duration for s in settings), default=0.0)
-    timing = shared * shapes * duration + sum(s.time_benchmark_args.duration * _shapes(s) for s in settings)
-    noise = 2 * shapes * duration if any(s.time_benchmark_args.compares_launches for s in settings) else 0.0
+    duration = max((s.time_benchmark_args.duration for s in timed), default=0.0)
+    timing = shared * shapes * duration + sum(s.time_benchmark_args.duration * _shapes(s) for s in timed)
+    noise = 2 * shapes * duration if any(s.time_benchmark_args.compares_launches for s in timed) else 0.0
     work = PREPARATION_SECONDS * len(exports) + RUN_SECONDS * len(runs)
-    work += EVALUATION_SECONDS * (len(originals) + len(float_arms))
+    work += EVALUATION_SECONDS * (len(originals) + len({_float_arm(s) for s in evaluated}))
     return Shared(
         exports=len(exports),
         calibrations=len(calibrations),
         originals=len(originals),
-        timed_arms=shared + len(runs),
+        timed_arms=shared + len(timed),
         shapes=shapes,
         timing_seconds=timing,
         noise_seconds=noise,
         total_seconds=timing + noise + work,
     )
+
+
+def _float_arm(settings: Settings) -> tuple[str, int, str, str]:
+    """What tells float exports apart, as they are evaluated and timed."""
+    runtime = registry.float_runtime(settings.framework)
+    return settings.model_name_or_path, settings.framework_args.opset, runtime, _loaded_with(settings)
 
 
 def _shapes(settings: Settings) -> int:

@@ -7,11 +7,21 @@ else is in it: such a model is scored in batches of a size that it is timed at, 
 
 from __future__ import annotations
 
+from quantbench import registry
 from quantbench.registry import Advance, Examples, Prediction, Processor, Session, Task
 from quantbench.served.batches import TOKEN_BUDGET, batches, groups
-from quantbench.settings import Settings
+from quantbench.settings import DATASET, Settings
 
-__all__ = ("TOKEN_BUDGET", "batches", "groups", "predict", "scored_batch_size")
+__all__ = ("TOKEN_BUDGET", "batches", "groups", "needs_examples", "predict", "scored_batch_size")
+
+
+def needs_examples(settings: Settings) -> bool:
+    """Whether a run reads the evaluation split: to score it, or to time batches of it.
+
+    Inputs without a length, as images, are timed as they stand in the data.
+    """
+    of_the_data = DATASET in settings.input_lengths or not registry.task(settings.task).PROCESSOR.HAS_LENGTH
+    return settings.is_evaluated or (settings.is_timed and of_the_data)
 
 
 def scored_batch_size(settings: Settings) -> int | None:

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from quantbench import cache, registry
 from quantbench.environment import threads_problem
 from quantbench.errors import BadInput, Mistake, first_line
+from quantbench.evaluate import needs_examples
 from quantbench.grid import combinations, overlap
 from quantbench.model import Model
 from quantbench.quantize.sampling import choose
@@ -35,6 +36,7 @@ CHECKED = {
     "placement",
     "calibration",
     "max_eval_samples",
+    "batch_sizes",
     "input_lengths",
     "time_benchmark_args",
     "trust_remote_code",
@@ -80,10 +82,9 @@ def _where(config: Config, values: Mapping[str, JsonValue], key: str) -> str:
 
 def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
     """Fingerprints of the model and the data of a run."""
-    found = {
-        "model": workbench.model(settings).fingerprint,
-        "evaluation": workbench.split(settings.dataset, "eval").fingerprint,
-    }
+    found = {"model": workbench.model(settings).fingerprint}
+    if needs_examples(settings):
+        found["evaluation"] = workbench.split(settings.dataset, "eval").fingerprint
     if settings.calibrated:
         found["calibration"] = workbench.split(settings.dataset, "calibration").fingerprint
     return found
@@ -191,7 +192,9 @@ def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
     labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
     task, name = registry.task(settings.task), settings.dataset.path
     problems: list[tuple[str, str]] = []
-    wanted = ["eval", "calibration"] if settings.calibrated else ["eval"]
+    wanted = [
+        which for which, read in (("eval", needs_examples(settings)), ("calibration", settings.calibrated)) if read
+    ]
     for which in wanted:
         load = partial(workbench.split, settings.dataset, which)
         split, found = _guarded("dataset.path", f"data set {name!r}", load)

@@ -188,6 +188,12 @@ def _input_lengths(settings: Settings) -> str | None:
     return f"inputs of {settings.task} have no length, shapes are batch_sizes alone; remove input_lengths"
 
 
+def _nothing_measured(settings: Settings) -> str | None:
+    if settings.is_timed or settings.is_evaluated:
+        return None
+    return "batch_sizes: [] leaves timing out and max_eval_samples: 0 evaluation: nothing is left to measure; keep one"
+
+
 def _precision(settings: Settings) -> str | None:
     precision = settings.framework_args.precision
     if settings.framework == "onnxruntime" and precision != "float32":
@@ -276,6 +282,7 @@ RULES: Sequence[Rule] = (
     Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
     Rule(("metrics", "task", "task_args"), _metrics),
     Rule(("input_lengths", "task"), _input_lengths),
+    Rule(("batch_sizes", "max_eval_samples"), _nothing_measured),
     Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
     Rule(("framework_args.precision", "framework", f"backend.args.{instructions.KEY}"), _capped_bfloat16),
     Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),

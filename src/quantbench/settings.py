@@ -195,7 +195,8 @@ class Settings(Record):
     dataset: Dataset
     task_args: TaskArgs = TaskArgs()
     metrics: tuple[str, ...] = ()
-    max_eval_samples: Positive | None = None
+    max_eval_samples: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Of the evaluation split; none leaves evaluation out."""
     quantization_approach: Literal["static", "dynamic", "mixed", "none"] = "dynamic"
     operators_to_quantize: Annotated[tuple[str, ...], Field(min_length=1)] = ("MatMul",)
     node_exclusion: tuple[str, ...] = ()
@@ -214,6 +215,16 @@ class Settings(Record):
     backend: Backend = Backend()
     trust_remote_code: Flag = False
     allow_pickled_weights: Flag = False
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether there is a shape to time."""
+        return bool(self.batch_sizes)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether there are examples to score."""
+        return self.max_eval_samples != 0
 
     @property
     def calibrated(self) -> bool:

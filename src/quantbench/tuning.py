@@ -65,6 +65,16 @@ def single(config: Config) -> Config:
             "tune needs dataset.calibration_split: the examples that it tunes on, apart from those it validates on"
         )
         raise BadInput([Mistake(config.where("dataset"), message)])
+    for key, there, what in (
+        ("batch_sizes", config.base.is_timed, "timing: it looks for the fastest version; name a batch size"),
+        (
+            "max_eval_samples",
+            config.base.is_evaluated,
+            "evaluation: it keeps a limit on the loss; set null or a number",
+        ),
+    ):
+        if not there:
+            raise BadInput([Mistake(config.where(key), f"tune needs {what}")])
     backend = config.base.backend.name
     if registry.launcher(backend).REMOTE:
         message = f"tune searches on the machine that it is called on, not on {backend}; use backend: local"

@@ -27,7 +27,7 @@ from quantbench.quantize.ranges import Collector, Ranges, Sample
 from quantbench.quantize.sampling import choose
 from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
-from quantbench.registry import Advance, Input, Inputs, Prediction
+from quantbench.registry import Advance, Examples, Input, Inputs, Prediction, Processor
 from quantbench.rows import Split, counted, key_of, overlap, read_split
 from quantbench.settings import Dataset, Settings, digest
 from quantbench.sources.checkpoints import load_checkpoint, problems
@@ -35,6 +35,8 @@ from quantbench.sources.hub import mistake
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
+SHORTEST = 3
+"""Tokens of the shortest drawn input: a special one at both ends."""
 
 
 @dataclass(frozen=True)
@@ -250,8 +252,10 @@ class Workbench:
         return self.arm(registry.float_runtime(settings.framework), path, sha256, _in_float32(settings))
 
     def _disagreement(self, exported: ArmSpec, settings: Settings) -> str | None:
-        """Where the float export differs from PyTorch on examples of the evaluation split; looked at once."""
-        examples, processor = self.examples(settings), self.model(settings).processor
+        """Where the float export differs from PyTorch, once: on examples, or on drawn inputs if none are read."""
+        processor = self.model(settings).processor
+        read = evaluate.needs_examples(settings)
+        examples: Examples = self.examples(settings) if read else _drawn(processor, settings)
         lengths = settings.input_lengths if settings.batch_sizes else ()
         timed = max((length for length in lengths if isinstance(length, int)), default=None)
         outputs = registry.task(settings.task).OUTPUTS
@@ -393,6 +397,25 @@ class Workbench:
         wanted = [value for name in asked for value in task.METRICS[name]]
         metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
         return scores.model_copy(update={"metrics": metrics, "batch_size": batch_size})
+
+
+@dataclass
+class Drawn:
+    """Inputs that stand for examples where no data are read; see ``registry.Examples``."""
+
+    inputs: Sequence[Input]
+    costs: Sequence[int]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+def _drawn(processor: Processor, settings: Settings) -> Drawn:
+    """Drawn tokens: as many as are timed, half of it and a quarter."""
+    longest = max(length for length in settings.input_lengths if isinstance(length, int))
+    lengths = sorted({max(SHORTEST, longest // part) for part in (1, 2, 4)})
+    arrays = [processor.exact_inputs(1, length, seed=0) for length in lengths]
+    inputs = [{name: array[0].tolist() for name, array in found.items()} for found in arrays]
+    return Drawn(inputs, lengths, digest({"drawn": lengths}))
 
 
 def _in_float32(settings: Settings) -> Settings:

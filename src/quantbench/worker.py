@@ -18,7 +18,7 @@ import logging
 import random
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def _executed(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterat
         except Exception as error:
             yield _failed(run, workbench, "preparation", error)
             continue
-        if run.settings.batch_sizes:
+        if run.settings.is_timed:
             ready.append(prepared)
         else:
             yield _result(prepared, (), {}, workbench)
@@ -109,20 +109,25 @@ def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
     original, exported = workbench.original(settings), workbench.float_model(settings)
     artifact, optimized = optimize(run, store.folder / "models", workbench)
     arms = dict(zip(ARMS, (original, exported, optimized), strict=True))
-    batch_sizes = {"optimized": evaluate.scored_batch_size(settings)}
-    scores = {
-        SCORED[name]: workbench.scores(arms[name], settings, label, batch_sizes.get(name))
-        for name, label in zip(ARMS, ("the original", "the float export", run.name), strict=True)
-    }
+    scores = _scores(run, arms, workbench) if settings.is_evaluated else {}
     float_artifact = {
         "bytes": Path(exported.path).stat().st_size,
         "sha256": exported.sha256,
         "graph": workbench.float_graph(exported),
     }
-    notes = list(workbench.examples(settings).notes)
+    notes = list(workbench.examples(settings).notes) if scores else []
     if settings.quantization_approach != "none":
         notes += left_in_float(Graph.read(Path(exported.path)), artifact.operators)
     return Prepared(run, arms, artifact, float_artifact, scores, workbench.take_seconds(), tuple(notes))
+
+
+def _scores(run: Run, arms: Mapping[str, ArmSpec], workbench: Workbench) -> dict[str, Scores]:
+    """Scores of all arms, by what they are called there."""
+    batch_sizes = {"optimized": evaluate.scored_batch_size(run.settings)}
+    return {
+        SCORED[name]: workbench.scores(arms[name], run.settings, label, batch_sizes.get(name))
+        for name, label in zip(ARMS, ("the original", "the float export", run.name), strict=True)
+    }
 
 
 def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:

@@ -216,7 +216,7 @@ benchmarked:
         (14, "did you mean 'calibration.method'?"),
         (17, "calibration.percentile is 40", "must be greater than 50"),
         ("--set nonsense", "must be KEY=VALUE"),
-        ("--set max_eval_samples=-1", "max_eval_samples is -1", "must be greater than 0"),
+        ("--set max_eval_samples=-1", "max_eval_samples is -1", "must be greater than or equal to 0"),
     )
 
 
