@@ -17,7 +17,8 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure():
-    """Pin a worker of several, and with it every process that it starts."""
+    """Pin a worker of several, and with it every process that it starts; lines are as wide as without a terminal."""
+    os.environ.pop("COLUMNS", None)
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from quantbench import paths, registry, rules
-from quantbench.errors import BadInput, Mistake
+from quantbench.errors import BadInput, Mistake, by_line
 from quantbench.grid import (
     GRID_KEY,
     combinations,
@@ -187,7 +187,7 @@ class _Builder:
         if config is not None:
             self._rules(config)
             self._repetitions(config)
-        self.mistakes = sorted(dict.fromkeys(self.mistakes), key=_by_line)
+        self.mistakes = sorted(dict.fromkeys(self.mistakes), key=by_line)
         return config
 
     def _add(self, key: str, message: str, place: str | None = None) -> None:
@@ -354,10 +354,7 @@ class _Builder:
         return Config(base=base, dimensions=dimensions, source=self.source, lines=self.lines)
 
     def _rules(self, config: Config) -> None:
-        """A broken rule is a mistake if some value can then never run; otherwise the combination is skipped.
-
-        Rules over parameters that are wrong by themselves are left for the next time.
-        """
+        """A broken rule over sound values is a mistake if a value can then never run; else combinations are skipped."""
         sound = [rule for rule in rules.RULES if not any(overlap(k, bad) for k in rule.keys for bad in self.bad)]
         runnable: set[tuple[str, str]] = set()
         broken: list[tuple[dict[str, Any], rules.Rule, str]] = []
@@ -389,12 +386,6 @@ class _Builder:
                         f"{GRID_KEY}.{key}.{index}",
                     )
                 seen.append(settings)
-
-
-def _by_line(mistake: Mistake) -> tuple[bool, int]:
-    """Order of mistakes: by line, then those of the command line."""
-    line = mistake.where.rpartition(":")[2]
-    return mistake.where.startswith("--"), int(line) if line.isdecimal() else 0
 
 
 def _explain(key: str, detail: ErrorDetails) -> str:

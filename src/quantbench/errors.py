@@ -39,6 +39,12 @@ class Mistake:
         return f"{self.where}: {self.message}"
 
 
+def by_line(mistake: Mistake) -> tuple[bool, int]:
+    """Order of mistakes: by line, then those of the command line."""
+    line = mistake.where.rpartition(":")[2]
+    return mistake.where.startswith("--"), int(line) if line.isdecimal() else 0
+
+
 class BadInput(QuantbenchError):
     """The input cannot be used. Holds every mistake that was found; nothing stays but what was finished before."""
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from quantbench import agreement, code, evaluate, registry
 from quantbench import labels as names_of_labels
+from quantbench.drawn import drawn
 from quantbench.errors import RunFailed
 from quantbench.export import FILE, export, exported_sha256
 from quantbench.graph import Graph, computation_hash
@@ -27,7 +28,7 @@ from quantbench.quantize.ranges import Collector, Ranges, Sample
 from quantbench.quantize.sampling import choose
 from quantbench.quantize.statistics import Statistics
 from quantbench.records import ArmSpec, Environment, Scores
-from quantbench.registry import Advance, Examples, Input, Inputs, Prediction, Processor
+from quantbench.registry import Advance, Examples, Input, Inputs, Prediction
 from quantbench.rows import Split, counted, key_of, overlap, read_split
 from quantbench.settings import Dataset, Settings, digest
 from quantbench.sources.checkpoints import load_checkpoint, problems
@@ -35,8 +36,6 @@ from quantbench.sources.hub import mistake
 from quantbench.store import write_atomically
 
 EXPORT_SHAPE = (2, 8)
-SHORTEST = 3
-"""Tokens of the shortest drawn input: a special one at both ends."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,6 @@ class Samples:
 
     count: int
     sample: Sample
-
-
-@dataclass(frozen=True)
-class Raised:
-    """The error that a piece of work ended in."""
-
-    error: Exception
 
 
 @dataclass
@@ -101,10 +93,10 @@ class Workbench:
             try:
                 self._memory[key] = make()
             except Exception as error:
-                self._memory[key] = Raised(error)
+                self._memory[key] = error
         found = self._memory[key]
-        if isinstance(found, Raised):
-            raise found.error
+        if isinstance(found, Exception):
+            raise found
         return found
 
     def _stored(self, kind: str, content: dict[str, Any], make: Callable[[], Any]) -> Any:
@@ -255,7 +247,7 @@ class Workbench:
         """Where the float export differs from PyTorch, once: on examples, or on drawn inputs if none are read."""
         processor = self.model(settings).processor
         read = evaluate.needs_examples(settings)
-        examples: Examples = self.examples(settings) if read else _drawn(processor, settings)
+        examples: Examples = self.examples(settings) if read else drawn(processor, settings)
         lengths = settings.input_lengths if settings.batch_sizes else ()
         timed = max((length for length in lengths if isinstance(length, int)), default=None)
         outputs = registry.task(settings.task).OUTPUTS
@@ -397,25 +389,6 @@ class Workbench:
         wanted = [value for name in asked for value in task.METRICS[name]]
         metrics = {name: scores.metrics[name] for name in dict.fromkeys(wanted)}
         return scores.model_copy(update={"metrics": metrics, "batch_size": batch_size})
-
-
-@dataclass
-class Drawn:
-    """Inputs that stand for examples where no data are read; see ``registry.Examples``."""
-
-    inputs: Sequence[Input]
-    costs: Sequence[int]
-    fingerprint: str
-    notes: tuple[str, ...] = ()
-
-
-def _drawn(processor: Processor, settings: Settings) -> Drawn:
-    """Drawn tokens: as many as are timed, half of it and a quarter."""
-    longest = max(length for length in settings.input_lengths if isinstance(length, int))
-    lengths = sorted({max(SHORTEST, longest // part) for part in (1, 2, 4)})
-    arrays = [processor.exact_inputs(1, length, seed=0) for length in lengths]
-    inputs = [{name: array[0].tolist() for name, array in found.items()} for found in arrays]
-    return Drawn(inputs, lengths, digest({"drawn": lengths}))
 
 
 def _in_float32(settings: Settings) -> Settings:

@@ -191,7 +191,7 @@ def more_tokens_than_rows(folder: Path) -> Case:
 @case("a text with a token that the model has no embedding of", "planted")
 def token_without_embedding(folder: Path) -> Case:
     settings = _with_tokens_added(folder, "the team <b> won")
-    return Case(settings, Refused("dataset.ref_keys", ["row 6 has the token '<b>'"]))
+    return Case(settings, Refused("dataset.data_keys", ["row 6 has the token '<b>'"]))
 
 
 @case("a GPT-like classifier without a token to pad with: alone and in a batch", "transformers, each text alone")
