@@ -254,5 +254,8 @@ def look(
 
     modules = {name: partial(module, name) for name in ("its default", EAGER)}
     unit = "tokens" if processor.HAS_LENGTH else "patches"
-    session = registry.runtime("onnxruntime").load(exported, threads)
+    try:
+        session = registry.runtime("onnxruntime").load(exported, threads)
+    except Exception as error:  # a runtime's own, of any kind
+        return f"the export cannot be loaded: {first_line(error)}"
     return difference(batches, session.predict, modules, outputs, unit)
