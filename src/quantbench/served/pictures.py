@@ -52,9 +52,19 @@ class Pictures:
 
             with Image.open(image) as opened:
                 return self.pixels(opened)
-        values = self.raw(images=image.convert("RGB"), return_tensors="np")[INPUT][0]
+        values = self.raw(images=in_colours(image), return_tensors="np")[INPUT][0]
         return np.asarray(values, dtype=np.float32)
 
     def collate(self, inputs: Sequence[Mapping[str, Any]], width: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Images as one array of shape (images, channels, height, width)."""
         return {INPUT: np.stack([example[INPUT] for example in inputs])}
+
+
+def in_colours(image: Any) -> Any:
+    """An image of 8-bit red, green and blue; Pillow's own conversion makes 16-bit greys white."""
+    if not image.mode.startswith("I"):
+        return image.convert("RGB")
+    from PIL import Image
+
+    greys = np.asarray(image).astype(np.int64)
+    return Image.fromarray((greys >> (8 if greys.max(initial=0) > 255 else 0)).astype(np.uint8)).convert("RGB")

@@ -6,6 +6,7 @@ them counts, by the rules of transformers' question-answering pipeline (4.57, it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +22,11 @@ CANDIDATES = 12
 """Of each window; the pipeline's number when it is asked for one answer."""
 IMPOSSIBLE = -10_000.0
 """Logit of a token that cannot be part of an answer."""
+CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+KANA = "\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+SOUTH_EAST = "\u0e01-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"
+WITHOUT_BLANKS = re.compile(f"[{CHINESE}{KANA}{SOUTH_EAST}]")
+"""Characters of scripts without blanks between words: Chinese, Japanese, Thai, Lao, Tibetan, Burmese and Khmer."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +103,20 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     return Encoded(
         inputs=inputs,
         costs=[len(window["input_ids"]) for window in inputs],
-        windows=[_window(encoded, index, owner, offsets[index], cls) for index, owner in enumerate(owners)],
+        windows=[
+            _window(encoded, index, owner, contexts[owner], offsets[index], cls) for index, owner in enumerate(owners)
+        ],
         contexts=contexts,
         longest=args["max_answer_len"],
         impossible=args["handle_impossible"],
     )
 
 
-def _window(encoded: Any, index: int, example: int, offsets: Any, cls: int | None) -> Window:
+def _window(encoded: Any, index: int, example: int, context: str, offsets: Any, cls: int | None) -> Window:
     """Tokens of the context may be answers; that for the whole text has its share of certainty, as in the pipeline.
 
-    Answers are whole words; where a tokenizer knows of none, tokens.
+    Answers are whole words, as the pipeline aligns them; tokens (its ``align_to_words=False``) where a tokenizer knows
+    of no words, and in scripts without blanks, where what a tokenizer takes for a word may be a whole sentence.
     """
     ids, places = encoded["input_ids"][index], encoded.sequence_ids(index)
     spans: list[tuple[int, int] | None] = []
@@ -117,6 +126,8 @@ def _window(encoded: Any, index: int, example: int, offsets: Any, cls: int | Non
             continue
         word = encoded.token_to_word(index, token)
         span = offsets[token] if word is None else encoded.word_to_chars(index, word, 1)
+        if WITHOUT_BLANKS.search(context[span[0] : span[1]]):
+            span = offsets[token]
         spans.append((int(span[0]), int(span[1])))
     allowed = tuple(place == 1 or ids[token] == cls for token, place in enumerate(places))
     return Window(example, allowed, tuple(spans))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ from quantbench.errors import BadInput, first_line
 from quantbench.files import file_sha256
 from quantbench.settings import Dataset, digest
 from quantbench.sources.hub import hub_problem, mistake
+from quantbench.sources.local import format_of, read_file, read_folder
 
 CONVERTED_REVISION = "refs/convert/parquet"
 """Branch of a data set on the hub that holds its Parquet conversion (Hugging Face data set viewer)."""
 SCRIPT_DATASETS = {"conll2003": "eriktks/conll2003"}
 """Old names of data sets that were scripts, and the repository that holds their Parquet conversion."""
-BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+
+
+LITERALLY = {"keep_default_na": False, "na_values": [""]}
+"""How the reader of CSV files on the hub is told that only the empty cell is missing."""
+BYTES = ("binary", "large_binary")
+"""Types of pictures in files that were not written by ``datasets``."""
 
 
 def load_split(dataset: Dataset, split: str, key: str) -> Any:
@@ -47,7 +54,42 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
         raise mistake(*_data_problem(dataset, split, key, error)) from error
     if len(loaded) == 0:
         raise mistake(key, f"split {split!r} of {dataset.path!r} is empty; choose another")
-    return loaded
+    if set(loaded.column_names) <= {"version", "data", "paragraphs", "title"} and {"data", "paragraphs"} & {
+        *loaded.column_names
+    }:
+        how = "write a row per question: {question, context, answers: {text: […], answer_start: […]}}"
+        raise mistake("dataset.path", f"{dataset.path} has the nested form of SQuAD's own files; {how}")
+    return _plain_types(loaded, (*dataset.data_keys.values(), *dataset.ref_keys))
+
+
+def _plain_types(data: Any, columns: Iterable[str]) -> Any:
+    """The columns with one type for texts, one for lists and one for pictures, however a file stores them."""
+    for column in dict.fromkeys(columns):
+        if column in data.column_names:
+            feature = data.features[column]
+            plain = _plain_feature(feature)
+            if plain != feature:
+                data = data.cast_column(column, plain)
+    return data
+
+
+def _plain_feature(feature: Any) -> Any:
+    import datasets
+
+    if isinstance(feature, datasets.LargeList | datasets.List):
+        return datasets.List(_plain_feature(feature.feature))
+    if isinstance(feature, datasets.Value) and feature.dtype in ("large_string", "string_view"):
+        return datasets.Value("string")
+    if isinstance(feature, dict):
+        kinds = {name: getattr(part, "dtype", None) for name, part in feature.items()}
+        if set(kinds) == {"bytes", "path"} and kinds["bytes"] in BYTES:
+            return datasets.Image()
+        return {name: _plain_feature(part) for name, part in feature.items()}
+    return (
+        datasets.Image()
+        if getattr(feature, "dtype", None) in BYTES and isinstance(feature, datasets.Value)
+        else feature
+    )
 
 
 def _load(dataset: Dataset, split: str) -> Any:
@@ -55,16 +97,12 @@ def _load(dataset: Dataset, split: str) -> Any:
 
     if dataset.path == embedded.NAME:
         return datasets.load_dataset(str(embedded.DATA), split=split)
-    path = Path(dataset.path).expanduser()
+    path, texts = Path(dataset.path).expanduser(), set(dataset.data_keys.values())
     if path.is_file():
-        if path.suffix not in BUILDERS:
-            raise mistake("dataset.path", f"{path} is none of {', '.join(BUILDERS)}; convert it to one")
-        if path.stat().st_size == 0:
-            raise mistake("dataset.path", f"data file {path} is empty; give a file with examples")
-        return datasets.load_dataset(BUILDERS[path.suffix], data_files=str(path), split=split)
+        return read_file(path, split, texts)
     if path.is_dir():
-        return datasets.load_dataset(str(path), dataset.name, split=split)
-    if dataset.path.startswith((".", "/", "~")) or dataset.path.count("/") > 1 or path.suffix in BUILDERS:
+        return read_folder(path, dataset.name, split, texts)
+    if dataset.path.startswith((".", "/", "~")) or dataset.path.count("/") > 1 or format_of(path):
         raise mistake("dataset.path", f"data set {dataset.path!r} does not exist; give a file, a folder or a hub name")
     return _load_from_hub(dataset, split)
 
@@ -79,9 +117,11 @@ def _load_from_hub(dataset: Dataset, split: str) -> Any:
         return _load_converted(dataset, repository, split)
     if constants.HF_HUB_OFFLINE:
         folder = snapshot_download(repository, repo_type="dataset", revision=dataset.revision, local_files_only=True)
-        return datasets.load_dataset(folder, dataset.name, split=split)
+        return read_folder(Path(folder), dataset.name, split, dataset.data_keys.values())
     try:
-        return datasets.load_dataset(repository, dataset.name, split=split, revision=dataset.revision)
+        builder = datasets.load_dataset_builder(repository, dataset.name, revision=dataset.revision)
+        literally = LITERALLY if type(builder.config).__name__ == "CsvConfig" else {}
+        return datasets.load_dataset(repository, dataset.name, split=split, revision=dataset.revision, **literally)
     except RuntimeError as error:
         if "scripts are no longer supported" not in str(error) or dataset.revision is not None:
             raise

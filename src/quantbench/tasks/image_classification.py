@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from typing import Any, overload
 
 import numpy as np
 from pydantic import JsonValue
 
 from quantbench import cells, classification
 from quantbench import labels as names_of_labels
+from quantbench.errors import BadInput, Mistake, RunFailed, first_line
 from quantbench.images import ImageProcessor
 from quantbench.records import Scores
 from quantbench.registry import Likelihood, Prediction
@@ -36,6 +38,28 @@ LIBRARIES = ("PIL",)
 EXTRA = "images"
 COLUMNS = (*classification.SINGLE, "among_top_5")
 DEFAULT_SIZE, DEFAULT_PATCH = 224, 16
+
+
+class Readable(Sequence[Any]):
+    """The images of rows, each read when it is asked for; one that cannot be is named by its row."""
+
+    def __init__(self, images: Any, rows: Sequence[int]) -> None:
+        self._images, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        try:
+            return self._images[index]
+        except Exception as error:
+            raise RunFailed(f"the image of row {self._rows[index]} cannot be read: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -81,7 +105,9 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
         return found
     images, column = settings.dataset.data_keys["primary"], settings.dataset.ref_keys[0]
     if type(features[images]).__name__ != "Image":
-        message = f"column {images!r} must hold images (datasets.Image), it is {features[images]}"
+        texts = getattr(features[images], "dtype", None) in names_of_labels.TEXTS
+        hint = "; to read paths, write them as images: dataset.cast_column(COLUMN, datasets.Image()).to_parquet(FILE)"
+        message = f"column {images!r} must hold images, it is {features[images]}{hint if texts else ''}"
         found.append(("dataset.data_keys", message))
     found += classification.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
     return found + names_of_labels.check(settings, features[column], column, labels)
@@ -97,9 +123,10 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     column = settings.dataset.data_keys["primary"]
     labels = names_of_labels.of_model(model_config)
     references = cells.references(dataset)
+    _check_images(dataset, column)
     made = {"images": column_digest(dataset, column), "processor": processor.raw.to_json_string()}
     args = serving(settings, processor, model_config)
-    encoded = served.encode_images(dataset[column], processor, args)
+    encoded = served.encode_images(Readable(dataset[column], dataset[cells.ROW]), processor, args)
     return ImageExamples(
         **vars(encoded),
         references=references,
@@ -111,6 +138,26 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
 def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What images are encoded and answered with, here and beside a deployed model."""
     return {"labels": [*names_of_labels.of_model(model_config)], "patches": _patches(model_config)}
+
+
+def _check_images(dataset: Any, column: str) -> None:
+    """Hold that every file begins as a picture does; whether all of it can be read shows when it is.
+
+    Raises:
+        BadInput: with the first row whose file does not.
+
+    """
+    from PIL import Image
+
+    files = dataset.cast_column(column, type(dataset.features[column])(decode=False))[column]
+    for row, file in zip(dataset[cells.ROW], files, strict=True):
+        try:
+            with Image.open(BytesIO(file["bytes"]) if file["bytes"] else file["path"]):
+                pass
+        except Exception as error:
+            what = "has no image" if file is None else f"has an image that cannot be read ({type(error).__name__})"
+            message = f"row {row} {what} in column {column!r}; mend it, or take the row out"
+            raise BadInput([Mistake("dataset.data_keys", message)]) from error
 
 
 def _patches(model_config: Mapping[str, Any]) -> int:

@@ -1,0 +1,178 @@
+"""Data sets on this machine: files and folders of files, of which only those of the split that is asked for are read.
+
+A folder's files belong to a split by a word in their path (``train``, ``validation`` or ``dev``, ``test``), as the
+library ``datasets`` sorts them; without such a word all are ``train``. Folders with a configuration of their own
+(``README.md`` with ``configs``) and folders of pictures are left to that library.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from quantbench.cells import some
+from quantbench.sources.csv_files import read_csv
+from quantbench.sources.hub import mistake
+
+FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""Words in a file's path that say which split it is of."""
+ELSEWHERE = {
+    ".tsv": "is tab-separated text; write it as CSV: pandas.read_csv(FILE, sep='\\t', quoting=3).to_csv('data.csv')",
+    ".conll": 'is a CoNLL file; write it as JSON lines, a sentence a line: {"tokens": ["EU"], "ner_tags": ["B-ORG"]}',
+    ".xlsx": "is a table of Excel; save it as CSV",
+}
+"""What some other endings are, and how to convert them."""
+SIMILAR = {".bio": ".conll", ".iob": ".conll", ".iob2": ".conll", ".conllu": ".conll", ".xls": ".xlsx", ".tab": ".tsv"}
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SHARD = re.compile(r"(?P<split>\w+)-\d{5}-of-\d{5}\..*")
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MAGIC = re.compile(r"[*?\[\]{}]")
+"""Characters that would make a pattern of a path."""
+
+
+def format_of(path: Path) -> str | None:
+    """The format of a file by its ending, also in capitals and compressed; None if it is none that is read."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return FORMATS.get(suffixes[-1]) if suffixes else None
+
+
+def read_file(path: Path, split: str, texts: Collection[str]) -> Any:
+    """A file, whose only split is ``train``.
+
+    Args:
+        path: of the file.
+        split: name or slice.
+        texts: columns that hold texts whatever they look like.
+
+    Raises:
+        BadInput: if it cannot be read.
+
+    """
+    if format_of(path) is None:
+        raise mistake("dataset.path", f"{path} {_what_else(path)}")
+    if path.stat().st_size == 0:
+        raise mistake("dataset.path", f"data file {path} is empty; give a file with examples")
+    if path.open("rb").read(2) in UTF_16 and format_of(path) == "json":
+        raise mistake("dataset.path", f"{path} is UTF-16; convert it: iconv -f utf-16 -t utf-8 {path.name}")
+    return _read({"train": [path]}, split, texts)
+
+
+def read_folder(folder: Path, name: str | None, split: str, texts: Collection[str]) -> Any:
+    """A split of a folder; parameters and errors as of :func:`read_file`."""
+    import datasets
+
+    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        how = "its splits as Parquet: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet')"
+        raise mistake("dataset.path", f"{folder} was written by save_to_disk; write {how}")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
+    readable = [path for path in files if format_of(path) is not None]
+    pictures = any(path.suffix.lower() in PICTURES for path in files)
+    if name is not None or not readable or pictures or _has_configs(folder):
+        other = next((path for path in files if path.suffix.lower() in {**ELSEWHERE, **SIMILAR}), None)
+        if not readable and other is not None:
+            raise mistake("dataset.path", f"{other} {_what_else(other)}")
+        return datasets.load_dataset(str(folder), name, split=split)
+    return _read(splits_of(readable, folder), split, texts)
+
+
+def _what_else(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return ELSEWHERE.get(SIMILAR.get(suffix, suffix), f"is none of {', '.join(FORMATS)}; convert it to one")
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.parts)
+
+
+def _has_configs(folder: Path) -> bool:
+    card = folder / "README.md"
+    return card.is_file() and bool(re.search(r"^configs:", card.read_text(encoding="utf-8", errors="replace"), re.M))
+
+
+def splits_of(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    """Files by split; all are ``train`` where no path has a word that says otherwise."""
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        parts = path.relative_to(folder).parts
+        shard = SHARD.fullmatch(parts[-1])
+        tokens = {token for part in parts for token in re.split(r"[^a-zA-Z]+", part.lower())}
+        named = [split for split, words in WORDS.items() if tokens & set(words)]
+        split = named[0] if named else shard["split"] if shard else None
+        if split is not None:
+            found.setdefault(split, []).append(path)
+    return found or {"train": list(files)}
+
+
+def _read(files: dict[str, list[Path]], split: str, texts: Collection[str]) -> Any:
+    import datasets
+
+    wanted = {part.partition("[")[0].strip() for part in split.split("+")}
+    read = {name: paths for name, paths in files.items() if name in wanted}
+    if not read:
+        known = ", ".join(files)
+        datasets.ReadInstruction.from_spec(split)  # what is no split at all has a message of its own
+        raise ValueError(f"Unknown split {split!r}. Should be one of [{known}].")
+    formats = {format_of(path) for paths in read.values() for path in paths}
+    if len(formats) > 1:
+        names = some(sorted(path.name for paths in read.values() for path in paths))
+        message = f"split {split!r} has files of several formats ({names}); give one file, or a folder of one format"
+        raise mistake("dataset.path", message)
+    for paths in read.values():
+        _same_columns(paths, formats == {"parquet"})
+    if formats == {"csv"}:
+        tables = datasets.DatasetDict({name: read_csv(paths, texts) for name, paths in read.items()})
+        return _sliced(tables, split)
+    return _by_library(str(next(iter(formats))), read, split)
+
+
+def _sliced(tables: Any, split: str) -> Any:
+    """A split, or slices of splits, of tables in memory."""
+    import datasets
+
+    lengths = {name: len(table) for name, table in tables.items()}
+    parts = datasets.ReadInstruction.from_spec(split).to_absolute(lengths)
+    chosen = [
+        tables[part.splitname].select(range(part.from_ or 0, part.to or lengths[part.splitname])) for part in parts
+    ]
+    return chosen[0] if len(chosen) == 1 else datasets.concatenate_datasets(chosen)
+
+
+def _same_columns(paths: Sequence[Path], parquet: bool) -> None:
+    """Hold that Parquet files of one split have the same columns."""
+    if not parquet or len(paths) < 2:
+        return
+    import pyarrow.parquet
+
+    names = [set(pyarrow.parquet.read_schema(path).names) for path in paths]
+    for path, columns in zip(paths[1:], names[1:], strict=True):
+        if columns != names[0]:
+            message = f"{path} has other columns than {paths[0]} of the same split: {some(sorted(columns ^ names[0]))}"
+            raise mistake("dataset.path", f"{message}; give files of equal columns")
+
+
+def _by_library(kind: str, files: dict[str, list[Path]], split: str) -> Any:
+    import datasets
+
+    given = {name: [str(path.absolute()) for path in paths] for name, paths in files.items()}
+    if not any(MAGIC.search(path) for paths in given.values() for path in paths):
+        return datasets.load_dataset(kind, data_files=given, split=split)
+    with tempfile.TemporaryDirectory() as place:  # paths are patterns to the library: these are read by other names
+        for name, paths in given.items():
+            for number, path in enumerate(paths):
+                link = Path(place) / f"{name}-{number}{''.join(Path(path).suffixes[-2:]).lower()}"
+                link.symlink_to(path)
+                paths[number] = str(link)
+        return datasets.load_dataset(
+            kind, data_files=given, split=split, cache_dir=str(Path(place) / "cache"), keep_in_memory=True
+        )
