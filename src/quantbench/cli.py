@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -169,6 +171,11 @@ def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) ->
 
 
 def _log_to_console(quiet: bool, verbose: bool) -> None:
+    if not verbose:
+        os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # of this process and its children
+    if quiet:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
     handler = RichHandler(console=error_console, show_path=False, show_time=False)
     logger = logging.getLogger("quantbench")

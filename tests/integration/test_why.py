@@ -116,6 +116,15 @@ def finished(tiny, tmp_path_factory):
 
 def test_the_command_prints_and_writes_the_answer(finished, tmp_path):
     out = shutil.copytree(finished, tmp_path / "out")
+    ran = quantbench("why", out, "-q", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("# `quantization_approach-static` loses nothing"), "a random model has nothing to lose"
+    store = Store(out)
+    (static,) = (result for result in store.results() if result.run.name.endswith("static"))
+    scores = static.scores["optimized"]
+    wrong = tuple((0, given, wanted, 0, words) for _, given, wanted, _, words in scores.outcomes)
+    worse = scores.model_copy(update={"outcomes": wrong, "metrics": dict.fromkeys(scores.metrics, 0.0)})
+    store.save(static.model_copy(update={"scores": {**static.scores, "optimized": worse}}))
     ran = quantbench("why", out, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     text = (out / "why.md").read_text()

@@ -11,7 +11,7 @@ from quantbench.diagnosis.damage import NEGLIGIBLE, SHARE
 from quantbench.diagnosis.diagnose import diagnose
 from quantbench.diagnosis.records import BITS, Cause, Damage, Diagnosis, Fault, Remedy, Tensor
 from quantbench.records import Result
-from quantbench.tables import table
+from quantbench.tables import spread, table
 from quantbench.workbench import Workbench
 
 FILE = "why.md"
@@ -22,13 +22,34 @@ NAMED = 4
 
 
 def explain(results: Sequence[Result], folder: Path, workbench: Workbench) -> str:
-    """Diagnose runs and tell what was found."""
+    """Diagnose runs that lose something, and tell what was found."""
     parts = []
     for result in results:
+        if not loses(result):
+            parts.append(nothing_lost(result))
+            continue
         assert result.artifact is not None, "a finished run has an artifact"
         found = diagnose(result.run, folder / result.artifact.path, workbench)
         parts.append(render(found, result))
     return "\n".join(parts)
+
+
+def loses(result: Result) -> bool:
+    """Whether a run's model is worse than the original by more than chance: its interval lies below zero."""
+    return evidence.differences(result)[evidence.main_metric(result)].high < 0
+
+
+def nothing_lost(result: Result) -> str:
+    """The text of a run that there is nothing to explain of."""
+    name = evidence.main_metric(result)
+    before, after = (result.scores[arm] for arm in ("original", "optimized"))
+    return (
+        f"# `{result.run.name}` loses nothing: nothing needs mending\n\n"
+        f"{name} {before.metrics[name]:.3f} -> {after.metrics[name]:.3f} over {before.examples} examples; the "
+        f"95 % interval of the difference, {spread(evidence.differences(result)[name], 4, '+')}, does not lie below zero. "
+        f"{_percent(after.changed / after.examples)} of predictions changed. If a smaller loss matters, evaluate more "
+        "examples (max_eval_samples).\n"
+    )
 
 
 def render(diagnosis: Diagnosis, result: Result) -> str:
@@ -232,7 +253,8 @@ def _verdict(diagnosis: Diagnosis) -> list[str]:
         lines.append(text)
     elif single:
         together = next((item for item in groups if "," in item.value), None)
-        text = f"No group alone saves the model; `{single[0].value}` comes nearest with {_percent(single[0].recovered)}"
+        nearest = f"`{single[0].value}` comes nearest with {_percent(single[0].recovered)}"
+        text = f"No group alone saves the model; {nearest if single[0].recovered > 0 else 'none recovers anything'}"
         lines.append(text + (f", all together recover {_percent(together.recovered)}." if together else "."))
     for item in diagnosis.remedies:
         if item.key != "node_exclusion":

@@ -1,0 +1,36 @@
+"""What ``why`` says of runs that there is nothing to explain of."""
+
+import pytest
+from tests.support.example_results import reference_config, reference_results
+
+from quantbench import benchmark
+from quantbench.diagnosis import why
+from quantbench.errors import BadInput
+from quantbench.progress import Silent
+from quantbench.store import Store
+
+
+def equal(result):
+    return result.model_copy(update={"scores": {**result.scores, "optimized": result.scores["original"]}})
+
+
+def test_a_model_that_lost_nothing_needs_no_mending_and_is_not_taken_apart(tmp_path):
+    text = why.explain([equal(result) for result in reference_results(reference_config())], tmp_path, None)
+    assert text.count("loses nothing: nothing needs mending") == 2
+    assert text.splitlines()[0].startswith("# `node_exclusion-none` loses nothing")
+    assert "f1 0.940 -> 0.940 over 10 examples" in text
+    assert "comes nearest" not in text
+
+
+def test_a_loss_beyond_chance_is_one():
+    assert all(map(why.loses, reference_results(reference_config())))
+
+
+def test_what_was_not_evaluated_cannot_be_explained(tmp_path):
+    config = reference_config()
+    store = Store(tmp_path)
+    store.open(config)
+    for result in reference_results(config):
+        store.save(result.model_copy(update={"scores": {}}))
+    with pytest.raises(BadInput, match="was not evaluated"):
+        benchmark.explained(tmp_path, "", Silent())
