@@ -225,12 +225,6 @@ def _explainable(results: Sequence[Result], only: str, folder: Path) -> list[Res
     if not named:
         names = ", ".join(result.run.name for result in done)
         raise BadInput([Mistake(f"RUN {only}", f"matches no finished run; there is: {names}")])
-    named = [result for result in named if result.scores]
-    if not named:
-        message = (
-            "was not evaluated (max_eval_samples: 0), so that nothing is known of what it loses; evaluate it first"
-        )
-        raise BadInput([Mistake(f"RUN {only}" if only else str(folder), message)])
     fixed = [result for result in named if has_fixed_ranges(result.run.settings)]
     if not fixed:
         names = ", ".join(f"{result.run.name} ({result.run.settings.quantization_approach})" for result in named)

@@ -137,7 +137,7 @@ def busy_machine(done: Sequence[Result]) -> str:
 
 def _speedup_cell(speedup: stats.Speedup) -> str:
     if speedup.interval is None:
-        return f"{speedup.ratio:.2f} (too few slots) {speedup.verdict}"
+        return "too few slots"
     cell = f"{spread(speedup.interval, 3)} {speedup.verdict}{', unstable' if speedup.unstable else ''}"
     if speedup.held_up_ratio is None:
         return cell

@@ -116,10 +116,11 @@ def _flow(value: JsonValue) -> str:
 
 
 def run_of(settings: Settings, name: str = "") -> Run:
-    """One run outside of a grid; named by its key where it has no name."""
+    """One run outside of a grid; where it has no name it is called by what it is, and its key's beginning."""
     resolved = _without_effectless(settings)
-    key = digest(resolved.model_dump(mode="json"))
-    return Run(name=name or key[:16], key=key, settings=resolved)
+    key, precision = digest(resolved.model_dump(mode="json")), settings.framework_args.precision
+    words = [settings.framework, settings.quantization_approach, *([precision] if precision != "float32" else [])]
+    return Run(name=name or "-".join([*words, key[:8]]), key=key, settings=resolved)
 
 
 def _without_effectless(settings: Settings) -> Settings:

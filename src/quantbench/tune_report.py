@@ -69,13 +69,16 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
         for limit in tuned.limits
     )
     asked = f"Asked for: the fastest version that loses at most {limits}."
+    if not tuned.tried:
+        why = f": {tuned.stopped}" if tuned.stopped else ""
+        asked = f"**No version in int8 was tried{why.rstrip('.')}.** The choice is among the others.\n\n{asked}"
     best = next((result for result in done if result.run.name == tuned.best), None)
     if best is None:
         near = min(done, key=lambda result: -_difference(result, tuned).value, default=None)
         tail = f" The nearest was {near.run.name}: {spread(_difference(near, tuned), 4, '+')}." if near else ""
         return f"{asked}\n\n**No version keeps within the limit on the evaluation split: deploy the original.**{tail}"
     speeds = [
-        f"{_times(speedup)} times as fast as {speedup.against} at {evidence.shape_name(latency)}"
+        _fast(speedup, evidence.shape_name(latency))
         for index, latency in enumerate(best.latency)
         for speedup in stats.speedups([best])[best.run.key, index]
         if speedup.arm == "optimized"
@@ -84,8 +87,12 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
     return f"{asked}\n\n**Deploy {best.run.name}**: {', '.join(speeds)}; {lost} on the evaluation split."
 
 
-def _times(speedup: stats.Speedup) -> str:
-    return spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f}"
+def _fast(speedup: stats.Speedup, shape: str) -> str:
+    """A speedup in words; without an interval it is none."""
+    if speedup.interval is None:
+        short = "too few slots, a longer time_benchmark_args.duration has more"
+        return f"how fast against {speedup.against} at {shape} is not known ({short})"
+    return f"{spread(speedup.interval, 2)} times as fast as {speedup.against} at {shape}"
 
 
 def _difference(result: Result, tuned: Tuned) -> Interval:

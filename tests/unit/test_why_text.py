@@ -32,5 +32,5 @@ def test_what_was_not_evaluated_cannot_be_explained(tmp_path):
     store.open(config)
     for result in reference_results(config):
         store.save(result.model_copy(update={"scores": {}}))
-    with pytest.raises(BadInput, match="was not evaluated"):
+    with pytest.raises(BadInput, match="no finished run that was evaluated"):
         benchmark.explained(tmp_path, "", Silent())

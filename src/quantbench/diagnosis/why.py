@@ -43,10 +43,11 @@ def nothing_lost(result: Result) -> str:
     """The text of a run that there is nothing to explain of."""
     name = evidence.main_metric(result)
     before, after = (result.scores[arm] for arm in ("original", "optimized"))
+    difference = evidence.differences(result)[name]
     return (
         f"# `{result.run.name}` loses nothing: nothing needs mending\n\n"
         f"{name} {before.metrics[name]:.3f} -> {after.metrics[name]:.3f} over {before.examples} examples; the "
-        f"95 % interval of the difference, {spread(evidence.differences(result)[name], 4, '+')}, does not lie below zero. "
+        f"95 % interval of the difference, {spread(difference, 4, '+')}, does not lie below zero. "
         f"{_percent(after.changed / after.examples)} of predictions changed. If a smaller loss matters, evaluate more "
         "examples (max_eval_samples).\n"
     )

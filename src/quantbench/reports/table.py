@@ -70,7 +70,7 @@ def _times(latency: Latency, speedup: stats.Speedup) -> list[str]:
     return [
         shape_name(latency),
         *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
-        spread(speedup.interval, 2) if speedup.interval else f"{speedup.ratio:.2f} (too few slots)",
+        spread(speedup.interval, 2) if speedup.interval else "too few slots",
         _verdict(speedup),
     ]
 
