@@ -12,8 +12,8 @@ from rich.table import Table
 
 WIDTH = 140
 """Characters of a line where output goes to no terminal and ``COLUMNS`` does not say."""
-BRIEF = 240
-"""Characters of a library's own text that are shown; the result holds all of it."""
+BRIEF = 480
+"""Characters of a library's own text that are shown; the card holds all of it."""
 
 
 def width() -> int:

@@ -86,11 +86,11 @@ def _failures(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         if result.failure:
             found = reasons.setdefault((result.failure.stage, result.failure.reason), [])
-            found.append(f"{told(result.run)} (results/{result.run.key}.json)")
+            found.append(told(result.run))
     for (stage, reason), runs in reasons.items():
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
         yield f"failed in {stage}: {terminal.brief(reason)}"
-        yield f"    {runs[0]}{more}; the same command tries again, with --verbose it shows where"
+        yield f"    {runs[0]}{more}; the card has all of it. The same command tries again, --verbose shows where"
 
 
 def _left_out(skipped: Sequence[Skipped]) -> Iterator[str]:
