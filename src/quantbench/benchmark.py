@@ -77,6 +77,13 @@ def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished
     return finished
 
 
+def interrupted(folder: Path, told: str) -> str:
+    """What is kept of an interrupted call; ``told`` is what the work itself said of it."""
+    done = sum(result.done for result in Store(folder).results())
+    more = f", {told}" if told else ", what was prepared is found again"
+    return f"interrupted: {done} run(s) are finished and kept{more}; the same command goes on from there"
+
+
 def environment_for(config: Config, wanted: Iterable[Settings] | None = None) -> Environment:
     """The machine, capped to ``supported_instructions`` where that is set and runs execute here.
 

@@ -162,8 +162,8 @@ def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) ->
     _log_to_console(quiet, verbose)
     try:
         finished = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
-    except KeyboardInterrupt:
-        error_console.print("interrupted; what was finished is kept, the same command goes on from there")
+    except KeyboardInterrupt as stop:
+        error_console.print(benchmark.interrupted(folder, str(stop)), markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(finished.table)
     typer.echo(f"card: {folder / 'card.md'}")

@@ -45,6 +45,10 @@ def by_line(mistake: Mistake) -> tuple[bool, int]:
     return mistake.where.startswith("--"), int(line) if line.isdecimal() else 0
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user has stopped the work; the message says what is kept of it beside finished runs."""
+
+
 class BadInput(QuantbenchError):
     """The input cannot be used. Holds every mistake that was found; nothing stays but what was finished before."""
 

@@ -115,6 +115,9 @@ def _key(spec: ArmSpec, shape: Shape, args: TimeBenchmarkArgs, threads: int, env
 def _kept(path: Path, precision: float) -> Noise | None:
     if not path.exists():
         return None
-    noise = Noise.model_validate_json(path.read_bytes())
-    young = datetime.now(UTC) - datetime.fromisoformat(noise.measured) < LONGEST_AGE
+    try:
+        noise = Noise.model_validate_json(path.read_bytes())
+        young = datetime.now(UTC) - datetime.fromisoformat(noise.measured) < LONGEST_AGE
+    except (ValueError, TypeError):  # damaged, or written by another version: measured anew
+        return None
     return noise if young and stats.launch_noise(noise, 1) <= precision else None

@@ -3,6 +3,7 @@
 DIR/config.yaml            the configuration that the folder belongs to, every default spelled out
 DIR/results/<key>.json     one self-sufficient document per run
 DIR/models/<run name>/     the optimized models
+DIR/timing/                what an interrupted timing has finished
 DIR/cache/                 versions that a search tries
 """
 

@@ -22,6 +22,7 @@ from quantbench import stats
 from quantbench.environment import usable_cpus
 from quantbench.errors import ArmFailed
 from quantbench.intervals import FEWEST_PAIRS, hodges_lehmann
+from quantbench.kept import Keeper, Kept
 from quantbench.records import ArmLatency, ArmSpec, Slot
 from quantbench.registry import Advance, Inputs
 from quantbench.settings import DATASET, InputLength, TimeBenchmarkArgs
@@ -175,6 +176,7 @@ def time_arms(
     args: TimeBenchmarkArgs,
     threads: int,
     advance: Advance,
+    keeper: Keeper | None = None,
 ) -> Timings:
     """Time all arms at all shapes.
 
@@ -185,11 +187,13 @@ def time_arms(
         args: how long and how; see the record.
         threads: threads and CPUs of every arm.
         advance: told whole seconds of measured time, over all arms and shapes.
+        keeper: has what an interrupted measurement of the same has finished, and is given what this one finishes.
 
     An arm that fails is left out of what follows; its reason is in the outcome, the others go on.
 
     """
-    session = _Session(baseline, shapes, args, threads, advance)
+    session = _Session(baseline, shapes, args, threads, advance, keeper)
+    session.resume(specs)
     for launch in range(args.launches):
         session.launch({name: spec for name, spec in specs.items() if name not in session.outcome.failures}, launch)
     return session.outcome
@@ -199,29 +203,63 @@ class _Session:
     """One measurement: all launches of all arms at all shapes."""
 
     def __init__(
-        self, baseline: str, shapes: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, advance: Advance
+        self,
+        baseline: str,
+        shapes: Sequence[Shape],
+        args: TimeBenchmarkArgs,
+        threads: int,
+        advance: Advance,
+        keeper: Keeper | None,
     ) -> None:
         self.baseline, self.shapes, self.args, self.threads = baseline, shapes, args, threads
         self.outcome = Timings([ShapeTimings() for _ in shapes])
-        self._advance = advance
+        self._advance, self._keeper = advance, keeper
+        self._launches = [0] * len(shapes)
         self._arms: dict[str, ArmProcess] = {}
         self._generator = random.Random(args.seed)
         self._fastest: dict[tuple[int, str], float] = {}
         self._measured = self._told = 0.0
 
+    def resume(self, specs: Mapping[str, ArmSpec]) -> None:
+        """Take over what an earlier call has finished of these arms."""
+        for index in range(len(self.shapes)):
+            kept = self._keeper.read(index, specs) if self._keeper else None
+            if kept is not None:
+                self._launches[index] = kept.launches
+                self.outcome.shapes[index] = ShapeTimings(dict(kept.arms), kept.slot_seconds, kept.extended)
+                self._tell(len(specs) * self.args.duration * kept.launches / self.args.launches)
+
+    def _finished(self, index: int, launch: int) -> None:
+        """A shape is done in a launch: keep it, unless an arm has failed, whose rows are measured again."""
+        self._launches[index] = launch + 1
+        timings = self.outcome.shapes[index]
+        if self._keeper and not self.outcome.failures:
+            kept = Kept(
+                launches=launch + 1,
+                arms=timings.arms,
+                slot_seconds=timings.slot_seconds,
+                extended=timings.extended,
+            )
+            self._keeper.write(index, kept)
+
     def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> None:
         """Start all processes, measure their share of the duration at every shape, end them.
 
-        Libraries are imported side by side, which is not timed; models are loaded one after another.
+        Libraries are imported side by side, which is not timed; models are loaded one after another. Shapes that an
+        earlier call has measured in this launch are left out.
         """
+        missing = [index for index, done in enumerate(self._launches) if done <= launch]
+        if not missing:
+            return
         try:
             for name, spec in specs.items():
                 self._guard(name, self._start, name, spec)
             for step in (ArmProcess.ready, ArmProcess.load):
                 for name, arm in list(self._arms.items()):
                     self._guard(name, step, arm)
-            for index in range(len(self.shapes)):
+            for index in missing:
                 self._shape(index, launch)
+                self._finished(index, launch)
         finally:
             for arm in self._arms.values():
                 arm.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from quantbench.errors import BadInput, Mistake
 from quantbench.search import Limit, Verdict
@@ -13,6 +13,8 @@ from quantbench.settings import Record, Settings, digest
 from quantbench.store import write_atomically
 
 FILE = "tuning.json"
+SCHEMA_VERSION = 1
+"""Version of ``tuning.json``."""
 
 
 class UnitFigures(Record):
@@ -49,6 +51,7 @@ class Finalist(Record):
 class Tuned(Record):
     """The state of a search; ``question`` is the hash of what was asked."""
 
+    schema_version: int = SCHEMA_VERSION
     question: str
     limits: tuple[Limit, ...]
     probes: dict[str, float] = Field(default_factory=dict)
@@ -78,7 +81,14 @@ class Tuned(Record):
         path = folder / FILE
         if not path.exists():
             return None
-        found = cls.model_validate_json(path.read_bytes())
+        try:
+            found = cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            message = "is damaged or was written by another version of quantbench; choose another --out, or delete it"
+            raise BadInput([Mistake(str(path), message)]) from error
+        if found.schema_version != SCHEMA_VERSION:
+            message = f"has schema version {found.schema_version}, this quantbench reads {SCHEMA_VERSION}; "
+            raise BadInput([Mistake(str(path), message + "choose another --out, or delete it")])
         if found.question != question(settings, limits, only):
             message = "holds the search of another configuration or other limits; choose another --out, or delete it"
             raise BadInput([Mistake(str(folder), message)])

@@ -26,9 +26,18 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from quantbench import cache, environment, evaluate, instructions, noise, registry, stats
-from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
+from quantbench import cache, environment, evaluate, instructions, kept, noise, registry, stats
+from quantbench.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    BadInput,
+    Interrupted,
+    QuantbenchError,
+    RunFailed,
+)
 from quantbench.graph import Graph
+from quantbench.kept import Keeper
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
 from quantbench.progress import Bars, Reporter
@@ -89,7 +98,7 @@ def _executed(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterat
         else:
             yield _result(prepared, (), {}, workbench)
     if ready:
-        yield from _timed(ready, workbench)
+        yield from _timed(ready, store, workbench)
 
 
 def _failed(run: Run, workbench: Workbench, stage: str, error: Exception) -> Result:
@@ -130,7 +139,7 @@ def _scores(run: Run, arms: Mapping[str, ArmSpec], workbench: Workbench) -> dict
     }
 
 
-def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
+def _timed(ready: Sequence[Prepared], store: Store, workbench: Workbench) -> Iterator[Result]:
     """Time the runs in groups of equal inputs and timing arguments, and complete their results."""
     groups: dict[str, list[Prepared]] = {}
     for prepared in ready:
@@ -142,7 +151,18 @@ def _timed(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
         groups.setdefault(key, []).append(prepared)
     for group in groups.values():
         for together in _fitting(group, workbench.environment.memory_bytes):
-            yield from _timed_together(together, workbench)
+            yield from _timed_or_failed(together, store, workbench)
+
+
+def _timed_or_failed(ready: Sequence[Prepared], store: Store, workbench: Workbench) -> Iterator[Result]:
+    """Time runs together; what goes wrong before or after the arms' own work fails these runs, not the others."""
+    try:
+        yield from _timed_together(ready, store, workbench)
+    except BadInput:
+        raise  # the output folder cannot be written to
+    except Exception as error:
+        for prepared in ready:
+            yield _failed(prepared.run, workbench, "timing", error)
 
 
 def _fitting(group: Sequence[Prepared], memory_bytes: int) -> Iterator[list[Prepared]]:
@@ -171,7 +191,7 @@ def _process_bytes(prepared: Prepared) -> dict[str, int]:
     return {**found, _null_name(original): found[original]}
 
 
-def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator[Result]:
+def _timed_together(ready: Sequence[Prepared], store: Store, workbench: Workbench) -> Iterator[Result]:
     """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
     names = _arm_names(ready)
     specs = {names[_identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
@@ -185,9 +205,15 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
     with workbench.phase("timing"):
         itself = ready[0].arms["onnx-float"]
         paths = noise.paths(itself, at, args, threads, workbench.environment, workbench.cache)
-        seen = noise.between_launches(itself, at, args, threads, paths, workbench.reporter)
-        with workbench.reporter.stage(what, total) as advance:
-            timings = time_arms(specs, next(iter(originals)), at, args, threads, advance)
+        keeper = _keeper(specs, at, threads, ready[0].run.settings, store, workbench)
+        try:
+            seen = noise.between_launches(itself, at, args, threads, paths, workbench.reporter)
+            with workbench.reporter.stage(what, total) as advance:
+                timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper)
+        except KeyboardInterrupt as stop:
+            finished = keeper.finished(len(at), specs, args.launches)
+            told = f"{len(ready)} more are prepared and scored; timing goes on after {finished} of {len(at)} shape(s)"
+            raise Interrupted(told) from stop
         seen = _remembered(names[_identity(itself)], at, timings, seen, paths)
     seconds = workbench.take_seconds()
     for prepared in ready:
@@ -199,6 +225,22 @@ def _timed_together(ready: Sequence[Prepared], workbench: Workbench) -> Iterator
             continue
         yield _result(prepared, _latency(arms, at, timings, seen), seconds, workbench)
         seconds = {}
+    keeper.clear()  # whoever takes the results has stored the last one when asking for more
+
+
+def _keeper(
+    specs: Mapping[str, ArmSpec],
+    at: Sequence[Shape],
+    threads: int,
+    settings: Settings,
+    store: Store,
+    workbench: Workbench,
+) -> Keeper:
+    """What keeps the shapes of this measurement in the output folder, until its results are stored."""
+    data = workbench.examples(settings).fingerprint if any(not isinstance(s.input_length, int) for s in at) else ""
+    pairs = [(shape.batch_size, shape.input_length) for shape in at]
+    asked = kept.question(specs, pairs, settings.time_benchmark_args, threads, workbench.environment, data)
+    return Keeper(store.folder, asked)
 
 
 def _remembered(

@@ -211,7 +211,7 @@ def test_an_interrupt_keeps_what_was_finished(write_config, tmp_path):
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
     assert process.wait(timeout=60) == 130
-    assert "what was finished is kept" in rest
+    assert "finished and kept" in rest
     assert [run["status"] for run in summary(out)["runs"]] == ["done"]
     assert (out / "card.md").exists()
 

@@ -1,0 +1,100 @@
+"""Timing that is stopped half-way: what is kept, what the next call still measures, what the message says."""
+
+import pytest
+
+from quantbench import benchmark, noise, timing, worker
+from quantbench.config import load_config
+from quantbench.errors import BadInput, Interrupted
+from quantbench.progress import Silent
+from quantbench.search import Limit
+from quantbench.store import Store
+from quantbench.tuned import FILE, Tuned
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Places of the shapes that are measured; ``stop`` holds the place at which the user presses Ctrl-C."""
+    places, stop, shape = [], set(), timing._Session._shape
+
+    def measure(session, index, launch):
+        if index in stop:
+            raise KeyboardInterrupt
+        places.append((index, launch))
+        shape(session, index, launch)
+
+    monkeypatch.setattr(timing._Session, "_shape", measure)
+    return places, stop
+
+
+def test_the_next_call_goes_on_at_the_shape_where_timing_was_stopped(write_config, tmp_path, measured, own_cache):
+    places, stop = measured
+    config, out = load_config(write_config(batch_sizes=[1, 2])), tmp_path / "out"
+    stop.add(1)
+    with pytest.raises(Interrupted) as caught:
+        benchmark.run(config, out, "*", Silent())
+    told = benchmark.interrupted(out, str(caught.value))
+    assert told.startswith("interrupted: 0 run(s) are finished and kept, 1 more are prepared and scored")
+    assert "timing goes on after 1 of 2 shape(s)" in told
+    assert places == [(0, 0)]
+    (kept,) = (out / "timing").rglob("*.json")
+    stop.clear()
+    before = kept.read_bytes()
+    assert benchmark.run(config, out, "*", Silent()).code == 0
+    assert places == [(0, 0), (1, 0)], "only what was missing"
+    (result,) = Store(out).results()
+    assert [shape.batch_size for shape in result.latency] == [1, 2]
+    slots = result.latency[0].arms["pytorch"].slots
+    assert slots[0].model_dump_json().encode()[:60] in before
+    assert "evaluation" not in result.seconds or result.seconds["evaluation"] < 1, "predictions were kept as well"
+    assert not (out / "timing").exists()
+
+
+def test_launches_go_on_where_they_were_stopped_and_damaged_files_are_measured_again(
+    write_config, tmp_path, measured, own_cache
+):
+    places, stop = measured
+    args = {"duration": 0.2, "warmup_runs": 1, "precision": 0.9, "launches": 2}
+    config, out = load_config(write_config(batch_sizes=[1, 2], time_benchmark_args=args)), tmp_path / "out"
+    stop.add(1)
+    with pytest.raises(Interrupted):
+        benchmark.run(config, out, "*", Silent())
+    stop.clear()
+    next((out / "timing").rglob("*.json")).write_text("{")
+    assert benchmark.run(config, out, "*", Silent()).code == 0
+    assert places == [(0, 0), (0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_what_fails_before_timing_fails_the_rows_and_not_the_command(write_config, tmp_path, monkeypatch):
+    def broken(*_):
+        raise ValueError("no such machine")
+
+    monkeypatch.setattr(worker.noise, "paths", broken)
+    finished = benchmark.run(load_config(write_config()), tmp_path / "out", "*", Silent())
+    (result,) = Store(tmp_path / "out").results()
+    assert finished.code == 3
+    assert (result.failure.stage, result.failure.reason) == ("timing", "ValueError: no such machine")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"ratios": [0.1]}', '{"ratios": [0.1], "measured": "now"}'])
+def test_a_noise_file_that_cannot_be_read_is_made_anew(tmp_path, text):
+    path = tmp_path / "noise.json"
+    path.write_text(text)
+    assert noise._kept(path, 0.02) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "is damaged"), ('{"colour": 1}', "another version"), ("", "is damaged")],
+)
+def test_the_state_of_a_search_that_cannot_be_read_is_one_message(write_config, tmp_path, text, words):
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(BadInput, match=words) as caught:
+        Tuned.read(tmp_path, load_config(write_config()).base, [Limit(metric="f1", drop=0.1)], "*")
+    assert caught.value.mistakes[0].where == str(tmp_path / FILE)
+
+
+def test_the_state_of_a_search_by_a_later_version_is_named(write_config, tmp_path):
+    settings, limits = load_config(write_config()).base, [Limit(metric="f1", drop=0.1)]
+    Tuned.start(settings, limits, "*").model_copy(update={"schema_version": 9}).write(tmp_path)
+    with pytest.raises(BadInput, match="has schema version 9, this quantbench reads 1"):
+        Tuned.read(tmp_path, settings, limits, "*")
