@@ -202,7 +202,7 @@ def many_labels(folder: Path) -> Case:
 @case("yes and no for a model with one output", "planted")
 def one_output(folder: Path) -> Case:
     found = _single(folder, ["yes", "no"] * 4, ("LABEL_0",))
-    return Case(found, Refused("dataset", ["one output", "is_regression"]))
+    return Case(found, Refused("task_args", ["one output", "is_regression"]))
 
 
 def _scores(folder: Path, values: Sequence[Any]) -> dict[str, Any]:
