@@ -29,7 +29,7 @@ def found(config: Config, folder: Path, known: Mapping[str, str]) -> dict[str, s
         if config.where(key).startswith(OVERRIDE):
             continue
         for path in (Path(known[name]), folder / name) if name in known else (folder / name,):
-            if path.exists():
+            if _exists(path):
                 places[name] = str(path)
                 break
     return places
@@ -39,7 +39,15 @@ def in_full(config: Config) -> dict[str, str]:
     """Full paths of everything on this machine that a configuration names by a relative one."""
     names = dict.fromkeys(name for _, name in _relative(config))
     full = {name: Path(config.places.get(name, name)).absolute() for name in names}
-    return {name: str(path) for name, path in full.items() if path.exists()}
+    return {name: str(path) for name, path in full.items() if _exists(path)}
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no file can have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def mistakes(known: object, where: str) -> list[Mistake]:

@@ -101,3 +101,11 @@ def test_paths_of_the_call_are_written_in_full(project, monkeypatch):
 def test_places_that_are_none_are_refused(project):
     with pytest.raises(BadInput, match="places must map relative paths to full ones"):
         load_config(write(project / "mine.yaml", places=["model"]))
+
+
+@pytest.mark.parametrize("name", ["x" * 1000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_no_place(project, name):
+    config = load_config(write(project / "mine.yaml", model_name_or_path=name))
+    assert "data/texts" in config.places
+    assert name not in config.places
+    assert name not in dump_config(config).partition("places:")[2]
