@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.accuracy_control import accuracy_control
 from quantbench import cache, embedded, environment, instructions, stats, tuning
+from quantbench.budget import Budget
 from quantbench.config import load_config
 from quantbench.grid import combinations
 from quantbench.intervals import Interval, hodges_lehmann, paired_bootstrap
@@ -30,7 +31,7 @@ from quantbench.tables import spread, table
 from quantbench.timing import Shape, time_arms
 from quantbench.trials import Bench
 from quantbench.tuned import Tuned
-from quantbench.tuner import CALIBRATION_SAMPLES, Budget
+from quantbench.tuner import CALIBRATION_SAMPLES
 from quantbench.workbench import Workbench
 
 SHAPES = ((4, 64), (1, 32))

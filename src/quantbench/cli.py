@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -115,7 +116,9 @@ def tune(
     max_evaluations: Annotated[
         float, typer.Option(help="Most forwards, in units of one evaluation of the whole evaluation set.")
     ] = 7.0,
-    max_time: Annotated[float, typer.Option(help="Most seconds of the search, without the final timing.")] = 600.0,
+    max_time: Annotated[
+        float, typer.Option(help="Most seconds of the search, loading included, without the final timing.")
+    ] = 600.0,
     only: Annotated[
         str, typer.Option("--only", metavar="GLOB", help="Only families that match, such as `onnxruntime-*`.")
     ] = "*",
@@ -129,10 +132,11 @@ def tune(
     Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
     `models/best` to deploy. A second call goes on where the first was interrupted.
     """
+    since = time.monotonic()
     from quantbench import embedded, tuning
+    from quantbench.budget import Budget
     from quantbench.config import load_config
     from quantbench.progress import Bars, Silent
-    from quantbench.tuner import Budget
 
     _log_to_console(quiet, verbose)
     path = embedded.CONFIG if str(config) == "demo" else config
@@ -141,7 +145,7 @@ def tune(
     folder = out or Path("runs") / f"tune-{config.stem}"
     try:
         reporter = Silent() if quiet else Bars(error_console)
-        tuning.tune(loaded, folder, limits, Budget(max_evaluations, max_time), reporter, only)
+        tuning.tune(loaded, folder, limits, Budget(max_evaluations, max_time, since), reporter, only)
     except KeyboardInterrupt:
         error_console.print("interrupted; what was found is kept, the same command goes on from there")
         raise typer.Exit(EXIT_INTERRUPTED) from None

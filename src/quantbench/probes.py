@@ -11,19 +11,23 @@ from quantbench.records import ArmLatency, ArmSpec
 from quantbench.settings import TimeBenchmarkArgs
 from quantbench.timing import Shape, time_arms
 
-SECONDS = 1.5
 WARMUP = 3
 
 
 def probe(
-    specs: Mapping[str, ArmSpec], shapes: Sequence[Shape], final: TimeBenchmarkArgs, threads: int, reporter: Reporter
+    specs: Mapping[str, ArmSpec],
+    shapes: Sequence[Shape],
+    final: TimeBenchmarkArgs,
+    threads: int,
+    reporter: Reporter,
+    seconds: float,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Seconds of a call of every arm, and the reason for every arm that failed.
 
     Over several shapes the geometric mean, which makes a version's rank independent of how long their calls are. No
-    probe is longer than the final timing, whose arguments are given.
+    probe is longer than ``seconds`` or than the final timing, whose arguments are given.
     """
-    seconds = min(SECONDS, final.duration)
+    seconds = min(seconds, final.duration)
     args = TimeBenchmarkArgs(duration=seconds, warmup_runs=WARMUP, seed=final.seed, precision=0.99)
     total = int(seconds * len(specs) * len(shapes))
     with reporter.stage(f"Probing {len(specs)} versions at {len(shapes)} shape(s), seconds", total) as advance:

@@ -72,6 +72,9 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
     if not tuned.tried:
         why = f": {tuned.stopped}" if tuned.stopped else ""
         asked = f"**No version in int8 was tried{why.rstrip('.')}.** The choice is among the others.\n\n{asked}"
+    elif tuned.stopped:
+        more = "A larger --max-time or --max-evaluations, with another --out, tries more"
+        asked = f"**The search was cut short: {tuned.stopped.rstrip('.')}.** {more}.\n\n{asked}"
     best = next((result for result in done if result.run.name == tuned.best), None)
     if best is None:
         near = min(done, key=lambda result: -_difference(result, tuned).value, default=None)
@@ -185,6 +188,8 @@ def _groups(tuned: Tuned) -> str:
     total = sum(unit.products for unit in tuned.units)
     base = tuned.probes.get("onnx-float", 0.0)
     gains = {mode: max(0.0, base - tuned.probes.get(f"onnxruntime-{mode}", base)) for mode in ("dynamic", "static")}
+    if not tuned.units:
+        return "There was no time to look."
     rows = []
     for role, members in roles(tuned.units).items():
         share = sum(unit.products for unit in members) / total

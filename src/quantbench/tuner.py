@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from quantbench import evidence, families, instructions, probes, registry, search, trials, worker
+from quantbench.budget import Budget
 from quantbench.errors import QuantbenchError
 from quantbench.families import Family
 from quantbench.graph import Graph
@@ -42,14 +42,6 @@ FINALS = 5.0
 frameworks of both."""
 
 logger = logging.getLogger("quantbench")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a search may spend: evaluations of the whole evaluation set, and seconds, the final timing not counted."""
-
-    evaluations: float = 7.0
-    seconds: float = 600.0
 
 
 class Tuning:
@@ -80,7 +72,8 @@ class Tuning:
         every = families.families(self.base, sets)
         self.families = {family.name: family for family in every if fnmatchcase(family.name, only)}
         self.bench = Bench(self.base, workbench, store.cache / "versions", calibration, tokens=self.state.tokens)
-        self._began = time.monotonic() - sum(self.state.seconds.values())
+        begin = time.monotonic() if budget.since is None else budget.since
+        self._began = begin - sum(self.state.seconds.values())
 
     def run(self) -> Tuned:
         """Search, validate, decide."""
@@ -115,21 +108,37 @@ class Tuning:
         passes = 1 + sum(family.settings.quantization_approach == "static" for family in self.families.values())
         self.bench.spend(self.bench.sample(self.samples)[1], passes)  # statistics, and NNCF's own
         specs, failures = {FLOAT: self.workbench.float_model(self.base)}, {}
+        longest = 0.0
         for name, family in self.families.items():
+            if not self._worth_making(family, specs, longest):
+                failures[name] = f"half of the {self.budget.seconds:.0f} s was spent before it was made; see --max-time"
+                continue
+            begin = self._time()
             try:
                 specs[name] = self.bench.spec(family.settings)
             except (QuantbenchError, RuntimeError, ValueError) as error:
                 failures[name] = " ".join(str(error).split())[:300]
                 logger.warning("%s is left out: %s", name, failures[name])
+            longest = max(longest, self._time() - begin)
         args = self.base.time_benchmark_args
         shapes = worker.shapes(self.base, self.workbench)
         threads = args.num_threads or self.workbench.threads
-        found, failed = probes.probe(specs, shapes, args, threads, self.workbench.reporter)
+        seconds = self.budget.probe_seconds(self._time(), len(specs), len(shapes))
+        found, failed = probes.probe(specs, shapes, args, threads, self.workbench.reporter, seconds)
         self._keep(probes=found, failures={**failures, **failed})
+
+    def _time(self) -> float:
+        """Seconds that were spent so far, in this call and earlier ones."""
+        return time.monotonic() - self._began
+
+    def _worth_making(self, family: Family, made: Mapping[str, Any], longest: float) -> bool:
+        """Whether there is time for a family: always for those without int8, which need none, and for the first."""
+        first = not any(name in made and not other.plain for name, other in self.families.items())
+        return family.plain or first or self.budget.may_make(self._time(), longest)
 
     def _sensitivities(self) -> None:
         """What every unit would hurt in every mode."""
-        if self.state.units:
+        if self.state.units or not self.budget.may_look(self._time()):
             return
         graph = Graph.read(Path(self.workbench.float_model(self.base).path))
         units = sites.units(sites.find(graph))
@@ -203,10 +212,13 @@ class Tuning:
         original = self.bench.original()
         limits = {limit.metric: limit.absolute(original[limit.metric]) for limit in self.limits}
         while (version := search.next_version(list(ladders.values()), self._trials())) is not None:
+            family, rung = version
             if self._spent():
                 self._keep(stopped="the budget was spent before the search came to its end")
-                return
-            family, rung = version
+                int8 = [ladder for name, ladder in ladders.items() if not self.families[name].plain]
+                if not int8 or any(not self.families[item.family].plain for item in self.state.tried):
+                    return
+                family, rung = min(int8, key=lambda ladder: ladder.seconds).family, 0
             gentle = tuple(unit.name for unit in ladders[family].units[:rung])
             name = family if not rung else f"{family}-{rung}-gentle"
             self._try(name, family, rung, gentle, limits, ladders[family].time(rung))
@@ -235,7 +247,7 @@ class Tuning:
         return [Trial(item.family, item.rung, item.excess, item.verdict) for item in self.state.tried]
 
     def _spent(self) -> bool:
-        late = time.monotonic() - self._began > self.budget.seconds
+        late = self._time() > self.budget.seconds
         return late or self.bench.evaluations + trials.SHARE > self.budget.evaluations - FINALS
 
     def _finals(self) -> list[Result]:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from quantbench import benchmark, cache, registry, tune_report
+from quantbench.budget import LEAST_SECONDS, Budget
 from quantbench.deploy import deploy
 from quantbench.errors import BadInput, Mistake
 from quantbench.families import families
@@ -18,7 +19,7 @@ from quantbench.search import Limit
 from quantbench.settings import Config
 from quantbench.store import Store, write_atomically
 from quantbench.tuned import Tuned
-from quantbench.tuner import Budget, Tuning
+from quantbench.tuner import Tuning
 from quantbench.workbench import Workbench
 
 
@@ -34,6 +35,9 @@ def tune(
 
     """
     config = single(config)
+    if not budget.seconds >= LEAST_SECONDS:
+        message = f"is too little to try one version; the least that makes sense is {LEAST_SECONDS:.0f}"
+        raise BadInput([Mistake(f"--max-time {budget.seconds:g}", message)])
     store = Store(folder)
     store.stored_for(config)
     Tuned.read(folder, config.base, limits, only)
