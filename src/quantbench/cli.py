@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -321,7 +321,7 @@ def metrics() -> None:
     for task in registry.names("tasks"):
         known = registry.task(task).METRICS
         for name, values in known.items():
-            typer.echo(f"{task:<21} {name:<{_width(known)}}  {', '.join(values)}")
+            typer.echo(f"{task:<21} {name:<{max(map(len, known))}}  {', '.join(values)}")
 
 
 @app.command()
@@ -335,11 +335,7 @@ def groups() -> None:
 def _list(summaries: Mapping[str, str]) -> None:
     """A line for each."""
     for name, summary in summaries.items():
-        typer.echo(f"{name:<{_width(summaries)}}  {summary}")
-
-
-def _width(names: Iterable[str]) -> int:
-    return max(map(len, names))
+        typer.echo(f"{name:<{max(map(len, summaries))}}  {summary}")
 
 
 @app.command()

@@ -30,6 +30,8 @@ NNCF_DECIDES = {
     **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
 }
 """Parameters that NNCF decides by itself, at the values that say nothing."""
+EARLIER_TASK_ARGS = {"pooling": "mean"}
+"""Defaults of earlier versions, spelled out in the ``config.yaml`` of their folders."""
 NNCF_ARGS = ("preset", "smooth_quant_alpha")
 
 
@@ -155,9 +157,9 @@ def _framework_arg(name: str, settings: Settings) -> str | None:
 
 
 def _task_arg(name: str, settings: Settings) -> str | None:
-    """``task_args`` that a task does not know must be at their defaults."""
-    default = TaskArgs.model_fields[name].default
-    if name in registry.task(settings.task).ARGS or getattr(settings.task_args, name) == default:
+    """``task_args`` that a task does not know must be at their defaults, or at those that folders were written with."""
+    defaults = (TaskArgs.model_fields[name].default, EARLIER_TASK_ARGS.get(name))
+    if name in registry.task(settings.task).ARGS or getattr(settings.task_args, name) in defaults:
         return None
     owners = [other for other in registry.names("tasks") if name in registry.task(other).ARGS]
     return f"task_args.{name} belongs to task {' and '.join(owners)}, not {settings.task}; remove it"

@@ -1,11 +1,8 @@
-"""Run to Result. The one entry that every launcher executes.
+"""Run to Result. The one entry that every launcher executes, in its own process or as a command.
 
-In the launcher's own process, or as a command:
-
-    python -m quantbench.worker run.json result.json
-
-``run.json`` is a ``records.Job``, ``result.json`` becomes a ``records.Result``; the model is laid down beside it in
-``models/<run name>``. Exit codes: 0 done, 3 failed (the result says why), 2 if the job or the folder cannot be used.
+Of ``python -m quantbench.worker run.json result.json`` the file ``run.json`` is a ``records.Job``, ``result.json``
+becomes a ``records.Result``; the model is laid down beside it in ``models/<run name>``. Exit codes: 0 done, 3 failed
+(the result says why), 2 if the job or the folder cannot be used.
 
 Runs are prepared one after another (export, ranges, quantization, evaluation), then timed together, so that the arms
 that runs share are timed once and all arms meet the same machine. A run that fails becomes a result with its reason.
