@@ -80,14 +80,19 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
         near = min(done, key=lambda result: -_difference(result, tuned).value, default=None)
         tail = f" The nearest was {near.run.name}: {spread(_difference(near, tuned), 4, '+')}." if near else ""
         return f"{asked}\n\n**No version keeps within the limit on the evaluation split: deploy the original.**{tail}"
-    speeds = [
-        _fast(speedup, evidence.shape_name(latency))
+    judged = stats.speedups([best])
+    pairs = [
+        (speedup, evidence.shape_name(latency))
         for index, latency in enumerate(best.latency)
-        for speedup in stats.speedups([best])[best.run.key, index]
+        for speedup in judged[best.run.key, index]
         if speedup.arm == "optimized"
     ]
+    speeds = [_fast(speedup, shape) for speedup, shape in pairs]
     lost = f"{tuned.limits[0].metric} changes by {spread(_difference(best, tuned), 4, '+')}"
-    return f"{asked}\n\n**Deploy {best.run.name}**: {', '.join(speeds)}; {lost} on the evaluation split."
+    told = f"{', '.join(speeds)}; {lost} on the evaluation split."
+    if any(speedup.interval is None for speedup, _ in pairs):
+        return f"{asked}\n\n**Nothing is known to be faster yet.** {best.run.name} keeps within the limit: {told}"
+    return f"{asked}\n\n**Deploy {best.run.name}**: {told}"
 
 
 def _fast(speedup: stats.Speedup, shape: str) -> str:

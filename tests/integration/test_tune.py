@@ -41,7 +41,8 @@ ONNXRUNTIME = "onnxruntime-*"
 def finished(tiny, tmp_path_factory):
     """A finished search of the tiny model; its configuration and folder."""
     folder = tmp_path_factory.mktemp("tuned")
-    config = write_tiny_config(tiny, folder / "tiny.yaml")
+    args = {"duration": 1.0, "warmup_runs": 1, "precision": 0.9}  # enough slots for an interval
+    config = write_tiny_config(tiny, folder / "tiny.yaml", time_benchmark_args=args)
     done = quantbench("tune", config, "--out", folder / "out", "--max-drop", "f1=0.5", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "Deploy " in done.stdout

@@ -39,6 +39,8 @@ def test_no_ratio_is_told_without_its_interval(config):
     text = answer(config, state(config, results), results)
     assert "how fast against pytorch at 4 × 64 is not known (too few slots" in text
     assert "times as fast" not in text
+    assert "**Nothing is known to be faster yet.**" in text
+    assert "Deploy" not in text
     assert "2.1" not in text
     full = reference_results(config)
     assert " times as fast as pytorch at 4 × 64" in answer(config, state(config, full), full)
@@ -60,7 +62,8 @@ def test_a_search_that_did_not_happen_is_told_first(config):
         examples=1,
         verdict="passes",
     )
-    assert "No version in int8" not in answer(config, state(config, results, tried=(tried,)), results)
+    text = answer(config, state(config, results, tried=(tried,)), results)
+    assert text.split("\n\n")[1].startswith("**The search was cut short: The time was over.**")
 
 
 def test_versions_that_a_search_tries_have_names_to_read(config):
