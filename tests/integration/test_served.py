@@ -300,7 +300,7 @@ def test_the_recipe_works_from_everywhere(pairs, tmp_path, monkeypatch):
     root, settings, *_ = pairs
     monkeypatch.chdir(root)
     data = {**settings, "model_name_or_path": "model", "dataset": {**settings["dataset"], "path": "data"}}
-    written = recipe(build_config(data, {}, "test.yaml").base)
+    written = recipe(build_config(data, {}, "test.yaml").base, {})
     (tmp_path / "recipe.yaml").write_text(written)
     monkeypatch.chdir(tmp_path)
     found = load_config(tmp_path / "recipe.yaml").base
