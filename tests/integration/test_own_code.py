@@ -21,7 +21,7 @@ from pathlib import Path
 from quantbench import benchmark
 from quantbench.config import load_config
 from quantbench.progress import Silent
-sys.exit(benchmark.run(load_config(Path(sys.argv[1])), Path(sys.argv[2]), "*", Silent()))
+sys.exit(benchmark.run(load_config(Path(sys.argv[1])), Path(sys.argv[2]), "*", Silent()).code)
 """
 TOKENIZE = """
 import json, sys
