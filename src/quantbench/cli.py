@@ -141,7 +141,7 @@ def tune(
     _log_to_console(quiet, verbose)
     path = embedded.CONFIG if str(config) == "demo" else config
     loaded = load_config(path, override or ())
-    limits = [tuning.parse_limit(text, loaded) for text in max_drop or [tuning.default_limit(loaded)]]
+    limits = [tuning.parse_limit(text, loaded) for text in max_drop or ()]
     folder = out or Path("runs") / f"tune-{config.stem}"
     try:
         reporter = Silent() if quiet else Bars(error_console)

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy.special import stdtrit
 
@@ -26,6 +27,7 @@ BASELINE = "pytorch"
 NULL = "null"
 COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float", "pytorch"))
 """Pairs of arms whose ratio is a speedup of the first over the second."""
+Standing = Literal["faster", "not faster", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,23 @@ def retention(result: Result, metric: str, difference: Interval) -> dict[float, 
         limit = -(1 - share) * abs(original)
         found[share] = "yes" if difference.low >= limit else "no" if difference.high < limit else "undecided"
     return found
+
+
+def standing(result: Result) -> Standing:
+    """Whether a run's optimized model is faster than the original.
+
+    Faster: at one shape at least, and on the geometric mean over all shapes. Unknown where a shape has no interval.
+    """
+    judged = [
+        speedup
+        for speedups_of in speedups([result]).values()
+        for speedup in speedups_of
+        if (speedup.arm, speedup.against) == COMPARED[0]
+    ]
+    if any(speedup.interval is None for speedup in judged):
+        return "unknown"
+    mean = math.fsum(math.log(speedup.ratio) for speedup in judged)
+    return "faster" if mean > 0 and any(speedup.verdict == "faster" for speedup in judged) else "not faster"
 
 
 def twins(results: Sequence[Result]) -> dict[str, str]:

@@ -45,6 +45,7 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         evidence.busy_machine(done),
         "## What the finalists lose",
         "On the evaluation split, which nothing was chosen by before.\n\n" + evidence.loss_table(shown, named),
+        _notes(done),
         "## What was tried",
         _tried(tuned),
         "## What int8 costs and saves, by group of products",
@@ -75,7 +76,7 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
     elif tuned.stopped:
         more = "A larger --max-time or --max-evaluations, with another --out, tries more"
         asked = f"**The search was cut short: {tuned.stopped.rstrip('.')}.** {more}.\n\n{asked}"
-    best = next((result for result in done if result.run.name == tuned.best), None)
+    best = next((result for result in done if result.run.name == tuned.fastest), None)
     if best is None:
         near = min(done, key=lambda result: -_difference(result, tuned).value, default=None)
         tail = f" The nearest was {near.run.name}: {spread(_difference(near, tuned), 4, '+')}." if near else ""
@@ -90,8 +91,12 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
     speeds = [_fast(speedup, shape) for speedup, shape in pairs]
     lost = f"{tuned.limits[0].metric} changes by {spread(_difference(best, tuned), 4, '+')}"
     told = f"{', '.join(speeds)}; {lost} on the evaluation split."
-    if any(speedup.interval is None for speedup, _ in pairs):
+    standing = stats.standing(best)
+    if standing == "unknown":
         return f"{asked}\n\n**Nothing is known to be faster yet.** {best.run.name} keeps within the limit: {told}"
+    if standing == "not faster":
+        nothing = "**No version within the limit is known to be faster than the original: deploy the original.**"
+        return f"{asked}\n\n{nothing} The fastest was {best.run.name}: {told}"
     return f"{asked}\n\n**Deploy {best.run.name}**: {told}"
 
 
@@ -156,6 +161,11 @@ def picture(tuned: Tuned, done: Sequence[Result]) -> str | None:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def _notes(done: Sequence[Result]) -> str:
+    """What a reader of the scores must know."""
+    return "\n".join(f"* {note}" for note in evidence.notes(done))
 
 
 def _tried(tuned: Tuned) -> str:

@@ -49,7 +49,14 @@ class Finalist(Record):
 
 
 class Tuned(Record):
-    """The state of a search; ``question`` is the hash of what was asked."""
+    """The state of a search.
+
+    Attributes:
+        question: hash of what was asked.
+        fastest: the finalist that is fastest of those within all limits on the evaluation split.
+        best: the same, if it is known to be faster than the original: what to deploy.
+
+    """
 
     schema_version: int = SCHEMA_VERSION
     question: str
@@ -59,6 +66,7 @@ class Tuned(Record):
     units: tuple[UnitFigures, ...] = ()
     tried: tuple[Tried, ...] = ()
     finalists: tuple[Finalist, ...] = ()
+    fastest: str | None = None
     best: str | None = None
     front: tuple[str, ...] = ()
     stopped: str = ""

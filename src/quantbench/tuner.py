@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from quantbench import evidence, families, instructions, probes, registry, search, trials, worker
+from quantbench import evidence, families, instructions, probes, registry, search, stats, trials, worker
 from quantbench.budget import Budget
 from quantbench.errors import QuantbenchError
 from quantbench.families import Family
@@ -281,12 +281,14 @@ class Tuning:
         return tuple(chosen)
 
     def _decide(self, results: Sequence[Result]) -> None:
-        """The fastest finalist within every limit on the evaluation split."""
+        """The fastest finalist within every limit on the evaluation split, and whether it is worth deploying."""
         done = [result for result in results if result.done]
         within = [result for result in done if self._within(result)]
-        best = min(within, key=optimized_seconds, default=None)
+        fastest = min(within, key=optimized_seconds, default=None)
         points = {result.run.name: (self._loss(result), optimized_seconds(result)) for result in done}
-        self._keep(best=best.run.name if best else None, front=tuple(search.front(points)))
+        name = fastest.run.name if fastest else None
+        best = name if fastest and stats.standing(fastest) == "faster" else None
+        self._keep(fastest=name, best=best, front=tuple(search.front(points)))
 
     def _loss(self, result: Result) -> float:
         """The loss of the first limit's metric, original minus optimized."""

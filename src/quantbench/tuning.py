@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from quantbench import benchmark, cache, registry, tune_report
+from quantbench import labels as names_of_labels
 from quantbench.budget import LEAST_SECONDS, Budget
 from quantbench.deploy import deploy
 from quantbench.errors import BadInput, Mistake
@@ -16,7 +17,7 @@ from quantbench.instructions import usable
 from quantbench.preflight import check
 from quantbench.progress import Reporter
 from quantbench.search import Limit
-from quantbench.settings import Config
+from quantbench.settings import Config, Settings
 from quantbench.store import Store, write_atomically
 from quantbench.tuned import Tuned
 from quantbench.tuner import Tuning
@@ -28,7 +29,13 @@ def tune(
 ) -> Tuned:
     """Search, validate, and write ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into a folder.
 
-    ``only`` is a glob over the names of the families to choose from.
+    Args:
+        config: its ``benchmarked`` part is left out.
+        folder: of the search.
+        limits: see :func:`parse_limit`; with none, the task's own limit for the model's labels.
+        budget: of time and evaluations.
+        reporter: of the progress.
+        only: a glob over the names of the families to choose from.
 
     Raises:
         BadInput: if something is wrong with the input; nothing is written then.
@@ -40,7 +47,6 @@ def tune(
         raise BadInput([Mistake(f"--max-time {budget.seconds:g}", message)])
     store = Store(folder)
     store.stored_for(config)
-    Tuned.read(folder, config.base, limits, only)
     found = benchmark.environment_for(config)
     known = [family.name for family in families(config.base, usable(found))]
     if not any(fnmatchcase(name, only) for name in known):
@@ -48,6 +54,8 @@ def tune(
     workbench = Workbench(cache.folder(), found, reporter, places=config.places)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, ())
+        limits = _scored(limits, config.base, workbench)
+        Tuned.read(folder, config.base, limits, only)
         advance(1)
     with store.claimed(config):
         with cache.alone(workbench.cache, reporter):
@@ -94,8 +102,8 @@ def parse_limit(text: str, config: Config) -> Limit:
 
     """
     task = registry.task(config.base.task)
-    asked = config.base.metrics or task.default_metrics(config.base)
-    known = [value for name in asked for value in task.METRICS[name]]
+    asked = config.base.metrics or task.known_metrics(config.base)
+    known = list(dict.fromkeys(value for name in asked for value in task.METRICS[name]))
     metric, _, number = text.partition("=")
     where = f"--max-drop {text}"
     try:
@@ -110,10 +118,25 @@ def parse_limit(text: str, config: Config) -> Limit:
     return Limit(metric=metric, drop=drop / 100 if relative else drop, relative=relative)
 
 
-def default_limit(config: Config) -> str:
-    """The limit where none is given."""
-    metric, drop = registry.task(config.base.task).default_limit(config.base)
-    return f"{metric}={drop:g}"
+def _scored(limits: Sequence[Limit], settings: Settings, workbench: Workbench) -> Sequence[Limit]:
+    """The limits, or the task's own for the model's labels where there are none.
+
+    Raises:
+        BadInput: if a limit is of a metric that is not scored.
+
+    """
+    task = registry.task(settings.task)
+    labels = names_of_labels.of_model(workbench.model(settings).config)
+    asked = settings.metrics or task.default_metrics(settings, labels)
+    scored = [value for name in asked for value in task.METRICS[name]]
+    if not limits:
+        metric, drop = task.default_limit(settings, labels)
+        limits = [Limit(metric=metric if metric in scored else scored[0], drop=drop)]
+    for limit in limits:
+        if limit.metric not in scored:
+            message = f"{limit.metric} is not among the metrics that are scored: {', '.join(scored)}; see metrics"
+            raise BadInput([Mistake(f"--max-drop {limit.metric}", message)])
+    return limits
 
 
 def answer(folder: Path) -> str:

@@ -16,9 +16,7 @@ import random
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -37,37 +35,22 @@ from quantbench.graph import Graph
 from quantbench.kept import Keeper
 from quantbench.optimize import optimize
 from quantbench.preflight import sources
+from quantbench.prepared import ARMS, Prepared, fitting, identity, null_name, too_large
 from quantbench.progress import Bars, Reporter
 from quantbench.quantize.inspection import left_in_float
-from quantbench.records import ArmSpec, Artifact, Environment, Failure, Job, Latency, Noise, Result, Run, Scores
+from quantbench.records import ArmSpec, Environment, Failure, Job, Latency, Noise, Result, Run, Scores
 from quantbench.registry import Inputs
 from quantbench.settings import DATASET, InputLength, Settings
 from quantbench.store import Store, write_atomically
 from quantbench.timing import Shape, Timings, time_arms
 from quantbench.workbench import Workbench
 
-ARMS = ("pytorch", "onnx-float", "optimized")
 SCORED = {"pytorch": "original", "onnx-float": "onnx-float", "optimized": "optimized"}
 """What an arm is called where it is scored."""
 DATASET_BATCHES = 8
 """Batches of evaluation examples in one pass of the shape ``dataset``."""
-PROCESS_BYTES = 300_000_000
-"""Memory of a timed process besides its model, for the decision how many runs are timed together."""
 
 logger = logging.getLogger("quantbench")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that is ready to be timed: its arms by name, and everything about it that is already known."""
-
-    run: Run
-    arms: dict[str, ArmSpec]
-    artifact: Artifact
-    float_artifact: dict[str, Any]
-    scores: dict[str, Scores]
-    seconds: dict[str, float]
-    notes: tuple[str, ...]
 
 
 def execute(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
@@ -146,8 +129,16 @@ def _timed(ready: Sequence[Prepared], store: Store, workbench: Workbench) -> Ite
         if DATASET in settings.input_lengths or not registry.task(settings.task).PROCESSOR.HAS_LENGTH:
             key += workbench.examples(settings).fingerprint
         groups.setdefault(key, []).append(prepared)
+    memory = workbench.environment.memory_bytes
     for group in groups.values():
-        for together in _fitting(group, workbench.environment.memory_bytes):
+        fits = []
+        for prepared in group:
+            problem = too_large(prepared, memory)
+            if problem is None:
+                fits.append(prepared)
+            else:
+                yield _failed(prepared.run, workbench, "timing", RunFailed(problem))
+        for together in fitting(fits, memory):
             yield from _timed_or_failed(together, store, workbench)
 
 
@@ -162,38 +153,12 @@ def _timed_or_failed(ready: Sequence[Prepared], store: Store, workbench: Workben
             yield _failed(prepared.run, workbench, "timing", error)
 
 
-def _fitting(group: Sequence[Prepared], memory_bytes: int) -> Iterator[list[Prepared]]:
-    """Split runs only where all their processes at once would not fit into half of the memory."""
-    together: list[Prepared] = []
-    processes: dict[str, int] = {}
-    for prepared in group:
-        own = _process_bytes(prepared)
-        if together and sum({**processes, **own}.values()) > memory_bytes // 2:
-            yield together
-            together, processes = [], {}
-        together.append(prepared)
-        processes.update(own)
-    yield together
-
-
-def _process_bytes(prepared: Prepared) -> dict[str, int]:
-    """Memory of every process that times a run, by its arm; the original, which has two, is as large as its export.
-
-    A runtime holds a model twice while it loads it: as it was read and as it computes.
-    """
-    exported = int(prepared.float_artifact["bytes"])
-    sizes = {**dict.fromkeys(ARMS, exported), "optimized": prepared.artifact.bytes}
-    found = {_identity(spec): PROCESS_BYTES + 2 * sizes[name] for name, spec in prepared.arms.items()}
-    original = _identity(prepared.arms[stats.BASELINE])
-    return {**found, _null_name(original): found[original]}
-
-
 def _timed_together(ready: Sequence[Prepared], store: Store, workbench: Workbench) -> Iterator[Result]:
     """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
     names = _arm_names(ready)
-    specs = {names[_identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
-    originals = {names[_identity(prepared.arms[stats.BASELINE])]: prepared.arms[stats.BASELINE] for prepared in ready}
-    specs |= {_null_name(name): spec for name, spec in originals.items()}
+    specs = {names[identity(spec)]: spec for prepared in ready for spec in prepared.arms.values()}
+    originals = {names[identity(prepared.arms[stats.BASELINE])]: prepared.arms[stats.BASELINE] for prepared in ready}
+    specs |= {null_name(name): spec for name, spec in originals.items()}
     at = shapes(ready[0].run.settings, workbench)
     args = ready[0].run.settings.time_benchmark_args
     threads = args.num_threads or workbench.threads
@@ -211,11 +176,11 @@ def _timed_together(ready: Sequence[Prepared], store: Store, workbench: Workbenc
             finished = keeper.finished(len(at), specs, args.launches)
             told = f"{len(ready)} more are prepared and scored; timing goes on after {finished} of {len(at)} shape(s)"
             raise Interrupted(told) from stop
-        seen = _remembered(names[_identity(itself)], at, timings, seen, paths)
+        seen = _remembered(names[identity(itself)], at, timings, seen, paths)
     seconds = workbench.take_seconds()
     for prepared in ready:
-        arms = {name: names[_identity(spec)] for name, spec in prepared.arms.items()}
-        arms[stats.NULL] = _null_name(arms[stats.BASELINE])
+        arms = {name: names[identity(spec)] for name, spec in prepared.arms.items()}
+        arms[stats.NULL] = null_name(arms[stats.BASELINE])
         failed = [timings.failures[key] for key in arms.values() if key in timings.failures]
         if failed:
             yield _failed(prepared.run, workbench, "timing", RunFailed(failed[0]))
@@ -252,22 +217,14 @@ def _remembered(
     ]
 
 
-def _identity(spec: ArmSpec) -> str:
-    return spec.model_dump_json(exclude={"path"})
-
-
 def _arm_names(ready: Sequence[Prepared]) -> dict[str, str]:
     """A name for every distinct arm: plain where all runs share it, else with the first run that uses it."""
     names: dict[str, str] = {}
-    distinct = {name: {_identity(prepared.arms[name]) for prepared in ready} for name in ARMS}
+    distinct = {name: {identity(prepared.arms[name]) for prepared in ready} for name in ARMS}
     for prepared in ready:
         for name, spec in prepared.arms.items():
-            names.setdefault(_identity(spec), name if len(distinct[name]) == 1 else f"{name} of {prepared.run.name}")
+            names.setdefault(identity(spec), name if len(distinct[name]) == 1 else f"{name} of {prepared.run.name}")
     return names
-
-
-def _null_name(original: str) -> str:
-    return f"{original}, again"
 
 
 def shapes(settings: Settings, workbench: Workbench) -> list[Shape]:

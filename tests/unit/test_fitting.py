@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from quantbench.prepared import PROCESS_BYTES, fitting, too_large
 from quantbench.records import ArmSpec
-from quantbench.worker import PROCESS_BYTES, _fitting
 
 MEGABYTE = 10**6
 EXPORT, INT8 = 400 * MEGABYTE, 100 * MEGABYTE
@@ -26,7 +26,7 @@ def prepared(number):
 
 
 def sizes(runs, memory):
-    return [len(together) for together in _fitting(runs, memory)]
+    return [len(together) for together in fitting(runs, memory)]
 
 
 def test_the_original_its_twin_and_the_export_count_once_and_every_optimized_model_for_itself():
@@ -34,6 +34,13 @@ def test_the_original_its_twin_and_the_export_count_once_and_every_optimized_mod
     assert sizes(runs, 2 * (SHARED + 5 * OWN)) == [5]
     assert sizes(runs, 2 * (SHARED + 5 * OWN) - 2) == [4, 1]
     assert sizes(runs, 2 * (SHARED + 2 * OWN)) == [2, 2, 1]
+
+
+def test_a_run_that_cannot_fit_even_alone_has_its_reason():
+    """Three processes hold the float model, one the int8 model, each at least once."""
+    least = 3 * (PROCESS_BYTES + EXPORT) + PROCESS_BYTES + INT8
+    assert too_large(prepared(0), least) is None
+    assert too_large(prepared(0), least - 1).startswith("timing needs at least 2.3 GiB of memory for 4 processes")
 
 
 def test_a_run_that_does_not_fit_is_timed_alone():
