@@ -109,10 +109,12 @@ def test_two_folders_on_a_machine_share_its_lock(tmp_path):
 def test_machines_that_share_a_folder_do_not_wait_for_each_other(tmp_path, monkeypatch):
     """Another machine has other names in its abstract namespace; here another name stands for it."""
     told = Told()
-    with another_process(tmp_path):
+    with another_process(tmp_path) as process:
+        ending = threading.Timer(5, process.stdin.close)
+        ending.start()
         monkeypatch.setenv(cache.LOCK_VARIABLE, "another machine")
         with cache.alone(tmp_path, told):
-            pass
+            ending.cancel()
     assert told.stages == []
 
 
