@@ -6,16 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
+from tests.support.machines import machine
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from transformers import AutoTokenizer
 
+from quantbench import benchmark, environment, worker
+from quantbench.config import load_config
 from quantbench.environment import detect
+from quantbench.progress import Silent
+from quantbench.store import Store
 
 GROUPS = ["layernorm", "gelu", "residual", "gather", "softmax"]
 
@@ -152,6 +158,20 @@ def test_a_failing_run_is_a_row_and_the_others_go_on(write_config, run, tmp_path
     assert runs["node_exclusion-gelu"]["status"] == "failed"
     assert "gelu" in runs["node_exclusion-gelu"]["reason"]
     assert "## Failed runs" in (tmp_path / "out/card.md").read_text()
+
+
+def test_a_container_too_small_for_all_processes_at_once_is_the_reason_of_a_row(write_config, tmp_path, monkeypatch):
+    files = {"/proc/cpuinfo": Path("/proc/cpuinfo").read_text(), "/sys/fs/cgroup/memory.max": str(2**30)}
+    container = detect(machine(tmp_path / "container", files))
+    monkeypatch.setattr(environment, "detect", lambda: container)
+    monkeypatch.setattr(worker, "time_arms", lambda *_: pytest.fail("nothing is to be started that cannot fit"))
+    code = benchmark.run(load_config(write_config()), tmp_path / "out", "*", Silent()).code
+    (result,) = Store(tmp_path / "out").results()
+    assert code == 3
+    assert result.failure.stage == "timing"
+    assert re.match(
+        r"timing needs at least 1\.[1-9] GiB .* for 4 processes .* there is 1\.0 GiB", result.failure.reason
+    )
 
 
 @pytest.mark.slow
