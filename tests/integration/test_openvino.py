@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import openvino
 import pytest
 from tests.support.tiny_models import export_tiny_encoder, tiny_inputs
 
-from quantbench import instructions, registry
+from quantbench import deploy, instructions, registry
 from quantbench.environment import detect
 from quantbench.evidence import is_integer
 from quantbench.graph import Graph
@@ -303,3 +304,29 @@ def test_products_in_int8_use_no_more_than_the_cap(exported, quantized):
     assert executed["FullyConnected [bf16]"] == PROJECTIONS, "emulated, as the note says"
     with pytest.raises(subprocess.CalledProcessError):
         capped("avx2", exported(17), "bfloat16")  # which is why a rule refuses it
+
+
+def test_the_deployed_script_compiles_with_what_was_timed(exported, tmp_path, monkeypatch):
+    """Without hyper-threading among the properties the latency hint halves the threads where cores have two."""
+    asked = []
+    compile_model = openvino.Core.compile_model
+
+    def compiled(core, model, device, properties):
+        asked.append(properties)
+        return compile_model(core, model, device, properties)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compiled)
+    timed = spec(exported(17))
+    RUNTIME.load(timed, 2)
+    settings = Settings(
+        task="token-classification",
+        model_name_or_path="model",
+        dataset=Dataset(path="data"),
+        framework="openvino",
+        quantization_approach="none",
+    )
+    deploy.parts(settings)["runtime"].load(timed.path, RUNTIME.options(settings), 2)
+    assert asked[0] == asked[1]
+    assert asked[0]["INFERENCE_NUM_THREADS"] == 2
+    assert asked[0]["ENABLE_HYPER_THREADING"] is True
+    assert asked[0]["ENABLE_CPU_PINNING"] is False
