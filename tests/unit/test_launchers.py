@@ -2,17 +2,19 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
-from quantbench import registry
+from quantbench import benchmark, registry
 from quantbench.config import load_config
 from quantbench.errors import BadInput
 from quantbench.launchers import ray, sagemaker_training
 from quantbench.plan import make_plan
+from quantbench.progress import Silent
 from quantbench.records import Run
 from quantbench.store import Store
 
@@ -100,6 +102,21 @@ def test_a_ray_task_takes_the_slot_and_is_capped(tmp_path):
     assert first["options"]["resources"] == {ray.SLOT: 1}
     assert first["options"]["label_selector"] == {"zone": "a", "instance_type": "c7i.large"}
     assert first["options"]["runtime_env"]["env_vars"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+def test_an_interrupt_says_that_what_was_under_way_on_ray_is_begun_again(tmp_path, monkeypatch):
+    def stopped(_tasks):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(ray._Tasks, "finished", stopped)
+    monkeypatch.setattr(ray._Cluster, "nodes", lambda _: [])
+    runs = make_plan(reference_config("backend={name: ray, args: {address: 'host:1'}}")).runs
+    with pytest.raises(KeyboardInterrupt) as caught:
+        list(ray._results(ray._Cluster({}), runs, Store(tmp_path), SimpleNamespace(reporter=Silent())))
+    told = benchmark.interrupted(tmp_path, str(caught.value))
+    assert told.startswith("interrupted: 0 run(s) are finished and kept, what was under way on the cluster ends")
+    assert "is begun again; the same command goes on from there" in told
 
 
 @pytest.mark.parametrize("name", registry.names("launchers"))

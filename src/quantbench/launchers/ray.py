@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from quantbench import instructions, shipping
-from quantbench.errors import BadInput, Mistake
+from quantbench.errors import BadInput, Interrupted, Mistake
 from quantbench.records import Failure, Job, Result, Run
 from quantbench.settings import Settings
 
@@ -176,6 +176,8 @@ def _results(cluster: _Cluster, runs: Sequence[Run], store: Store, workbench: Wo
                     shipping.unpack(archive, store.folder / "models" / result.run.name)
                 yield result
                 advance(1)
+    except KeyboardInterrupt as stop:
+        raise Interrupted("what was under way on the cluster ends with this call and is begun again") from stop
     finally:
         ray.shutdown()
 
