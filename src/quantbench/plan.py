@@ -27,6 +27,8 @@ IDLE = {
 }
 """Parameters that say nothing by approach: nothing is quantized; products are placed one by one, and activations are
 unsigned, as in dynamic quantization (``rules`` refuses other values there)."""
+TIMED_BY = ("input_lengths", "time_benchmark_args")
+"""Parameters that say nothing where nothing is timed."""
 UNORDERED = ("operators_to_quantize", "node_exclusion")
 """Lists whose order says nothing."""
 
@@ -127,6 +129,8 @@ def _without_effectless(settings: Settings) -> Settings:
     """Settings that have no effect on a run get their defaults, so that equal work has an equal key."""
     idle = IDLE.get(settings.quantization_approach, ())
     settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in idle})
+    if not settings.is_timed:
+        settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in TIMED_BY})
     default, calibration = Calibration(), settings.calibration
     if not settings.calibrated:
         dataset = settings.dataset.model_copy(update={"calibration_split": None})

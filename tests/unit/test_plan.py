@@ -211,6 +211,22 @@ def test_equal_models_are_one_run(approach, key, values):
     assert len({run.key for run in fixed}) == (2 if approach == "static" else 1), "order is kept in keys"
 
 
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("input_lengths", [[16], [16, 32]]),
+        ("time_benchmark_args", [{"duration": 1}, {"duration": 2}]),
+        ("time_benchmark_args.num_threads", [1, 2]),
+    ],
+)
+def test_how_to_time_makes_no_run_of_its_own_where_nothing_is_timed(key, values):
+    plan = make_plan(config_of(quantization_approach="dynamic", batch_sizes=[], benchmarked={key: values}))
+    assert len(plan.runs) == 1
+    assert [skipped.reason for skipped in plan.skipped] == [f"{NO_EFFECT} ({key}): the same as {plan.runs[0].name}"]
+    timed = make_plan(config_of(quantization_approach="dynamic", batch_sizes=[1], benchmarked={key: values}))
+    assert len(timed.runs) == 2
+
+
 def test_a_grid_runs_the_float_export_once_and_names_what_has_no_effect_on_it():
     grid = {"quantization_approach": ["none", "dynamic"], "per_channel": [False, True]}
     plan = make_plan(config_of(benchmarked=grid))
