@@ -174,7 +174,8 @@ def _timed_together(ready: Sequence[Prepared], store: Store, workbench: Workbenc
                 timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper)
         except KeyboardInterrupt as stop:
             finished = keeper.finished(len(at), specs, args.launches)
-            told = f"{len(ready)} more are prepared and scored; timing goes on after {finished} of {len(at)} shape(s)"
+            scored = " and scored" if any(prepared.scores for prepared in ready) else ""
+            told = f"{len(ready)} more are prepared{scored}; timing goes on after {finished} of {len(at)} shape(s)"
             raise Interrupted(told) from stop
         seen = _remembered(names[identity(itself)], at, timings, seen, paths)
     seconds = workbench.take_seconds()

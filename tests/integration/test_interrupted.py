@@ -49,6 +49,13 @@ def test_the_next_call_goes_on_at_the_shape_where_timing_was_stopped(write_confi
     assert not (out / "timing").exists()
 
 
+def test_what_was_not_scored_is_not_said_to_be(write_config, tmp_path, measured):
+    measured[1].add(0)
+    config = load_config(write_config(max_eval_samples=0))
+    with pytest.raises(Interrupted, match="1 more are prepared; timing goes on after 0 of 1"):
+        benchmark.run(config, tmp_path / "out", "*", Silent())
+
+
 def test_launches_go_on_where_they_were_stopped_and_damaged_files_are_measured_again(
     write_config, tmp_path, measured, own_cache
 ):
