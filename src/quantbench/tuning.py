@@ -45,6 +45,9 @@ def tune(
     if not budget.seconds >= LEAST_SECONDS:
         message = f"is too little to try one version; the least that makes sense is {LEAST_SECONDS:.0f}"
         raise BadInput([Mistake(f"--max-time {budget.seconds:g}", message)])
+    if not budget.evaluations > 0:
+        message = "must be more than 0: a search scores examples to tell versions apart; leave it out for the usual 7"
+        raise BadInput([Mistake(f"--max-evaluations {budget.evaluations:g}", message)])
     store = Store(folder)
     store.stored_for(config)
     found = benchmark.environment_for(config)
