@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quantbench.cells import Unusable, item, missing, number, some
+from quantbench.registry import unknown_name
 from quantbench.settings import Settings
 
 TEXTS = ("string", "null")
@@ -98,7 +99,21 @@ def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) 
         return [("dataset.label_map", message + some(labels))]
     names = settings.dataset.label_names or getattr(feature, "names", None) or ()
     problem = mismatch(names, labels, mapping)
-    return [("dataset.label_map", problem)] if problem else []
+    return [("dataset.label_map", problem)] if problem else unmatched(names, labels, mapping)
+
+
+def unmatched(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Mistakes in keys of the mapping that are no declared name.
+
+    Where nothing is declared a name may be one that no row has, and so may one that a generic label is read by.
+    """
+    if not names or spoken(labels, mapping) != list(labels):
+        return []
+    return [
+        (f"dataset.label_map.{key}", unknown_name(key, names, "label of the data set"))
+        for key in mapping
+        if key not in names
+    ]
 
 
 def mismatch(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, str]) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantbench.cells import Unusable, item, missing, some
-from quantbench.labels import TEXTS, UNLABELLED, mismatch, namer, whole
+from quantbench.labels import TEXTS, UNLABELLED, mismatch, namer, unmatched, whole
 from quantbench.settings import Settings
 
 Row = tuple[int, ...]
@@ -34,7 +34,7 @@ def check_columns(settings: Settings, features: Any, labels: Sequence[str]) -> l
     absent = [label for label in labels if label not in {mapping.get(name, name) for name in names}]
     if absent:
         return [("dataset.ref_keys", f"no column of ref_keys stands for the model's {some(absent)}; name it too")]
-    return []
+    return unmatched(names, labels, mapping)
 
 
 def rows(settings: Settings, dataset: Any, labels: Sequence[str]) -> list[Row | None]:

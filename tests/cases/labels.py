@@ -192,6 +192,13 @@ def map_typo(folder: Path) -> Case:
     return Case(found, Refused("dataset.label_map", says))
 
 
+@case("a key of label_map that is no declared label, where all labels are known", "planted")
+def map_nothing(folder: Path) -> Case:
+    found = _single(folder, NUMBERS, feature=ClassLabel(names=list(TOPICS)), label_map={"sprot": "money"})
+    says = ["unknown label of the data set 'sprot'; did you mean 'sport'?"]
+    return Case(found, Refused("dataset.label_map.sprot", says))
+
+
 @case("77 labels of which the model has none", "planted")
 def many_labels(folder: Path) -> Case:
     names = [f"intent_{number}" for number in range(77)]
