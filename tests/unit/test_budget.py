@@ -1,9 +1,14 @@
 """How a search shares its time: whatever the figures, some of it is left to try versions."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.example_results import reference_config
 
+from quantbench import tuning
 from quantbench.budget import LOOKING, MAKING, PROBE, SHORTEST_PROBE, Budget
+from quantbench.errors import BadInput
+from quantbench.progress import Silent
 
 seconds = st.floats(0, 1000)
 
@@ -26,3 +31,21 @@ def test_with_much_time_probes_are_as_long_as_ever_and_with_none_nothing_further
     assert not Budget(seconds=60).may_look(50)
     assert not Budget(seconds=60).may_make(20, 15)
     assert Budget(seconds=600).may_make(20, 15)
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"),
+    [
+        (Budget(evaluations=0), "--max-evaluations 0: must be more than 0"),
+        (Budget(evaluations=-1), "--max-evaluations -1: must be more than 0"),
+        (Budget(evaluations=float("nan")), "--max-evaluations nan: must be more than 0"),
+        (Budget(seconds=float("nan")), "--max-time nan: is too little to try one version"),
+    ],
+)
+def test_a_budget_that_no_search_can_keep_to_is_refused(budget, says, tmp_path):
+    config = reference_config()
+    with pytest.raises(BadInput) as refused:
+        tuning.tune(config, tmp_path / "out", [], budget, Silent())
+    (mistake,) = refused.value.mistakes
+    assert str(mistake).startswith(says)
+    assert not (tmp_path / "out").exists()
