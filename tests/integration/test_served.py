@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from datasets import Dataset, load_dataset
 from tests.support.sentence_models import texts, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from quantbench import environment, evaluate, registry
 from quantbench.config import build_config, load_config
@@ -64,9 +66,28 @@ def of_questions(**task_args):
     def write(root):
         settings = write_questions(root, COUNT, unanswerable=bool(task_args.get("handle_impossible")))
         with_long_texts(root, "context")
+        if task_args.get("handle_impossible"):
+            often_without_answer(root / "model")
         return {**settings, "task_args": {**settings["task_args"], **task_args}}
 
     return write
+
+
+def often_without_answer(folder):
+    """Change a model's last layer until about half of its windows answer nothing, which their first token says."""
+    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        given = tokenizer(
+            texts((30, 50), 50), return_tensors="pt", padding="max_length", max_length=64, truncation=True
+        )
+        found = model(**given, output_hidden_states=True)
+        states = found.hidden_states[-1]
+        towards = states[:, 0].mean(dim=0) - states[:, 1:].mean(dim=(0, 1))
+        along = states @ towards
+        behind = sum(scores[:, 1:].amax(dim=1) - scores[:, 0] for scores in (found.start_logits, found.end_logits))
+        gained = 2 * (along[:, 0] - along[:, 1:].amax(dim=1))
+        model.qa_outputs.weight += behind.median() / gained.median() * towards
+    model.save_pretrained(folder)
 
 
 def of_embeddings(pooling, pairs=False, **files):
@@ -215,6 +236,7 @@ def same(settings, answers, wanted):
     elif task == "question-answering":
         assert [{"answer": answer["answer"]} for answer in answers] == wanted
         assert len({answer["answer"] for answer in answers}) > 3
+        assert any(not answer["answer"] for answer in answers) == settings["task_args"].get("handle_impossible", False)
     elif task == "token-classification":
         assert [answer["labels"] for answer in answers] == wanted
         assert {None} < {label for answer in answers for label in answer["labels"]}
