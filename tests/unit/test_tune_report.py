@@ -18,7 +18,9 @@ def config():
 
 def state(config, results, **updates):
     best = results[1].run.name
-    return Tuned(question="?", limits=LIMITS, best=best, front=(best,), stopped="The time was over.", **updates)
+    return Tuned(
+        question="?", limits=LIMITS, fastest=best, best=best, front=(best,), stopped="The time was over.", **updates
+    )
 
 
 def short(result):
