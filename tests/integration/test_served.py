@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import yaml
 from datasets import Dataset, load_dataset
+from seqeval import scheme
+from seqeval.metrics.sequence_labeling import get_entities
+from seqeval.scheme import Tokens
 from tests.support.sentence_models import texts, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
@@ -93,6 +96,9 @@ def of_tags(labels):
             {"tokens": text.split(), "tags": [generator.choice(labels) for _ in text.split()]}
             for text in texts(count=COUNT)
         ]
+        for row in rows[::5]:  # words of which no token is left, between all others
+            row["tokens"] = [word for given in row["tokens"] for word in (given, "\u200b")]
+            row["tags"] = [tag for given in row["tags"] for tag in (given, labels[0])]
         rows[7] = {"tokens": texts((LONG, LONG), 1)[0].split(), "tags": [labels[0]] * LONG}
         rows[11] = {"tokens": ["Anna", "\u200b", "", "won"], "tags": [labels[0]] * 4}
         (root / "data").mkdir()
@@ -117,6 +123,8 @@ def settings_of(root, task, keys, refs):
 IOB = CONLL_LABELS
 IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
 BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
+BMES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BMES"))
+PLAIN = ("O", "PER", "LOC")
 VARIANTS = {
     "one label": (of_texts("single"), "dynamic"),
     "one label of pairs": (of_texts("single", True), "none"),
@@ -142,7 +150,8 @@ VARIANTS = {
     "IOB": (of_tags(IOB), "dynamic"),
     "IOBES": (of_tags(IOBES), "none"),
     "BILOU": (of_tags(BILOU), "none"),
-    "plain": (of_tags(("O", "PER", "LOC")), "none"),
+    "BMES": (of_tags(BMES), "none"),
+    "plain": (of_tags(PLAIN), "none"),
     "parts of speech": (of_tags(("NOUN", "VERB", "DET")), "none"),
     "images": (lambda root: write_images(root, COUNT), "dynamic"),
 }
@@ -188,6 +197,28 @@ def rows_of(root, settings):
     return rows
 
 
+ORACLES = {
+    IOB: get_entities,
+    IOBES: get_entities,
+    BILOU: lambda names: [(e.tag, e.start, e.end - 1) for e in Tokens(names, scheme.BILOU).entities],
+    BMES: lambda names: get_entities([name.replace("M-", "I-") for name in names]),
+    PLAIN: lambda names: get_entities([name if name == "O" else f"I-{name}" for name in names]),
+}
+"""The entities in a sequence of labels by seqeval's own words, by the labels that there are."""
+
+
+def tagged(prediction, labels):
+    """The answer to a sentence: behind the limit (-1) is outside, a word without token (-2) is in no sequence."""
+    answer = {"labels": [labels[int(number)] if number >= 0 else None for number in prediction]}
+    oracle = ORACLES.get(tuple(labels))
+    if oracle is None:
+        return answer
+    places = [place for place, number in enumerate(prediction) if number != -2]
+    chunks = oracle([answer["labels"][place] or "O" for place in places])
+    named = [{"kind": kind, "first": places[first], "last": places[last]} for kind, first, last in chunks]
+    return {**answer, "entities": sorted(named, key=lambda chunk: chunk["first"])}
+
+
 def expected(settings, examples, found):
     """The scored predictions in the words of an answer, told from the references' side."""
     task = settings["task"]
@@ -196,7 +227,7 @@ def expected(settings, examples, found):
     if task == "feature-extraction":
         return found
     if task == "token-classification":
-        return [[examples.labels[int(n)] if n >= 0 else None for n in prediction] for prediction in found]
+        return [tagged(prediction, examples.labels) for prediction in found]
     if task == "image-classification":
         return [int(prediction[0]) for prediction in found]
     if examples.kind == "numbers":
@@ -216,8 +247,11 @@ def same(settings, answers, wanted):
         assert [{"answer": answer["answer"]} for answer in answers] == wanted
         assert len({answer["answer"] for answer in answers}) > 3
     elif task == "token-classification":
-        assert [answer["labels"] for answer in answers] == wanted
+        assert answers == wanted
         assert {None} < {label for answer in answers for label in answer["labels"]}
+        if "entities" in answers[0]:
+            spans = [a["labels"][e["first"] : e["last"] + 1] for a in answers for e in a["entities"]]
+            assert any(None in span for span in spans), "no entity goes on over a word without token"
     elif task == "image-classification":
         names = ["red", "green", "blue", "yellow", "white", "black"]
         assert [names.index(answer["label"]) for answer in answers] == wanted

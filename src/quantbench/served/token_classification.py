@@ -98,12 +98,25 @@ def answers(
         labels = [args["labels"][int(number)] if number >= 0 else None for number in prediction]
         answer: dict[str, Any] = {"labels": labels}
         if args["scheme"] is not None:
-            chunks = sorted(
-                entities([label or OUTSIDE for label in labels], args["scheme"]), key=lambda chunk: chunk[1]
-            )
-            answer["entities"] = [{"kind": kind, "first": first, "last": last} for kind, first, last in chunks]
+            answer["entities"] = _chunks(labelled(prediction, args["labels"]), args["scheme"])
         found.append(answer)
     return found
+
+
+def labelled(prediction: Sequence[float], labels: Sequence[str]) -> dict[int, str]:
+    """Labels of the words of a sentence by the words' places, in their order, as entities are read from them.
+
+    A word behind the limit is ``OUTSIDE``; one of which nothing is left is not there, so that it ends no entity.
+    """
+    numbers = {place: int(number) for place, number in enumerate(prediction) if number != NO_TOKEN}
+    return {place: OUTSIDE if number == CUT_OFF else labels[number] for place, number in numbers.items()}
+
+
+def _chunks(words: Mapping[int, str], scheme: str) -> list[dict[str, Any]]:
+    """The entities of labelled words, each with its first and last word's place."""
+    places = list(words)
+    chunks = sorted(entities([*words.values()], scheme), key=lambda chunk: chunk[1])
+    return [{"kind": kind, "first": places[first], "last": places[last]} for kind, first, last in chunks]
 
 
 def show(answer: Mapping[str, Any], row: Mapping[str, Any]) -> str:
