@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import tokens
+from . import sure, tokens
 from .entities import entities
 
 USAGE = "a text, which is split into words and signs"
@@ -53,7 +53,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     encoded = processor.encode(sentences)
     inputs = processor.inputs(encoded)
     first = [_first_tokens(encoded.word_ids(index), words, processor) for index, words in enumerate(sentences)]
-    return Encoded(inputs, [len(given["input_ids"]) for given in inputs], first)
+    return Encoded(inputs, tokens.costs(inputs), first)
 
 
 def _first_tokens(word_ids: Sequence[int | None], words: Sequence[str], processor: Any) -> list[int]:
@@ -81,9 +81,7 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     return tuple(int(best[token]) if token >= 0 else token for token in encoded.first_tokens[index])
 
 
-def certainty(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
-    """None is said."""
-    return ()
+certainty = sure.unsaid
 
 
 def answers(
