@@ -28,6 +28,8 @@ from quantbench.records import Result
 from quantbench.workbench import Workbench
 
 COUNT = 300
+TWO_ROUNDINGS = 2**-7
+"""Of numbers up to 1 to bfloat16, in which sentence-transformers pools and normalizes where the model computes in it."""
 LONG = 200
 """Words of a text that is longer than the models take."""
 APPROACHES = {
@@ -72,7 +74,9 @@ def of_questions(**task_args):
     return write
 
 
-def of_embeddings(pooling, pairs=False, **files):
+def of_embeddings(pooling, pairs=False, asked=None, **files):
+    """By a folder of sentence-transformers; where ``asked`` is given, by ``task_args`` and a folder that says nothing."""
+
     def write(root):
         write_sentence_model(root / "model", pooling, files={name.replace("__", "."): v for name, v in files.items()})
         rows = [{"a": a, "b": b} for a, b in zip(texts(count=COUNT, seed=1), texts(count=COUNT, seed=2), strict=True)]
@@ -83,7 +87,11 @@ def of_embeddings(pooling, pairs=False, **files):
             Dataset.from_list(scored).to_parquet(root / "data" / f"{split}.parquet")
         with_long_texts(root, "a")
         keys = {"primary": "a", "secondary": "b"} if pairs else {"primary": "a"}
-        return settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
+        settings = settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
+        if asked is None:
+            return settings
+        (root / "model" / "modules.json").unlink()
+        return {**settings, "task_args": asked}
 
     return write
 
@@ -120,6 +128,10 @@ def settings_of(root, task, keys, refs):
     }
 
 
+PROMPTED = {
+    "sentence_bert_config__json": {"max_seq_length": 9},
+    "config_sentence_transformers__json": {"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
+}
 IOB = CONLL_LABELS
 IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
 BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
@@ -139,14 +151,12 @@ VARIANTS = {
     "means": (of_embeddings("mean_tokens"), "none"),
     "first tokens": (of_embeddings("cls_token"), "dynamic"),
     "first tokens of pairs": (of_embeddings("cls_token", True), "none"),
-    "last tokens, short, with a prompt": (
-        of_embeddings(
-            "lasttoken",
-            sentence_bert_config__json={"max_seq_length": 9},
-            config_sentence_transformers__json={"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
-        ),
-        "none",
-    ),
+    "last tokens, short, with a prompt": (of_embeddings("lasttoken", **PROMPTED), "none"),
+    "means in lower case": (of_embeddings("mean_tokens", sentence_bert_config__json={"do_lower_case": True}), "none"),
+    "means by default": (of_embeddings("cls_token", asked={}), "openvino"),
+    "means asked for": (of_embeddings("cls_token", asked={"pooling": "mean"}), "none"),
+    "first tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "cls"}), "static"),
+    "last tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "lasttoken"}), "pytorch"),
     "IOB": (of_tags(IOB), "dynamic"),
     "IOBES": (of_tags(IOBES), "none"),
     "BILOU": (of_tags(BILOU), "none"),
@@ -347,3 +357,30 @@ def test_files_of_a_deployed_folder_are_those_of_the_package(pairs):
     here = Path(evaluate.__file__).parent / "served"
     for file in (pairs[2] / "served").glob("*.py"):
         assert file.read_bytes() == (here / file.name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saved", [False, True], ids=["as written by version 2", "as saved by version 6"])
+@pytest.mark.parametrize(
+    ("pooling", "files"),
+    [
+        ("lasttoken", PROMPTED),
+        ("mean_tokens", {"sentence_bert_config__json": {"do_lower_case": True, "max_seq_length": 20}}),
+    ],
+    ids=["prompt", "lower case"],
+)
+def test_a_deployed_folder_is_one_of_sentence_transformers(pooling, files, saved, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    settings = of_embeddings(pooling, **files)(tmp_path)
+    if saved:
+        SentenceTransformer(str(tmp_path / "model"), device="cpu").save(str(tmp_path / "saved"))
+        settings["model_name_or_path"] = str(tmp_path / "saved")
+    folder, _, _ = deployed(tmp_path, settings, "pytorch")
+    given = [row["a"] for row in read(tmp_path)]
+    lines = "\n".join(json.dumps({"a": text}) for text in given)
+    done = run(folder, "--jsonl", "-", cwd=tmp_path, given=lines.encode())
+    answers = np.array([json.loads(line)["embedding"] for line in done.stdout.decode().splitlines()])
+    assert len(answers) == COUNT
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(given, batch_size=1).astype(float)
+    np.testing.assert_allclose(theirs, answers, atol=TWO_ROUNDINGS)
