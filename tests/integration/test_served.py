@@ -12,6 +12,9 @@ import pytest
 import torch
 import yaml
 from datasets import Dataset, load_dataset
+from seqeval import scheme
+from seqeval.metrics.sequence_labeling import get_entities
+from seqeval.scheme import Tokens
 from tests.support.sentence_models import texts, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
@@ -27,6 +30,8 @@ from quantbench.records import Result
 from quantbench.workbench import Workbench
 
 COUNT = 300
+TWO_ROUNDINGS = 2**-7
+"""Of numbers up to 1 to bfloat16, in which sentence-transformers pools and normalizes where the model computes in it."""
 LONG = 200
 """Words of a text that is longer than the models take."""
 APPROACHES = {
@@ -90,7 +95,9 @@ def often_without_answer(folder):
     model.save_pretrained(folder)
 
 
-def of_embeddings(pooling, pairs=False, **files):
+def of_embeddings(pooling, pairs=False, asked=None, **files):
+    """By a folder of sentence-transformers; where ``asked`` is given, by ``task_args`` and a folder that says nothing."""
+
     def write(root):
         write_sentence_model(root / "model", pooling, files={name.replace("__", "."): v for name, v in files.items()})
         rows = [{"a": a, "b": b} for a, b in zip(texts(count=COUNT, seed=1), texts(count=COUNT, seed=2), strict=True)]
@@ -101,7 +108,11 @@ def of_embeddings(pooling, pairs=False, **files):
             Dataset.from_list(scored).to_parquet(root / "data" / f"{split}.parquet")
         with_long_texts(root, "a")
         keys = {"primary": "a", "secondary": "b"} if pairs else {"primary": "a"}
-        return settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
+        settings = settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
+        if asked is None:
+            return settings
+        (root / "model" / "modules.json").unlink()
+        return {**settings, "task_args": asked}
 
     return write
 
@@ -114,6 +125,9 @@ def of_tags(labels):
             {"tokens": text.split(), "tags": [generator.choice(labels) for _ in text.split()]}
             for text in texts(count=COUNT)
         ]
+        for row in rows[::5]:  # words of which no token is left, between all others
+            row["tokens"] = [word for given in row["tokens"] for word in (given, "\u200b")]
+            row["tags"] = [tag for given in row["tags"] for tag in (given, labels[0])]
         rows[7] = {"tokens": texts((LONG, LONG), 1)[0].split(), "tags": [labels[0]] * LONG}
         rows[11] = {"tokens": ["Anna", "\u200b", "", "won"], "tags": [labels[0]] * 4}
         (root / "data").mkdir()
@@ -135,9 +149,15 @@ def settings_of(root, task, keys, refs):
     }
 
 
+PROMPTED = {
+    "sentence_bert_config__json": {"max_seq_length": 9},
+    "config_sentence_transformers__json": {"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
+}
 IOB = CONLL_LABELS
 IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
 BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
+BMES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BMES"))
+PLAIN = ("O", "PER", "LOC")
 VARIANTS = {
     "one label": (of_texts("single"), "dynamic"),
     "one label of pairs": (of_texts("single", True), "none"),
@@ -152,18 +172,17 @@ VARIANTS = {
     "means": (of_embeddings("mean_tokens"), "none"),
     "first tokens": (of_embeddings("cls_token"), "dynamic"),
     "first tokens of pairs": (of_embeddings("cls_token", True), "none"),
-    "last tokens, short, with a prompt": (
-        of_embeddings(
-            "lasttoken",
-            sentence_bert_config__json={"max_seq_length": 9},
-            config_sentence_transformers__json={"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
-        ),
-        "none",
-    ),
+    "last tokens, short, with a prompt": (of_embeddings("lasttoken", **PROMPTED), "none"),
+    "means in lower case": (of_embeddings("mean_tokens", sentence_bert_config__json={"do_lower_case": True}), "none"),
+    "means by default": (of_embeddings("cls_token", asked={}), "openvino"),
+    "means asked for": (of_embeddings("cls_token", asked={"pooling": "mean"}), "none"),
+    "first tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "cls"}), "static"),
+    "last tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "lasttoken"}), "pytorch"),
     "IOB": (of_tags(IOB), "dynamic"),
     "IOBES": (of_tags(IOBES), "none"),
     "BILOU": (of_tags(BILOU), "none"),
-    "plain": (of_tags(("O", "PER", "LOC")), "none"),
+    "BMES": (of_tags(BMES), "none"),
+    "plain": (of_tags(PLAIN), "none"),
     "parts of speech": (of_tags(("NOUN", "VERB", "DET")), "none"),
     "images": (lambda root: write_images(root, COUNT), "dynamic"),
 }
@@ -209,6 +228,28 @@ def rows_of(root, settings):
     return rows
 
 
+ORACLES = {
+    IOB: get_entities,
+    IOBES: get_entities,
+    BILOU: lambda names: [(e.tag, e.start, e.end - 1) for e in Tokens(names, scheme.BILOU).entities],
+    BMES: lambda names: get_entities([name.replace("M-", "I-") for name in names]),
+    PLAIN: lambda names: get_entities([name if name == "O" else f"I-{name}" for name in names]),
+}
+"""The entities in a sequence of labels by seqeval's own words, by the labels that there are."""
+
+
+def tagged(prediction, labels):
+    """The answer to a sentence: behind the limit (-1) is outside, a word without token (-2) is in no sequence."""
+    answer = {"labels": [labels[int(number)] if number >= 0 else None for number in prediction]}
+    oracle = ORACLES.get(tuple(labels))
+    if oracle is None:
+        return answer
+    places = [place for place, number in enumerate(prediction) if number != -2]
+    chunks = oracle([answer["labels"][place] or "O" for place in places])
+    named = [{"kind": kind, "first": places[first], "last": places[last]} for kind, first, last in chunks]
+    return {**answer, "entities": sorted(named, key=lambda chunk: chunk["first"])}
+
+
 def expected(settings, examples, found):
     """The scored predictions in the words of an answer, told from the references' side."""
     task = settings["task"]
@@ -217,7 +258,7 @@ def expected(settings, examples, found):
     if task == "feature-extraction":
         return found
     if task == "token-classification":
-        return [[examples.labels[int(n)] if n >= 0 else None for n in prediction] for prediction in found]
+        return [tagged(prediction, examples.labels) for prediction in found]
     if task == "image-classification":
         return [int(prediction[0]) for prediction in found]
     if examples.kind == "numbers":
@@ -238,8 +279,11 @@ def same(settings, answers, wanted):
         assert len({answer["answer"] for answer in answers}) > 3
         assert any(not answer["answer"] for answer in answers) == settings["task_args"].get("handle_impossible", False)
     elif task == "token-classification":
-        assert [answer["labels"] for answer in answers] == wanted
+        assert answers == wanted
         assert {None} < {label for answer in answers for label in answer["labels"]}
+        if "entities" in answers[0]:
+            spans = [a["labels"][e["first"] : e["last"] + 1] for a in answers for e in a["entities"]]
+            assert any(None in span for span in spans), "no entity goes on over a word without token"
     elif task == "image-classification":
         names = ["red", "green", "blue", "yellow", "white", "black"]
         assert [names.index(answer["label"]) for answer in answers] == wanted
@@ -335,3 +379,30 @@ def test_files_of_a_deployed_folder_are_those_of_the_package(pairs):
     here = Path(evaluate.__file__).parent / "served"
     for file in (pairs[2] / "served").glob("*.py"):
         assert file.read_bytes() == (here / file.name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saved", [False, True], ids=["as written by version 2", "as saved by version 6"])
+@pytest.mark.parametrize(
+    ("pooling", "files"),
+    [
+        ("lasttoken", PROMPTED),
+        ("mean_tokens", {"sentence_bert_config__json": {"do_lower_case": True, "max_seq_length": 20}}),
+    ],
+    ids=["prompt", "lower case"],
+)
+def test_a_deployed_folder_is_one_of_sentence_transformers(pooling, files, saved, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    settings = of_embeddings(pooling, **files)(tmp_path)
+    if saved:
+        SentenceTransformer(str(tmp_path / "model"), device="cpu").save(str(tmp_path / "saved"))
+        settings["model_name_or_path"] = str(tmp_path / "saved")
+    folder, _, _ = deployed(tmp_path, settings, "pytorch")
+    given = [row["a"] for row in read(tmp_path)]
+    lines = "\n".join(json.dumps({"a": text}) for text in given)
+    done = run(folder, "--jsonl", "-", cwd=tmp_path, given=lines.encode())
+    answers = np.array([json.loads(line)["embedding"] for line in done.stdout.decode().splitlines()])
+    assert len(answers) == COUNT
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(given, batch_size=1).astype(float)
+    np.testing.assert_allclose(theirs, answers, atol=TWO_ROUNDINGS)

@@ -132,8 +132,8 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     try:
         if given.jsonl is not None and given.examples:
             raise BadExample("give examples, or --jsonl, not both")
-        processor = served.processor()
         rows = _arguments(served, given.examples) if given.jsonl is None else _lines(served, given.jsonl)
+        processor = served.processor()
         for number, row in enumerate(rows, start=1):
             _check(row, number, served, processor)
         answers = served.answer(rows, processor)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from . import sure, tokens
+
 USAGE = "a text"
 OPTIONAL: tuple[str, ...] = ("secondary",)
 """Fields that a row may have besides."""
@@ -51,7 +53,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     texts = [row["primary"] for row in rows] + [rows[index]["secondary"] for index in seconds]
     whole = [args["prompt"] + text for text in texts]
     inputs = processor.inputs(processor.encode([text.lower() for text in whole] if args["lower"] else whole))
-    return Encoded(inputs, [len(given["input_ids"]) for given in inputs], args["pooling"], seconds)
+    return Encoded(inputs, tokens.costs(inputs), args["pooling"], seconds)
 
 
 def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
@@ -72,9 +74,7 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     return tuple(round(float(value), DIGITS) for value in pooled / length)
 
 
-def certainty(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
-    """None is said."""
-    return ()
+certainty = sure.unsaid
 
 
 def answers(

@@ -8,15 +8,11 @@ from typing import Any, overload
 
 import numpy as np
 
-from . import pictures
+from . import pictures, sure
 
 USAGE = "the path of a picture"
 OPTIONAL: tuple[str, ...] = ()
 """Fields that a row may have besides."""
-TOP = 5
-"""Labels of a prediction, the likeliest first."""
-SHOWN = 3
-"""Of these, what a reader is shown."""
 
 
 class Pixels(Sequence[Mapping[str, Any]]):
@@ -71,15 +67,13 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
         index: the image's place among them.
 
     """
-    return tuple(int(number) for number in np.argsort(-outputs[0][row], kind="stable")[:TOP])
+    return tuple(int(number) for number in np.argsort(-outputs[0][row], kind="stable")[: sure.TOP])
 
 
 def certainty(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
     """The share of each label that is predicted."""
-    logits = np.asarray(outputs[0][row], dtype=np.float64)
-    powers = np.exp(logits - logits.max())
-    shares = powers / powers.sum()
-    return tuple(float(shares[int(number)]) for number in decode(outputs, row, encoded, index))
+    every = sure.softmax(np.asarray(outputs[0][row], dtype=np.float64))
+    return tuple(float(every[int(number)]) for number in decode(outputs, row, encoded, index))
 
 
 def answers(
@@ -92,11 +86,10 @@ def answers(
     found = []
     for prediction, share in zip(predictions, shares, strict=True):
         names = [args["labels"][int(number)] for number in prediction]
-        scores = {name: round(value, 6) for name, value in zip(names, share, strict=True)}
-        found.append({"label": names[0], "scores": scores})
+        found.append({"label": names[0], "scores": sure.named(names, share)})
     return found
 
 
 def show(answer: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """The likeliest labels with their shares."""
-    return "\n".join(f"{name}\t{value:.4f}" for name, value in list(answer["scores"].items())[:SHOWN])
+    return sure.shown(answer["scores"], list(answer["scores"])[: sure.SHOWN])

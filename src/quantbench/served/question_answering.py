@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from . import sure, tokens
+
 USAGE = "a question and its context, one after the other"
 OPTIONAL: tuple[str, ...] = ()
 """Fields that a row may have besides."""
@@ -102,7 +104,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     cls = processor.raw.cls_token_id
     return Encoded(
         inputs=inputs,
-        costs=[len(window["input_ids"]) for window in inputs],
+        costs=tokens.costs(inputs),
         windows=[
             _window(encoded, index, owner, contexts[owner], offsets[index], cls) for index, owner in enumerate(owners)
         ],
@@ -145,7 +147,7 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     """
     window = encoded.windows[index]
     allowed = np.array(window.allowed)
-    start, end = (_shares(output[row][: len(allowed)], allowed) for output in outputs[:2])
+    start, end = (sure.softmax(np.where(allowed, output[row][: len(allowed)], IMPOSSIBLE)) for output in outputs[:2])
     found = [float(start[0] * end[0])]
     start[0] = end[0] = 0.0
     pairs = np.tril(np.triu(np.outer(start, end)), encoded.longest - 1)
@@ -157,17 +159,7 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     return tuple(found)
 
 
-def _shares(logits: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Softmax over the tokens that may be answers."""
-    kept = np.where(allowed, logits, IMPOSSIBLE)
-    powers = np.exp(kept - kept.max())
-    shares: np.ndarray[Any, Any] = powers / powers.sum()
-    return shares
-
-
-def certainty(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
-    """Stands in the prediction."""
-    return ()
+certainty = sure.unsaid
 
 
 def best(encoded: Any, predictions: Sequence[Sequence[float]]) -> list[tuple[str, float]]:
@@ -203,7 +195,7 @@ def answers(
     args: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The ``answer`` to each question, empty where there is none, and the ``score``, how certain it is."""
-    return [{"answer": text, "score": round(score, 6)} for text, score in best(encoded, predictions)]
+    return [{"answer": text, "score": round(score, sure.DIGITS)} for text, score in best(encoded, predictions)]
 
 
 def show(answer: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from . import sure, tokens
+
 USAGE = "a text; of pairs both texts, one after the other"
 OPTIONAL: tuple[str, ...] = ()
 """Fields that a row may have besides."""
-TOP = 5
-"""Labels in an answer, the likeliest first, where one of many holds."""
-SHOWN = 3
-"""Of these, what a reader is shown."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     """
     others = [row["secondary"] for row in rows] if args["pairs"] else None
     inputs = processor.inputs(processor.encode([row["primary"] for row in rows], others))
-    return Encoded(inputs, [len(given["input_ids"]) for given in inputs], args["kind"])
+    return Encoded(inputs, tokens.costs(inputs), args["kind"])
 
 
 def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
@@ -70,8 +68,7 @@ def certainty(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tup
     """The share of each label: of all labels where one holds, of itself alone where several may; none of a number."""
     logits = np.asarray(outputs[0][row], dtype=np.float64)
     if encoded.kind == "single":
-        powers = np.exp(logits - logits.max())
-        return tuple((powers / powers.sum()).tolist())
+        return tuple(sure.softmax(logits).tolist())
     return tuple((1 / (1 + np.exp(-logits))).tolist()) if encoded.kind == "sets" else ()
 
 
@@ -83,14 +80,14 @@ def answers(
         return [{"number": prediction[0]} for prediction in predictions]
     found = []
     for prediction, share in zip(predictions, shares, strict=True):
-        names = {name: round(value, 6) for name, value in zip(args["labels"], share, strict=True)}
+        names = sure.named(args["labels"], share)
         if encoded.kind == "sets":
             held = [name for name, holds in zip(args["labels"], prediction, strict=True) if holds]
             found.append({"labels": held, "scores": names})
         else:
             label = args["labels"][int(prediction[0])]
             order = sorted(names, key=lambda name, best=label, of=names: (name != best, -of[name]))  # type: ignore[misc]
-            found.append({"label": label, "scores": {name: names[name] for name in order[:TOP]}})
+            found.append({"label": label, "scores": {name: names[name] for name in order[: sure.TOP]}})
     return found
 
 
@@ -100,8 +97,8 @@ def show(answer: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         return f"{answer['number']:.4f}"
     scores = answer["scores"]
     if "label" in answer:
-        return "\n".join(f"{name}\t{scores[name]:.4f}" for name in list(scores)[:SHOWN])
+        return sure.shown(scores, list(scores)[: sure.SHOWN])
     if not answer["labels"]:
         nearest = max(scores, key=scores.__getitem__)
-        return f"no label holds; the nearest is {nearest}\t{scores[nearest]:.4f}"
-    return "\n".join(f"{name}\t{scores[name]:.4f}" for name in answer["labels"])
+        return f"no label holds; the nearest is {sure.shown(scores, [nearest])}"
+    return sure.shown(scores, answer["labels"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import tokens
+from . import sure, tokens
 from .entities import entities
 
 USAGE = "a text, which is split into words and signs"
@@ -53,7 +53,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     encoded = processor.encode(sentences)
     inputs = processor.inputs(encoded)
     first = [_first_tokens(encoded.word_ids(index), words, processor) for index, words in enumerate(sentences)]
-    return Encoded(inputs, [len(given["input_ids"]) for given in inputs], first)
+    return Encoded(inputs, tokens.costs(inputs), first)
 
 
 def _first_tokens(word_ids: Sequence[int | None], words: Sequence[str], processor: Any) -> list[int]:
@@ -81,9 +81,7 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     return tuple(int(best[token]) if token >= 0 else token for token in encoded.first_tokens[index])
 
 
-def certainty(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
-    """None is said."""
-    return ()
+certainty = sure.unsaid
 
 
 def answers(
@@ -98,12 +96,25 @@ def answers(
         labels = [args["labels"][int(number)] if number >= 0 else None for number in prediction]
         answer: dict[str, Any] = {"labels": labels}
         if args["scheme"] is not None:
-            chunks = sorted(
-                entities([label or OUTSIDE for label in labels], args["scheme"]), key=lambda chunk: chunk[1]
-            )
-            answer["entities"] = [{"kind": kind, "first": first, "last": last} for kind, first, last in chunks]
+            answer["entities"] = _chunks(labelled(prediction, args["labels"]), args["scheme"])
         found.append(answer)
     return found
+
+
+def labelled(prediction: Sequence[float], labels: Sequence[str]) -> dict[int, str]:
+    """Labels of the words of a sentence by the words' places, in their order, as entities are read from them.
+
+    A word behind the limit is ``OUTSIDE``; one of which nothing is left is not there, so that it ends no entity.
+    """
+    numbers = {place: int(number) for place, number in enumerate(prediction) if number != NO_TOKEN}
+    return {place: OUTSIDE if number == CUT_OFF else labels[number] for place, number in numbers.items()}
+
+
+def _chunks(words: Mapping[int, str], scheme: str) -> list[dict[str, Any]]:
+    """The entities of labelled words, each with its first and last word's place."""
+    places = list(words)
+    chunks = sorted(entities([*words.values()], scheme), key=lambda chunk: chunk[1])
+    return [{"kind": kind, "first": places[first], "last": places[last]} for kind, first, last in chunks]
 
 
 def show(answer: Mapping[str, Any], row: Mapping[str, Any]) -> str:

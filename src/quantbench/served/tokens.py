@@ -143,6 +143,11 @@ def split(text: str) -> list[str]:
     return WORD.findall(text)
 
 
+def costs(inputs: Sequence[Input]) -> list[int]:
+    """Tokens of each input."""
+    return [len(given["input_ids"]) for given in inputs]
+
+
 def load(folder: Path, known: Mapping[str, Any]) -> Tokens:
     """The tokenizer of a deployed folder, with the facts that were written down; see ``protocols.ServedProcessor``."""
     found = Facts(**known)

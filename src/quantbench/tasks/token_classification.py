@@ -198,12 +198,8 @@ def score(examples: TokenExamples, predictions: Sequence[Prediction], original: 
     outcomes = []
     count = _of_words_counts if examples.scheme == WORDS else _of_entities_counts
     for reference, prediction in zip(examples.references, predictions, strict=True):
-        names = [examples.labels[int(number)] if number >= 0 else OUTSIDE for number in prediction]
-        pairs = [
-            (wanted, name)
-            for wanted, name, number in zip(reference, names, prediction, strict=True)
-            if wanted is not None and number != NO_TOKEN
-        ]
+        given = served.labelled(prediction, examples.labels)
+        pairs = [(wanted, name) for place, name in given.items() if (wanted := reference[place]) is not None]
         outcomes.append(count(examples, [wanted for wanted, _ in pairs], [name for _, name in pairs]))
     columns = word_columns(examples.labels) if examples.scheme == WORDS else COLUMNS
     counts = np.asarray(outcomes, dtype=np.float64)
