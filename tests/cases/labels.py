@@ -220,7 +220,7 @@ def regression_minus_one(folder: Path) -> Case:
 def _correlation(values: Sequence[float], without: int) -> dict[str, float]:
     """Of what the model gives with the values, one row left out."""
     model, tokenizer = classes(("LABEL_0",))
-    given = [float(model(**tokenizer(text, return_tensors="pt")).logits) for text in TEXTS]
+    given = [model(**tokenizer(text, return_tensors="pt")).logits.item() for text in TEXTS]
     pairs = [pair for row, pair in enumerate(zip(given, values, strict=True)) if row != without]
     return {"pearson": float(np.corrcoef(np.array(pairs).T)[0, 1])}
 
