@@ -88,10 +88,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was got and what is right, as values that pytest compares; numbers to ``tolerance``, relative and absolute."""
+    """What was got and what is right, as values that pytest compares.
+
+    Attributes:
+        got: by quantbench.
+        right: by the reference.
+        told: what was compared and came out, in words.
+        tolerance: of numbers, relative and absolute.
+
+    """
 
     got: Any
     right: Any
+    told: str
     tolerance: float = 1e-6
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 from tests.cases.case import Answer, Case, Refused, Right, case
 from tests.cases.labels import NUMBERS, PLAIN, PLAIN_GIVEN, SENTENCES, TEXTS, classes, settings, tags
-from tests.support.fitted import fit, write_splits
+from tests.support.fitted import fit_spans, write_splits
 from tests.support.tiny_tasks import COLOURS, TOPICS, write_images
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForQuestionAnswering
 
@@ -47,9 +47,14 @@ def empty_text(folder: Path) -> Case:
     return Case(found, Refused("dataset.data_keys", ["row 2 has no text in column 'text' (and in 1 more row)"]))
 
 
-@case("the texts NA, null, None and nan in a CSV", "planted: they are read as they stand there")
+@case("the texts NA, null, None and nan in a CSV", "transformers on these texts")
 def words_for_nothing(folder: Path) -> Case:
-    return Case(_csv(folder, ["NA,sport", "null,money", "None,weather", "nan,sport"]), Right(examples=4, quiet=True))
+    texts, numbers = ("NA", "null", "None", "nan"), (0, 1, 2, 0)
+    model, tokenizer = classes()
+    given = [int(model(**tokenizer(text, return_tensors="pt")).logits.argmax()) for text in texts]
+    right = {"accuracy": accuracy_score(numbers, given)}
+    rows = _rows([TOPICS[number] for number in numbers], texts)
+    return Case(_csv(folder, rows), Right(right, examples=4, quiet=True))
 
 
 @case("a CSV with an empty label where a class is called None", "scikit-learn without that row")
@@ -86,7 +91,9 @@ def cells_of_csv(folder: Path) -> Answer:
     file.write_text('id,text,label,none\n007,"a, ""b""\nc",1,\n008,12,,\n')
     rows = load_split(Source(path=str(file), data_keys={"primary": "text"}), "train", "dataset.eval_split").to_list()
     right = [{"id": "007", "text": 'a, "b"\nc', "label": 1, "none": None}]
-    return Answer(str(rows), str([*right, {"id": "008", "text": "12", "label": None, "none": None}]))
+    right += [{"id": "008", "text": "12", "label": None, "none": None}]
+    told = "007 and 12 stay texts, 1 is a number, quotes and a line end are kept in the cell, empty cells are missing"
+    return Answer(str(rows), str(right), told)
 
 
 @case("a pair without its similarity", "planted")
@@ -272,7 +279,8 @@ def pictures_as_bytes(folder: Path) -> Case:
 @case("16-bit greys", "Pillow on the same greys in 8 bits")
 def sixteen_bits(folder: Path) -> Answer:
     sixteen, eight = (Image.open(io.BytesIO(_png(mode))) for mode in ("I;16", "L"))
-    return Answer(np.asarray(in_colours(sixteen)).ravel().tolist(), np.asarray(eight.convert("RGB")).ravel().tolist())
+    got, right = (np.asarray(picture).ravel().tolist() for picture in (in_colours(sixteen), eight.convert("RGB")))
+    return Answer(got, right, f"{len(got)} values of red, green and blue as those of the 8-bit picture")
 
 
 @case("a picture whose file is broken", "planted")
@@ -324,15 +332,8 @@ def questions_without_blanks(folder: Path) -> Case:
         begin = context.index(answer)
         starts.append(encoded.char_to_token(number, begin, 1))
         ends.append(encoded.char_to_token(number, begin + len(answer) - 1, 1))
-    begin_at, end_at = torch.tensor(starts), torch.tensor(ends)
-    entropy = torch.nn.functional.cross_entropy
-    fit(
-        model,
-        {name: encoded[name] for name in ("input_ids", "attention_mask")},
-        lambda outputs: entropy(outputs.start_logits, begin_at) + entropy(outputs.end_logits, end_at),
-        lambda o: bool(max(entropy(o.start_logits, begin_at), entropy(o.end_logits, end_at)) < 0.3),
-        steps=1500,
-    )
+    inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
+    fit_spans(model, inputs, torch.tensor(starts), torch.tensor(ends))
     answers = [{"text": [a], "answer_start": [c.index(a)]} for _, c, a in QUESTIONS]
     rows = [{"question": q, "context": c, "label": a} for (q, c, _), a in zip(QUESTIONS, answers, strict=True)]
     write_splits(folder / "data", rows)
@@ -344,4 +345,5 @@ def questions_without_blanks(folder: Path) -> Case:
 @case("F1 of answers in Chinese", "the script of MLQA: by characters")
 def chinese_f1(folder: Path) -> Answer:
     got = [squad.f1("北京市", "北京"), squad.f1("1921年,上海", "1921年"), squad.exact("北京市", "北京")]
-    return Answer(got, [0.8, 2 * 2 / (4 + 2), 0.0])
+    told = f"北京市 for 北京: F1 {got[0]:.3f}, exact match {got[2]:.0f}; 1921年,上海 for 1921年: F1 {got[1]:.3f}"
+    return Answer(got, [0.8, 2 * 2 / (4 + 2), 0.0], told)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tests.cases
+import torch
 import yaml
 from tests.cases.case import CASES, DEFAULTS, Answer, Case, Failed, Refused, Registered, Right
 
@@ -38,20 +39,23 @@ def execute(registered: Registered, folder: Path) -> str:
         AssertionError: if that is not what is right.
 
     """
+    torch.manual_seed(0)
     made = registered.make(folder)
     if isinstance(made, Answer):
         right = made.right
         if _numbers(right):
             right = pytest.approx(right, rel=made.tolerance, abs=made.tolerance)
         assert made.got == right
-        return str(made.got) if len(str(made.got)) < 100 else "as the reference has it"
+        return made.told
     file, out = folder / "run.yaml", folder / "out"
     file.write_text(yaml.safe_dump({**DEFAULTS, **made.settings}, sort_keys=False), encoding="utf-8")
     try:
         benchmark.run(load_config(file), out, "*", Silent())
     except BadInput as error:
         return _refused(made, error, file, out)
-    assert not isinstance(made.right, Refused), f"ran instead of being refused: {_told(Store(out).results())}"
+    assert not isinstance(made.right, Refused), (
+        f"ran instead of being refused: {_told(Store(out).results(), made.right)}"
+    )
     return _finished(made, Store(out).results())
 
 
@@ -69,24 +73,29 @@ def _refused(made: Case, error: BadInput, file: Path, out: Path) -> str:
     lines, key = file.read_text(encoding="utf-8").splitlines(), right.key.rpartition(".")[2]
     if told[0].where == str(file):  # what is not set has no line
         assert not any(line.lstrip("- ").startswith(f"{key}:") for line in lines), "no line"
-        return f"refused: {told[0].message}"
+        return _refusal(told[0].message)
     name, _, number = told[0].where.rpartition(":")
     assert Path(name) == file, f"at {told[0].where}"
     assert lines[int(number) - 1].lstrip("- ").startswith(f"{key}:"), f"at {told[0].where}"
-    return f"refused: {told[0].message}"
+    return _refusal(told[0].message)
+
+
+def _refusal(message: str) -> str:
+    """The message without the name of what cannot be used, which is the case's own."""
+    return f"refused: {message.rpartition('cannot be used: ')[2]}"
 
 
 def _finished(made: Case, results: Sequence[Result]) -> str:
     right = made.right
     for result in results:
         if isinstance(right, Failed):
-            assert result.failure is not None, f"did not fail: {_told(results)}"
+            assert result.failure is not None, f"did not fail: {_told(results, right)}"
             assert all(text in result.failure.reason for text in right.says), result.failure.reason
             continue
         assert isinstance(right, Right)
         assert result.failure is None, result.failure
         _scored(right, result)
-    return _told(results)
+    return _told(results, right)
 
 
 def _scored(right: Right, result: Result) -> None:
@@ -102,8 +111,12 @@ def _scored(right: Right, result: Result) -> None:
         assert scores.examples == right.examples
 
 
-def _told(results: Sequence[Result]) -> str:
+def _told(results: Sequence[Result], right: Right | Refused | Failed) -> str:
+    """What came out, that which is held first."""
     if results[0].failure is not None:
         return f"failed: {results[0].failure.reason}"
-    values = {name: f"{value:.3f}" for name, value in results[0].scores["original"].metrics.items()}
-    return ", ".join(f"{name} {value}" for name, value in values.items()) + "".join(f"; {n}" for n in results[0].notes)
+    held = right if isinstance(right, Right) else Right()
+    metrics = results[0].scores[held.arm].metrics
+    values = ", ".join(f"{name} {metrics[name]:.3f}" for name in held.metrics or metrics)
+    said = sorted(results[0].notes, key=lambda note: not any(text in note for text in held.notes))
+    return "; ".join([f"{'' if held.arm == 'original' else f'{held.arm}: '}{values}", *said])

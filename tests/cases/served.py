@@ -106,7 +106,8 @@ def _ids_of_words(folder: Path, kind: str) -> Answer:
     GPT2Config(vocab_size=len(tokenizer)).save_pretrained(folder)
     words = ["Anna", "'s", "don't", ".", "won", "the", "1996"]
     found = text.WordProcessor(folder).encode([words])["input_ids"][0]
-    return Answer(list(found), list(tokenizer(" " + " ".join(words))["input_ids"]))
+    right = list(tokenizer(" " + " ".join(words))["input_ids"])
+    return Answer(list(found), right, f"{len(found)} tokens, the same as of the text “ {' '.join(words)}”")
 
 
 @case("words as lists, tokens of a GPT-2 tokenizer", "transformers on the joined text")
@@ -205,7 +206,8 @@ def gpt_alone_and_in_a_batch(folder: Path) -> Answer:
     processor = text.TextProcessor(folder)
     session = pytorch.load(str(folder), {"auto_class": "AutoModelForSequenceClassification"}, 1)
     got = session.predict(processor.collate(processor.inputs(processor.encode(given))))[0]
-    return Answer(np.ravel(got).tolist(), np.ravel(alone).tolist(), tolerance=1e-4)
+    told = f"the logits of {len(given)} texts in a batch are those of each alone"
+    return Answer(np.ravel(got).tolist(), np.ravel(alone).tolist(), told, tolerance=1e-4)
 
 
 def _gpt(folder: Path) -> tuple[Any, Any]:

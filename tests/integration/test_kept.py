@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cases.models import classified, write_own
+from tests.cases.exports import write_own
+from tests.cases.models import classified
 
 from quantbench import code, environment, workbench
 from quantbench.config import load_config

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 import yaml
-from tests.cases.models import TEXTS, classified, write_own
+from tests.cases.exports import write_own
+from tests.cases.models import TEXTS, classified
 from tests.support.hub_server import HubServer, repo_folder
 
 from quantbench.store import Store

@@ -15,19 +15,15 @@ from datasets import Dataset, load_dataset
 from seqeval import scheme
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import Tokens
+from tests.support.deployed import deployed
 from tests.support.sentence_models import texts, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from quantbench import environment, evaluate, registry
+from quantbench import evaluate, registry
 from quantbench.config import build_config, load_config
-from quantbench.deploy import deploy, recipe
-from quantbench.optimize import optimize
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.records import Result
-from quantbench.workbench import Workbench
+from quantbench.deploy import recipe
 
 COUNT = 300
 TWO_ROUNDINGS = 2**-7
@@ -188,18 +184,8 @@ VARIANTS = {
 }
 
 
-def deployed(root, settings, approach):
-    """The folder to deploy, the scored examples and predictions."""
-    data = {**settings, "batch_sizes": [], **APPROACHES[approach]}
-    config = build_config(data, {}, "test.yaml")
-    (run,) = make_plan(config).runs
-    bench = Workbench(root / "cache", environment.detect(), Silent())
-    artifact, spec = optimize(run, root / "models", bench)
-    size = evaluate.scored_batch_size(run.settings)
-    found = bench.predictions(spec, run.settings, "it", size)
-    result = Result(run=run, environment=bench.environment, artifact=artifact)
-    folder = deploy(result, root / "models", bench.threads, bench)
-    return folder, bench.examples(run.settings), found
+def deployed_by(root, settings, approach):
+    return deployed(root, {**settings, "batch_sizes": [], **APPROACHES[approach]})
 
 
 def run(folder, *arguments, cwd, given=None):
@@ -303,7 +289,7 @@ ALWAYS = ("sets of pairs", "answers or nothing", "last tokens, short, with a pro
 def test_the_deployed_script_answers_as_was_scored(name, tmp_path):
     write, approach = VARIANTS[name]
     settings = write(tmp_path)
-    folder, examples, found = deployed(tmp_path, settings, approach)
+    folder, examples, found = deployed_by(tmp_path, settings, approach)
     away = tmp_path / "away"
     away.mkdir()
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows_of(tmp_path, settings))
@@ -319,7 +305,7 @@ def test_the_deployed_script_answers_as_was_scored(name, tmp_path):
 def pairs(tmp_path_factory):
     root = tmp_path_factory.mktemp("pairs")
     settings = of_texts("single", True)(root)
-    return root, settings, *deployed(root, settings, "none")
+    return root, settings, *deployed_by(root, settings, "none")
 
 
 def test_pairs_are_two_arguments(pairs, tmp_path):
