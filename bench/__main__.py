@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench import calibration_memory, evaluation_batches, examples, experiments, launchers, phases, repeats, tuning
-from quantbench.environment import detect
+from quantbench.system.environment import detect
 
 PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, examples, tuning, experiments)
 OUT = Path("runs/bench/bench.md")

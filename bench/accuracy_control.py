@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbench import evaluate
-from quantbench.registry import task
+from quantbench.pipeline import predict
+from quantbench.plugins.registry import task
 from quantbench.served.openvino import OpenVinoSession
-from quantbench.trials import Bench
+from quantbench.tune.trials import Bench
 
 
 @dataclass
@@ -36,7 +36,7 @@ def accuracy_control(bench: Bench, drop: float) -> Cost:
     def f1(model: Any, _: Any) -> float:
         session = OpenVinoSession(model)
         forwards[0] += 1
-        predictions = evaluate.predict(session, kind, examples, processor, lambda _: None)
+        predictions = predict.predict(session, kind, examples, processor, lambda _: None)
         values.append(kind.score(examples, predictions, predictions).metrics["f1"])
         return values[-1]
 

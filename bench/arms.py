@@ -14,15 +14,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quantbench import benchmark, cache, embedded, environment
-from quantbench.config import load_config
-from quantbench.grid import combinations
-from quantbench.progress import Silent
-from quantbench.records import ArmSpec, Result
+from quantbench import embedded
+from quantbench.api import benchmark
+from quantbench.config.keys import combinations
+from quantbench.config.load import load_config
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.results.store import Store
+from quantbench.schema.results import ArmSpec, Result
 from quantbench.served.onnxruntime import session_options
-from quantbench.store import Store
-from quantbench.timing import Shape
-from quantbench.workbench import Workbench
+from quantbench.system import cache, environment
+from quantbench.system.progress import Silent
+from quantbench.timing.session import Shape
 
 BATCH_SIZE, LENGTH = 4, 64
 SIDE = 64

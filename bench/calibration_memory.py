@@ -10,12 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from quantbench import embedded, environment
-from quantbench.config import load_config
-from quantbench.grid import combinations
-from quantbench.progress import Silent
-from quantbench.tables import table
-from quantbench.workbench import Workbench
+from quantbench import embedded
+from quantbench.config.keys import combinations
+from quantbench.config.load import load_config
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.reports._markdown import table
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 
 METHODS = ("minmax", "entropy", "percentile")
 SAMPLES = (64, 512)

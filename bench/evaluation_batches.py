@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from quantbench import embedded, environment, evaluate, registry
-from quantbench.config import load_config
-from quantbench.grid import combinations
-from quantbench.progress import Silent
-from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import ArmSpec
-from quantbench.registry import Prediction, Session
-from quantbench.settings import Calibration, Settings
-from quantbench.tables import table
-from quantbench.workbench import Workbench
+from quantbench import embedded
+from quantbench.config.keys import combinations
+from quantbench.config.load import load_config
+from quantbench.pipeline import predict as evaluate
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import Prediction, Session
+from quantbench.quantize.with_onnxruntime import write_quantized
+from quantbench.reports._markdown import table
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Calibration, Settings
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 
 Predict = Callable[[Session, int | None], list[Prediction]]
 """Predictions of a session in batches of so many examples, or in sorted ones."""

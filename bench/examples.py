@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from quantbench import benchmark, cache, environment
-from quantbench.config import load_config
-from quantbench.progress import Silent
-from quantbench.settings import Config, Settings
-from quantbench.store import Store
-from quantbench.tables import table
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.reports._markdown import table
+from quantbench.results.store import Store
+from quantbench.schema.settings import Config, Settings
+from quantbench.system import cache, environment
+from quantbench.system.progress import Silent
 from quantbench.tasks import question_answering
-from quantbench.workbench import Workbench
 
 TASKS = ("text-classification", "question-answering", "image-classification", "feature-extraction")
 EXAMPLES = 500

@@ -17,13 +17,15 @@ from pathlib import Path
 import psutil
 
 from bench.arms import float_arm, load_on_and_off, slowed
-from quantbench import environment, noise, stats
-from quantbench.intervals import Interval, hodges_lehmann, signed_rank_p, verdict
-from quantbench.progress import Silent
-from quantbench.records import ArmSpec, Latency, Noise
-from quantbench.settings import TimeBenchmarkArgs
-from quantbench.tables import table
-from quantbench.timing import ArmProcess, Shape, time_arms
+from quantbench.analysis import speedups
+from quantbench.analysis.intervals import Interval, hodges_lehmann, signed_rank_p, verdict
+from quantbench.reports._markdown import table
+from quantbench.schema.results import ArmSpec, Latency, Noise
+from quantbench.schema.settings import TimeBenchmarkArgs
+from quantbench.system import environment
+from quantbench.system.progress import Silent
+from quantbench.timing import self_comparison
+from quantbench.timing.session import ArmProcess, Shape, time_arms
 
 NULL_SESSIONS, NULL_ARMS, NULL_SECONDS = 10, 4, 5.0
 POWER_SESSIONS, POWER_SECONDS = 10, 15.0
@@ -36,10 +38,12 @@ def report() -> str:
     with tempfile.TemporaryDirectory() as cache:
         original, plain, shape = float_arm(Path(cache))
         parts = [_rest(original, plain, shape)]
-        (itself,) = noise.measure(plain, [shape], _args(POWER_SECONDS, 0), environment.usable_cores(), Silent())
+        (itself,) = self_comparison.measure(
+            plain, [shape], _args(POWER_SECONDS, 0), environment.usable_cores(), Silent()
+        )
         if itself is None:
             raise RuntimeError("the float export could not be timed against itself")
-        floor = _percent(stats.launch_noise(itself, 1))
+        floor = _percent(speedups.launch_noise(itself, 1))
         parts.append(f"The float export differs from itself by up to {floor} between {len(itself.ratios)} launches.")
         for loaded in (False, True):
             for experiment in (_null, _power):
@@ -55,8 +59,14 @@ def _args(seconds: float, seed: int) -> TimeBenchmarkArgs:
 
 def _session(specs: dict[str, ArmSpec], shape: Shape, seconds: float, seed: int, itself: Noise) -> Latency:
     """One interleaved session of arms against ``base``, which also stands in as the null arm."""
-    arms = {stats.BASELINE: specs["base"], stats.NULL: specs["base"], **{n: s for n, s in specs.items() if n != "base"}}
-    timings = time_arms(arms, stats.BASELINE, [shape], _args(seconds, seed), environment.usable_cores(), lambda _: None)
+    arms = {
+        speedups.BASELINE: specs["base"],
+        speedups.NULL: specs["base"],
+        **{n: s for n, s in specs.items() if n != "base"},
+    }
+    timings = time_arms(
+        arms, speedups.BASELINE, [shape], _args(seconds, seed), environment.usable_cores(), lambda _: None
+    )
     if timings.failures:
         raise RuntimeError(str(timings.failures))
     return Latency(batch_size=4, input_length=64, arms=timings.shapes[0].arms, noise=itself)
@@ -64,10 +74,10 @@ def _session(specs: dict[str, ArmSpec], shape: Shape, seconds: float, seed: int,
 
 def _judge(latency: Latency, name: str) -> tuple[str, Interval, float]:
     """The verdict, the logarithm of the speedup, and the share of rounds that were left out."""
-    rounds = stats.latency_rounds(latency, name, stats.BASELINE)
+    rounds = speedups.latency_rounds(latency, name, speedups.BASELINE)
     centre = hodges_lehmann(rounds.logs)
     ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
-    word = verdict(ratio, signed_rank_p(rounds.logs), stats.noise_floor(latency) or 0.0)
+    word = verdict(ratio, signed_rank_p(rounds.logs), speedups.noise_floor(latency) or 0.0)
     return word, centre, len(rounds.held_up) / (len(rounds.held_up) + len(rounds.logs))
 
 
@@ -76,7 +86,7 @@ def _null(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
     for session in range(NULL_SESSIONS):
         names = [f"copy {number}" for number in range(NULL_ARMS)]
         latency = _session({"base": plain, **dict.fromkeys(names, plain)}, shape, NULL_SECONDS, session, itself)
-        floors.append(stats.noise_floor(latency) or 0.0)
+        floors.append(speedups.noise_floor(latency) or 0.0)
         for name in names:
             word, centre, share = _judge(latency, name)
             false += word != "inconclusive"

@@ -19,14 +19,16 @@ import yaml
 from tests.support.tiny_models import CONLL_LABELS, write_conll_parquet, write_tiny_distilbert
 from tests.support.training_jobs import ARGS, Platform
 
-from quantbench import benchmark, cache, embedded
-from quantbench.config import load_config
+from quantbench import embedded
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
+from quantbench.config.plan import make_plan
 from quantbench.launchers.ray import SLOT
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.settings import Config
-from quantbench.store import Store
-from quantbench.tables import table
+from quantbench.reports._markdown import table
+from quantbench.results.store import Store
+from quantbench.schema.settings import Config
+from quantbench.system import cache
+from quantbench.system.progress import Silent
 
 GRID = {
     "quantization_approach": ["static", "dynamic"],

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from bench.arms import run_demo
-from quantbench.tables import table
+from quantbench.reports._markdown import table
 
 PHASES = ("export", "calibration", "quantization", "evaluation", "timing")
 

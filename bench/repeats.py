@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 from bench.arms import load_on_and_off, run_demo
-from quantbench import stats
-from quantbench.comparison import render
-from quantbench.records import Result
-from quantbench.tables import table
+from quantbench.analysis import speedups
+from quantbench.reports._comparison import render
+from quantbench.reports._markdown import table
+from quantbench.schema.results import Result
 
 
 def report() -> str:
@@ -35,9 +35,9 @@ def report() -> str:
 
 
 def _sureness(name: str, results: list[Result]) -> list[str]:
-    main = [row[0] for row in stats.speedups(results).values()]
+    main = [row[0] for row in speedups.speedups(results).values()]
     widths = [row.interval.half_width / row.ratio for row in main if row.interval]
-    floors = [stats.noise_floor(latency) or 0.0 for result in results for latency in result.latency]
+    floors = [speedups.noise_floor(latency) or 0.0 for result in results for latency in result.latency]
     return [
         name,
         f"{100 * statistics.median(widths):.2f} %",

@@ -16,23 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from bench.accuracy_control import accuracy_control
-from quantbench import cache, embedded, environment, instructions, stats, tuning
-from quantbench.budget import Budget
-from quantbench.config import load_config
-from quantbench.grid import combinations
-from quantbench.intervals import Interval, hodges_lehmann, paired_bootstrap
-from quantbench.progress import Silent
-from quantbench.records import ArmSpec
-from quantbench.registry import task
-from quantbench.search import Limit
-from quantbench.settings import FrameworkArgs, Settings, TimeBenchmarkArgs
-from quantbench.store import Store
-from quantbench.tables import spread, table
-from quantbench.timing import Shape, time_arms
-from quantbench.trials import Bench
-from quantbench.tuned import Tuned
-from quantbench.tuner import CALIBRATION_SAMPLES
-from quantbench.workbench import Workbench
+from quantbench import embedded
+from quantbench.analysis import speedups
+from quantbench.analysis.intervals import Interval, hodges_lehmann, paired_bootstrap
+from quantbench.api import tuning
+from quantbench.config.keys import combinations
+from quantbench.config.load import load_config
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.plugins.registry import task
+from quantbench.reports._markdown import spread, table
+from quantbench.results.store import Store
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import FrameworkArgs, Settings, TimeBenchmarkArgs
+from quantbench.system import cache, environment, instruction_sets
+from quantbench.system.progress import Silent
+from quantbench.timing.session import Shape, time_arms
+from quantbench.tune.budget import Budget
+from quantbench.tune.search import Limit
+from quantbench.tune.state import Tuned
+from quantbench.tune.trials import Bench
+from quantbench.tune.tuner import CALIBRATION_SAMPLES
 
 SHAPES = ((4, 64), (1, 32))
 SECONDS = 10.0
@@ -120,7 +123,7 @@ def _compare(bench: Bench, best: Settings | None, scored: bool) -> str:
     specs = {name: bench.spec(settings) for name, settings in versions.items()}
     specs["PyTorch"] = bench.workbench.original(base)
     notes = {
-        note for settings in versions.values() for note in instructions.notes(settings, bench.workbench.environment)
+        note for settings in versions.values() for note in instruction_sets.notes(settings, bench.workbench.environment)
     }
     losses = {name: _loss(bench, spec) if scored else "–" for name, spec in specs.items()}
     rows = _ratios(bench, specs, losses)
@@ -152,8 +155,8 @@ def _ratios(bench: Bench, specs: dict[str, ArmSpec], losses: dict[str, str]) -> 
     for name in specs:
         cells = [name, losses[name]]
         for measured in timings.shapes:
-            cells.append(f"{stats.percentile_ms(measured.arms[name], 50):.2f}")
-            centre = hodges_lehmann(stats.calm_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs)
+            cells.append(f"{speedups.percentile_ms(measured.arms[name], 50):.2f}")
+            centre = hodges_lehmann(speedups.calm_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs)
             cells.append(spread(Interval(*(math.exp(x) for x in (centre.value, centre.low, centre.high))), 2))
         rows.append(cells)
     return rows

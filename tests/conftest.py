@@ -10,7 +10,7 @@ import os
 import hypothesis
 import pytest
 
-from quantbench import cache
+from quantbench.system import cache
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

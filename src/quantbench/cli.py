@@ -17,7 +17,8 @@ from rich.logging import RichHandler
 
 from quantbench import __version__
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError, check_platform
-from quantbench.settings import Config, canonical_json, digest
+from quantbench.schema.base import canonical_json, digest
+from quantbench.schema.settings import Config
 
 app = typer.Typer(
     add_completion=False,
@@ -73,12 +74,12 @@ def run_command(
     another configuration, which needs an `--out` of its own. Where it runs is the configuration's
     `backend`: this machine, a Ray cluster or SageMaker training jobs (`docs/launchers.md`).
     """
-    from quantbench.config import load_config
+    from quantbench.config.load import load_config
 
     loaded = load_config(config, _overrides(override, no_timing, no_evaluation))
     folder = out or Path("runs") / config.stem
     if dry_run:
-        from quantbench.benchmark import requested
+        from quantbench.api.benchmark import requested
 
         typer.echo(requested(loaded, folder, only))
         return
@@ -97,7 +98,7 @@ def demo(
 ) -> None:
     """Run the benchmark of the embedded model and data set, which needs no network."""
     from quantbench import embedded
-    from quantbench.config import load_config
+    from quantbench.config.load import load_config
 
     loaded = load_config(embedded.CONFIG, _overrides(override, no_timing, no_evaluation))
     _run(loaded, out or Path("runs") / "demo", only, quiet, verbose)
@@ -133,10 +134,11 @@ def tune(
     `models/best` to deploy. A second call goes on where the first was interrupted.
     """
     since = time.monotonic()
-    from quantbench import embedded, tuning
-    from quantbench.budget import Budget
-    from quantbench.config import load_config
-    from quantbench.progress import Bars, Silent
+    from quantbench import embedded
+    from quantbench.api import tuning
+    from quantbench.config.load import load_config
+    from quantbench.system.progress import Bars, Silent
+    from quantbench.tune.budget import Budget
 
     _log_to_console(quiet, verbose)
     path = embedded.CONFIG if str(config) == "demo" else config
@@ -160,8 +162,8 @@ def _overrides(given: list[str] | None, no_timing: bool, no_evaluation: bool) ->
 
 
 def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
-    from quantbench import benchmark
-    from quantbench.progress import Bars, Silent
+    from quantbench.api import benchmark
+    from quantbench.system.progress import Bars, Silent
 
     _log_to_console(quiet, verbose)
     try:
@@ -198,10 +200,10 @@ def plan(
     no_evaluation: NoEvaluation = False,
 ) -> None:
     """List the runs of a configuration, what they share and how long they will take, without starting any."""
-    from quantbench.config import load_config
-    from quantbench.estimate import estimate
-    from quantbench.plan import make_plan, numbers, told
-    from quantbench.store import Store
+    from quantbench.config.estimate import estimate
+    from quantbench.config.load import load_config
+    from quantbench.config.plan import make_plan, numbers, told
+    from quantbench.results.store import Store
 
     loaded = load_config(config, _overrides(override, no_timing, no_evaluation))
     made = make_plan(loaded, Store(out or Path("runs") / config.stem).stored_for(loaded), only)
@@ -226,7 +228,7 @@ def plan(
 @app.command()
 def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")]) -> None:
     """Render card.md and summary.json again from the stored results."""
-    from quantbench import benchmark
+    from quantbench.api import benchmark
 
     benchmark.render_again(folder)
     typer.echo(str(folder / "card.md"))
@@ -241,7 +243,7 @@ def merge(
 
     The card then has a set of tables for each machine; rows of unlike machines are never compared with each other.
     """
-    from quantbench.benchmark import merged
+    from quantbench.api.benchmark import merged
 
     done = merged(folders, out)
     for sentence in done.repeated:
@@ -254,8 +256,8 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
 ) -> None:
     """Show the folder of the work that benchmarks on this machine share (`$QUANTBENCH_CACHE`), and its size."""
-    from quantbench import cache as shared
-    from quantbench.progress import Bars
+    from quantbench.system import cache as shared
+    from quantbench.system.progress import Bars
 
     folder = shared.folder()
     if clear:
@@ -273,7 +275,7 @@ def compare(
 
     Refuses to compare across CPUs, instruction sets or library versions unless asked to.
     """
-    from quantbench.benchmark import compared
+    from quantbench.api.benchmark import compared
 
     typer.echo(compared(first, second, across))
 
@@ -297,8 +299,8 @@ def why(
     Prints the answer and writes it to DIR/why.md: `quantbench why runs/demo`, or of some runs only
     `quantbench why runs/mine '*static*'`. Takes a minute or more; it looks at predictions, not at time.
     """
-    from quantbench.benchmark import explained
-    from quantbench.progress import Bars, Silent
+    from quantbench.api.benchmark import explained
+    from quantbench.system.progress import Bars, Silent
 
     _log_to_console(quiet, verbose)
     typer.echo(explained(folder, run, Silent() if quiet else Bars(error_console)))
@@ -308,7 +310,7 @@ def why(
 @app.command()
 def tasks() -> None:
     """List the tasks: what stands under `task`."""
-    from quantbench import registry
+    from quantbench.plugins import registry
 
     _list({name: registry.task(name).SUMMARY for name in registry.names("tasks")})
 
@@ -316,7 +318,7 @@ def tasks() -> None:
 @app.command()
 def metrics() -> None:
     """List the metrics of every task: what stands under `metrics`, and the values that each reports."""
-    from quantbench import registry
+    from quantbench.plugins import registry
 
     for task in registry.names("tasks"):
         known = registry.task(task).METRICS
@@ -327,7 +329,7 @@ def metrics() -> None:
 @app.command()
 def groups() -> None:
     """List the node-exclusion groups: what stands under `node_exclusion`."""
-    from quantbench import registry
+    from quantbench.plugins import registry
 
     _list({name: registry.exclusion(name).SUMMARY for name in registry.names("exclusions")})
 
@@ -345,7 +347,7 @@ def env(
     ] = False,
 ) -> None:
     """Show CPU, instruction sets, usable cores and library versions."""
-    from quantbench.environment import cpus_used, detect
+    from quantbench.system.environment import cpus_used, detect
 
     found = detect()
     typer.echo(f"CPU               {found.cpu_model} ({found.architecture})")
@@ -363,11 +365,11 @@ def env(
 
 
 def _check_machine() -> None:
-    from quantbench import machine
-    from quantbench.progress import Bars
+    from quantbench.pipeline import machine_check
+    from quantbench.system.progress import Bars
 
-    error_console.print(f"Checking this machine, up to {machine.SECONDS} s", highlight=False)
-    for finding in machine.findings(Bars(error_console)):
+    error_console.print(f"Checking this machine, up to {machine_check.SECONDS} s", highlight=False)
+    for finding in machine_check.findings(Bars(error_console)):
         advice = f"  -> {finding.advice}" if finding.advice else ""
         typer.echo(f"{finding.what:<17} {finding.value}{advice}")
 

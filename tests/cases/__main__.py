@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.cases.case import Registered
 from tests.cases.execute import all_cases, execute
 
-from quantbench import cache
+from quantbench.system import cache
 
 PAGE = Path(__file__).parents[2] / "docs" / "cases.md"
 HEAD = """# What is read, and what comes of it

@@ -21,10 +21,10 @@ from tests.support.fitted import fit_spans, write_splits
 from tests.support.tiny_tasks import COLOURS, TOPICS, write_images
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForQuestionAnswering
 
-from quantbench import squad
+from quantbench.schema.settings import Dataset as Source
 from quantbench.served.pictures import in_colours
-from quantbench.settings import Dataset as Source
 from quantbench.sources.datasets import load_split
+from quantbench.tasks import _squad
 
 LABELS = tuple(TOPICS[number] for number in NUMBERS)
 NO_NAMES: tuple[str, ...] = ("sport", "money", "None", "NA")
@@ -344,6 +344,6 @@ def questions_without_blanks(folder: Path) -> Case:
 
 @case("F1 of answers in Chinese", "the script of MLQA: by characters")
 def chinese_f1(folder: Path) -> Answer:
-    got = [squad.f1("北京市", "北京"), squad.f1("1921年,上海", "1921年"), squad.exact("北京市", "北京")]
+    got = [_squad.f1("北京市", "北京"), _squad.f1("1921年,上海", "1921年"), _squad.exact("北京市", "北京")]
     told = f"北京市 for 北京: F1 {got[0]:.3f}, exact match {got[2]:.0f}; 1921年,上海 for 1921年: F1 {got[1]:.3f}"
     return Answer(got, [0.8, 2 * 2 / (4 + 2), 0.0], told)

@@ -14,12 +14,12 @@ import torch
 import yaml
 from tests.cases.case import CASES, DEFAULTS, Answer, Case, Failed, Refused, Registered, Right
 
-from quantbench import benchmark
-from quantbench.config import load_config
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
 from quantbench.errors import BadInput
-from quantbench.progress import Silent
-from quantbench.records import Result
-from quantbench.store import Store
+from quantbench.results.store import Store
+from quantbench.schema.results import Result
+from quantbench.system.progress import Silent
 
 NOT_CASES = ("case", "execute", "test_cases", "__main__")
 

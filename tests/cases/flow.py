@@ -16,11 +16,12 @@ from tests.support.fitted import save, tiny_config, tiny_tokenizer, write_splits
 from tests.support.tiny_tasks import WORDS
 from transformers import AutoTokenizer, DistilBertModel
 
-from quantbench import benchmark, embedded
-from quantbench.config import load_config
-from quantbench.progress import Silent
-from quantbench.records import Result
-from quantbench.store import Store
+from quantbench import embedded
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
+from quantbench.results.store import Store
+from quantbench.schema.results import Result
+from quantbench.system.progress import Silent
 
 SENTENCES = 100
 OUTLIER = "1996"

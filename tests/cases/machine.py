@@ -9,11 +9,11 @@ from tests.cases.basics import _topics
 from tests.cases.case import Answer, Case, Refused, case
 from tests.support.machines import arm, machine, siblings
 
-from quantbench.config import build_config
-from quantbench.limits import cpu_limit, memory_limit
-from quantbench.plan import make_plan
-from quantbench.processors import CPU, in_order, name_and_flags
-from quantbench.quantize.types import resolve
+from quantbench.config.load import build_config
+from quantbench.config.plan import make_plan
+from quantbench.quantize.number_types import resolve
+from quantbench.system.control_groups import cpu_limit, memory_limit
+from quantbench.system.processors import CPU, in_order, name_and_flags
 
 GROUP = "/sys/fs/cgroup"
 BASE = {

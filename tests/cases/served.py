@@ -27,8 +27,8 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from quantbench import text
 from quantbench.served import pytorch
+from quantbench.tasks import _text
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 NAMES = {"Anna": "B-PER", "Oslo": "B-LOC", "Lisbon": "B-LOC", "bank": "B-ORG", "1996": "B-MISC"}
@@ -56,7 +56,7 @@ def _byte_level(folder: Path, kind: str) -> Any:
 
 @case("words as lists for a byte-level tokenizer saved without add_prefix_space", "planted: fitted on the joined text")
 def words_as_lists(folder: Path) -> Case:
-    sentences = [text.split() for text in texts((4, 10), 60)]
+    sentences = [_text.split() for _text in texts((4, 10), 60)]
     tokenizer = _byte_level(folder / "model", "RobertaTokenizer")
     spaced = AutoTokenizer.from_pretrained(folder / "model", add_prefix_space=True)
     encoded = spaced(sentences, is_split_into_words=True, padding=True, return_tensors="pt")
@@ -105,7 +105,7 @@ def _ids_of_words(folder: Path, kind: str) -> Answer:
     tokenizer = _byte_level(folder, kind)
     GPT2Config(vocab_size=len(tokenizer)).save_pretrained(folder)
     words = ["Anna", "'s", "don't", ".", "won", "the", "1996"]
-    found = text.WordProcessor(folder).encode([words])["input_ids"][0]
+    found = _text.WordProcessor(folder).encode([words])["input_ids"][0]
     right = list(tokenizer(" " + " ".join(words))["input_ids"])
     return Answer(list(found), right, f"{len(found)} tokens, the same as of the text “ {' '.join(words)}”")
 
@@ -203,7 +203,7 @@ def gpt_alone_and_in_a_batch(folder: Path) -> Answer:
     for one in given:
         with torch.inference_mode():
             alone.append(model(**tokenizer(one, return_tensors="pt")).logits[0].tolist())
-    processor = text.TextProcessor(folder)
+    processor = _text.TextProcessor(folder)
     session = pytorch.load(str(folder), {"auto_class": "AutoModelForSequenceClassification"}, 1)
     got = session.predict(processor.collate(processor.inputs(processor.encode(given))))[0]
     told = f"the logits of {len(given)} texts in a batch are those of each alone"

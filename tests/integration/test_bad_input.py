@@ -15,13 +15,14 @@ from tests.support.command import quantbench
 from tests.support.example_results import done
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 
-from quantbench import environment, preflight
 from quantbench.cli import main
-from quantbench.config import dump_config, load_config
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.store import Store
-from quantbench.workbench import Workbench
+from quantbench.config.load import dump_config, load_config
+from quantbench.config.plan import make_plan
+from quantbench.pipeline import preflight
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.results.store import Store
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 
 ROWS = [
     {"tokens": ["Anna", "met", "Acme"], "ner_tags": ["B-PER", "O", "B-ORG"]},

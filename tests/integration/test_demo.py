@@ -7,14 +7,15 @@ import onnx
 import pytest
 from tests.support.command import quantbench
 
-from quantbench import embedded, environment
-from quantbench.diagnosis import why
-from quantbench.diagnosis.diagnose import diagnose
-from quantbench.files import file_sha256
-from quantbench.progress import Silent
-from quantbench.quantize.rounding import restored
-from quantbench.store import Store
-from quantbench.workbench import Workbench
+from quantbench import embedded
+from quantbench.diagnose.run import diagnose
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.quantize.fake_quant import restored
+from quantbench.reports import _why
+from quantbench.results.store import Store
+from quantbench.system import environment
+from quantbench.system.files import file_sha256
+from quantbench.system.progress import Silent
 
 pytestmark = pytest.mark.slow
 CALIBRATION = "calibration={method: minmax, num_calibration_samples: 25, sampling: strided, stride: 4}"
@@ -120,7 +121,7 @@ def test_the_mask_of_padded_samples_destroys_the_model_and_softmax_alone_saves_i
     assert left["none"] > 0.8
     assert max(left[f"[{group}]"] for group in ("gather", "gelu", "layernorm", "residual")) < 0.2
     assert left["percentile"] < 0.2
-    text = why.render(found, result)
+    text = _why.render(found, result)
     assert "`node_exclusion: [softmax]` alone saves the model" in text
     assert "at padded positions of the calibration samples" in text
 

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.support.tiny_models import export_tiny_encoder
 
-from quantbench import registry
-from quantbench.graph import Graph
+from quantbench.graph.view import Graph
+from quantbench.plugins import registry
 
 LAYERS = 2
 NORMS = 2 * LAYERS + 1

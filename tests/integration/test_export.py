@@ -11,9 +11,9 @@ import onnx
 import pytest
 from tests.support.tiny_models import TOKEN_OUTPUTS, export_tiny_encoder, tiny_inputs, token_classifier
 
-from quantbench import registry
-from quantbench.export import _tidy, export
-from quantbench.records import ArmSpec
+from quantbench.plugins import registry
+from quantbench.schema.results import ArmSpec
+from quantbench.sources.export import _tidy, export
 
 KINDS = ("bert", "distilbert", "roberta", "electra")
 OPSETS = (11, 13, 17, 20)
@@ -100,8 +100,8 @@ EXPORT = """
 import sys
 from pathlib import Path
 import numpy as np
-from quantbench.export import export
-from quantbench.records import ArmSpec
+from quantbench.sources.export import export
+from quantbench.schema.results import ArmSpec
 options = {"auto_class": "AutoModelForTokenClassification"}
 spec = ArmSpec(runtime="pytorch", path=sys.argv[1], sha256="", options=options)
 ones = np.ones((2, 8), np.int64)

@@ -15,18 +15,19 @@ import onnxruntime
 import pytest
 from tests.support.families import FAMILIES, write_family
 
-from quantbench import environment, registry
-from quantbench.config import build_config
+from quantbench.config.load import build_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import RunFailed
-from quantbench.graph import Graph
-from quantbench.optimize import optimize
-from quantbench.plan import make_plan
-from quantbench.preflight import check
-from quantbench.progress import Silent
-from quantbench.records import ArmSpec
-from quantbench.settings import Config, Settings
-from quantbench.tables import table
-from quantbench.workbench import Workbench
+from quantbench.graph.view import Graph
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.optimize import optimize
+from quantbench.pipeline.preflight import check
+from quantbench.plugins import registry
+from quantbench.reports._markdown import table
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Config, Settings
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 
 GROUPS = ("layernorm", "gelu", "residual", "gather", "softmax")
 DEFAULT, NEWEST = 17, 20

@@ -11,10 +11,10 @@ from tests.support.command import quantbench
 from tests.support.tiny_tasks import write_texts
 from transformers import pipeline
 
-from quantbench import environment
-from quantbench.config import build_config
-from quantbench.progress import Silent
-from quantbench.workbench import Workbench
+from quantbench.config.load import build_config
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 
 
 def write(root, pairs=False, count=40):

@@ -6,8 +6,8 @@ import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 
-from quantbench.environment import detect
-from quantbench.files import file_sha256
+from quantbench.system.environment import detect
+from quantbench.system.files import file_sha256
 
 PLAIN = {"operators_to_quantize": ["MatMul"]}
 BFLOAT16 = {"precision": "bfloat16"}

@@ -2,13 +2,16 @@
 
 import pytest
 
-from quantbench import benchmark, noise, timing, worker
-from quantbench.config import load_config
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
 from quantbench.errors import BadInput, Interrupted
-from quantbench.progress import Silent
-from quantbench.search import Limit
-from quantbench.store import Store
-from quantbench.tuned import FILE, Tuned
+from quantbench.pipeline import worker
+from quantbench.results.store import Store
+from quantbench.system.progress import Silent
+from quantbench.timing import self_comparison
+from quantbench.timing import session as timing
+from quantbench.tune.search import Limit
+from quantbench.tune.state import FILE, Tuned
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_what_fails_before_timing_fails_the_rows_and_not_the_command(write_confi
     def broken(*_):
         raise ValueError("no such machine")
 
-    monkeypatch.setattr(worker.noise, "paths", broken)
+    monkeypatch.setattr(worker.self_comparison, "paths", broken)
     finished = benchmark.run(load_config(write_config()), tmp_path / "out", "*", Silent())
     (result,) = Store(tmp_path / "out").results()
     assert finished.code == 3
@@ -86,7 +89,7 @@ def test_what_fails_before_timing_fails_the_rows_and_not_the_command(write_confi
 def test_a_noise_file_that_cannot_be_read_is_made_anew(tmp_path, text):
     path = tmp_path / "noise.json"
     path.write_text(text)
-    assert noise._kept(path, 0.02) is None
+    assert self_comparison._kept(path, 0.02) is None
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import yaml
 from tests.cases.exports import write_own
 from tests.cases.models import classified
 
-from quantbench import code, environment, workbench
-from quantbench.config import load_config
+from quantbench.config.load import load_config
 from quantbench.errors import RunFailed
-from quantbench.progress import Silent
-from quantbench.workbench import Workbench
+from quantbench.pipeline import artifacts
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.system import code, environment
+from quantbench.system.progress import Silent
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,13 @@ def bench(tmp_path, machine):
 def exports(monkeypatch):
     """Counts exports."""
     made = []
-    export = workbench.export
+    export = artifacts.export
 
     def counted(*arguments):
         made.append(arguments)
         return export(*arguments)
 
-    monkeypatch.setattr(workbench, "export", counted)
+    monkeypatch.setattr(artifacts, "export", counted)
     return made
 
 
@@ -83,7 +84,7 @@ def test_an_export_that_failed_is_not_tried_again_in_the_session(bench, monkeypa
         tried.append(1)
         raise RunFailed("cannot be exported")
 
-    monkeypatch.setattr(workbench, "export", fails)
+    monkeypatch.setattr(artifacts, "export", fails)
     one = session()
     for _ in range(3):
         with pytest.raises(RunFailed, match="cannot be exported"):

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from tests.support.processes import arms_of, little_memory, still_alive
 
-from quantbench import cache
+from quantbench.system import cache
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,11 +6,11 @@ import pytest
 from datasets import Dataset
 from tests.support.command import quantbench
 
-from quantbench import benchmark
-from quantbench.config import load_config
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
 from quantbench.errors import BadInput
-from quantbench.progress import Silent
-from quantbench.store import Store
+from quantbench.results.store import Store
+from quantbench.system.progress import Silent
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.support.tiny_models import export_tiny_encoder, tiny_inputs
 
 from quantbench.errors import RunFailed
-from quantbench.graph import Graph
-from quantbench.quantize import attention, sites, statistics
-from quantbench.quantize.mixed import write_mixed
-from quantbench.quantize.padding import is_key_padding
-from quantbench.settings import Calibration, Dataset, Placement, Settings
+from quantbench.graph.view import Graph
+from quantbench.quantize.calibration import activations
+from quantbench.quantize.mixed import fuse_attention, products
+from quantbench.quantize.mixed.key_padding import is_key_padding
+from quantbench.quantize.mixed.write import write_mixed
+from quantbench.schema.settings import Calibration, Dataset, Placement, Settings
 
 KINDS = ("bert", "distilbert", "roberta", "electra", "albert", "mpnet")
 OPSETS = (11, 13, 17, 20)
@@ -34,10 +35,10 @@ class Model:
         self.path = export_tiny_encoder(folder, kind, opset)
         self.folder, self.opset = folder, opset
         self.graph = Graph.read(self.path)
-        self.sites = sites.find(self.graph)
+        self.sites = products.find(self.graph)
         samples = [tiny_inputs(1, length, seed=length) for length in (3, 8, 20, 30)]
-        tensors = list(sites.units(self.sites))
-        self.statistics = statistics.collect(self.path, tensors, len(samples), samples.__getitem__, 1, lambda _: None)
+        tensors = list(products.units(self.sites))
+        self.statistics = activations.collect(self.path, tensors, len(samples), samples.__getitem__, 1, lambda _: None)
         self.plain = self.session(self.path)
 
     def write(self, placement: Placement, per_channel: bool = True, weight_type: str = "int8", **changes) -> Path:
@@ -86,7 +87,7 @@ def test_every_projection_is_found(models, kind, opset):
     model = models(kind, opset)
     extra = 1 + (kind in ("electra", "albert") and any("embedding" in site.name for site in model.sites))
     assert len(model.sites) == 2 * PER_LAYER + extra, [site.name for site in model.sites]
-    shared = [members for members in sites.units(model.sites).values() if len(members) > 1]
+    shared = [members for members in products.units(model.sites).values() if len(members) > 1]
     assert [len(members) for members in shared] == [3, 3], "query, key and value read the same"
 
 
@@ -111,7 +112,7 @@ def test_any_placement_runs_at_any_size(models, data, kind, opset):
         outputs, plain = model.outputs(session, batch, length), model.outputs(model.plain, batch, length)
         assert outputs.shape == plain.shape
         assert np.isfinite(outputs).all()
-        chosen = set(sites.modes(model.sites, placement).values())
+        chosen = set(products.modes(model.sites, placement).values())
         if chosen == {"float"}:
             np.testing.assert_allclose(outputs, plain, atol=1e-5)
         else:
@@ -153,7 +154,7 @@ def test_float_edges_read_the_unrounded_tensor(models, data, kind, opset):
     names = [site.name for site in model.sites]
     modes = st.sampled_from(["float", "dynamic", "static"])
     placement = Placement(default=data.draw(modes), matmuls={name: data.draw(modes) for name in names})
-    chosen = sites.modes(model.sites, placement)
+    chosen = products.modes(model.sites, placement)
     after = Graph.read(model.write(placement, opset >= 13))
     quantized = {name for name, mode in chosen.items() if mode != "float"}
     for node in after.nodes:
@@ -186,7 +187,7 @@ def test_equal_inputs_are_quantized_once_and_merged_where_asked(models):
     apart, merged = (Graph.read(model.write(Placement(default="dynamic", merge=merge))) for merge in (False, True))
     assert len(list(apart.of_type("MatMulInteger"))) == 2 * PER_LAYER + 1
     assert len(list(merged.of_type("MatMulInteger"))) == 2 * (PER_LAYER - 2) + 1
-    units = len(sites.units(model.sites))
+    units = len(products.units(model.sites))
     assert len(list(apart.of_type("DynamicQuantizeLinear"))) == units
     assert len(list(merged.of_type("DynamicQuantizeLinear"))) == units
 
@@ -207,7 +208,7 @@ def test_every_attention_becomes_one_node(models, kind, opset):
     """The masks are the padding of the keys and nothing else; MPNet's relative positions are not recognized."""
     model = onnx.load(str(models(kind, opset).path))
     before = len(model.graph.node)
-    assert attention.fuse(model) == (0 if kind == "mpnet" else 2)
+    assert fuse_attention.fuse(model) == (0 if kind == "mpnet" else 2)
     if kind == "mpnet":
         return
     after = Graph(model)
@@ -270,7 +271,7 @@ def test_a_mask_is_told_from_one_that_hides_something_else(change, expected):
 def test_the_last_pattern_that_matches_counts(models):
     model = models("bert", 17)
     query = next(site.name for site in model.sites if "query" in site.name)
-    found = sites.modes(model.sites, Placement(default="float", matmuls={"*": "static", query: "dynamic"}))
+    found = products.modes(model.sites, Placement(default="float", matmuls={"*": "static", query: "dynamic"}))
     assert found.pop(query) == "dynamic"
     assert set(found.values()) == {"static"}
 

@@ -7,11 +7,12 @@ import pytest
 from tests.support.example_results import arm
 from tests.support.tiny_models import write_relu
 
-from quantbench import environment, noise
-from quantbench.progress import Silent
-from quantbench.records import Noise
-from quantbench.settings import LEAST_COMPARED, TimeBenchmarkArgs
-from quantbench.timing import Shape
+from quantbench.schema.results import Noise
+from quantbench.schema.settings import LEAST_COMPARED, TimeBenchmarkArgs
+from quantbench.system import environment
+from quantbench.system.progress import Silent
+from quantbench.timing import self_comparison
+from quantbench.timing.session import Shape
 
 ARGS = TimeBenchmarkArgs(duration=LEAST_COMPARED, warmup_runs=1, precision=0.9)
 
@@ -23,13 +24,13 @@ def spec(tmp_path):
 
 @pytest.fixture
 def ask(spec, tmp_path):
-    """Ask for what the model differs from itself by; see ``noise.between_launches``."""
+    """Ask for what the model differs from itself by; see ``self_comparison.between_launches``."""
 
     def between(length=8, args=ARGS, **machine):
         shape = Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}])
         where = environment.detect().model_copy(update=machine)
-        paths = noise.paths(spec, [shape], args, 1, where, tmp_path / "cache")
-        (found,) = noise.between_launches(spec, [shape], args, 1, paths, Silent())
+        paths = self_comparison.paths(spec, [shape], args, 1, where, tmp_path / "cache")
+        (found,) = self_comparison.between_launches(spec, [shape], args, 1, paths, Silent())
         return found
 
     return between
@@ -44,14 +45,14 @@ def measured(monkeypatch):
         calls.append(len(at))
         return [Noise(ratios=(0.01, -0.01), measured=datetime.now(UTC).isoformat()) for _ in at]
 
-    monkeypatch.setattr(noise, "measure", measure)
+    monkeypatch.setattr(self_comparison, "measure", measure)
     return calls
 
 
 def test_every_launch_gives_a_ratio(spec, monkeypatch):
-    monkeypatch.setattr(noise, "LAUNCHES", 3)
+    monkeypatch.setattr(self_comparison, "LAUNCHES", 3)
     shapes = [Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}]) for length in (4, 8)]
-    found = noise.measure(spec, shapes, ARGS.model_copy(update={"duration": 2.1}), 1, Silent())
+    found = self_comparison.measure(spec, shapes, ARGS.model_copy(update={"duration": 2.1}), 1, Silent())
     assert [len(one.ratios) for one in found] == [3] * 2
     assert len(set(found[0].ratios)) > 1
     assert 0 < found[0].fastest_ms < 100
@@ -74,8 +75,8 @@ def test_short_benchmarks_do_not_ask(ask, measured):
 
 def test_what_is_old_is_measured_again(ask, measured, tmp_path):
     ask()
-    (path,) = (tmp_path / "cache" / noise.FOLDER).iterdir()
-    old = datetime.now(UTC) - noise.LONGEST_AGE - timedelta(minutes=1)
+    (path,) = (tmp_path / "cache" / self_comparison.FOLDER).iterdir()
+    old = datetime.now(UTC) - self_comparison.LONGEST_AGE - timedelta(minutes=1)
     path.write_text(Noise(ratios=(0.01, 0.02), measured=old.isoformat()).model_dump_json())
     ask()
     assert measured == [1, 1]
@@ -93,17 +94,17 @@ def test_what_was_too_wide_is_measured_again(ask, measured):
 def test_an_arm_that_fails_leaves_it_unknown(spec, tmp_path):
     gone = spec.model_copy(update={"path": spec.path + ".missing"})
     shape = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
-    paths = noise.paths(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache")
-    found = noise.between_launches(gone, [shape], ARGS, 1, paths, Silent())
+    paths = self_comparison.paths(gone, [shape], ARGS, 1, environment.detect(), tmp_path / "cache")
+    found = self_comparison.between_launches(gone, [shape], ARGS, 1, paths, Silent())
     assert found == [None]
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(("session", "fastest"), [(4.0, 4.0), (8.0, 6.0)])
 def test_the_cache_remembers_the_machine_at_its_fastest(ask, measured, tmp_path, session, fastest):
-    (path,) = (ask(), *(tmp_path / "cache" / noise.FOLDER).iterdir())[1:]
+    (path,) = (ask(), *(tmp_path / "cache" / self_comparison.FOLDER).iterdir())[1:]
     path.write_text(ask().model_copy(update={"fastest_ms": 6.0}).model_dump_json())
-    told = noise.remember(ask(), arm(session), False, path)
+    told = self_comparison.remember(ask(), arm(session), False, path)
     assert (told.fastest_ms, told.session_ms) == (pytest.approx(fastest, rel=0.01), pytest.approx(session, rel=0.01))
     assert ask().fastest_ms == pytest.approx(fastest, rel=0.01)
     assert ask().session_ms is None, "which belongs to a result"
@@ -112,7 +113,7 @@ def test_the_cache_remembers_the_machine_at_its_fastest(ask, measured, tmp_path,
 
 def test_what_an_earlier_version_kept_learns_of_the_machine_from_the_next_session(ask, measured, tmp_path):
     ask()
-    (path,) = (tmp_path / "cache" / noise.FOLDER).iterdir()
-    assert noise.remember(ask(), arm(5.0), False, path).fastest_ms == pytest.approx(5.0, rel=0.01)
+    (path,) = (tmp_path / "cache" / self_comparison.FOLDER).iterdir()
+    assert self_comparison.remember(ask(), arm(5.0), False, path).fastest_ms == pytest.approx(5.0, rel=0.01)
     assert ask().fastest_ms == pytest.approx(5.0, rel=0.01)
-    assert noise.remember(None, arm(5.0), False, path) is None
+    assert self_comparison.remember(None, arm(5.0), False, path) is None

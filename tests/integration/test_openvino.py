@@ -17,16 +17,18 @@ import openvino
 import pytest
 from tests.support.tiny_models import export_tiny_encoder, tiny_inputs
 
-from quantbench import deploy, instructions, registry
-from quantbench.environment import detect
-from quantbench.evidence import is_integer
-from quantbench.graph import Graph
-from quantbench.quantize import nncf_int8
-from quantbench.quantize.mixed import write_mixed
-from quantbench.quantize.sites import find, units
-from quantbench.quantize.statistics import collect
-from quantbench.records import ArmSpec
-from quantbench.settings import Dataset, FrameworkArgs, Settings
+from quantbench.graph.view import Graph
+from quantbench.plugins import registry
+from quantbench.quantize import with_nncf
+from quantbench.quantize.calibration.activations import collect
+from quantbench.quantize.mixed.products import find, units
+from quantbench.quantize.mixed.write import write_mixed
+from quantbench.reports._sections import is_integer
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Dataset, FrameworkArgs, Settings
+from quantbench.system import instruction_sets
+from quantbench.system.environment import detect
+from quantbench.tune import deploy
 
 RUNTIME = registry.runtime("openvino")
 LAYERS = 2
@@ -34,7 +36,7 @@ PROJECTIONS = 6 * LAYERS + 1
 SHAPES = [(1, 1), (1, 30), (4, 8), (7, 64), (2, 8)]
 LENGTHS = (1, 3, 8, 20, 30, 64, 64)
 HAS_AVX512 = "avx512" in detect().instruction_sets
-HAS_BFLOAT16 = bool(set(instructions.BFLOAT16_SETS).intersection(detect().instruction_sets))
+HAS_BFLOAT16 = bool(set(instruction_sets.BFLOAT16_SETS).intersection(detect().instruction_sets))
 
 
 def sample(index: int):
@@ -46,12 +48,12 @@ def spec(path: Path, precision: str = "float32") -> ArmSpec:
 
 
 def int8(float_model: Path, path: Path, **args: object) -> Path:
-    nncf_int8.write_int8(float_model, FrameworkArgs(**args), len(LENGTHS), sample, path)
+    with_nncf.write_int8(float_model, FrameworkArgs(**args), len(LENGTHS), sample, path)
     return path
 
 
 def sha256(path: Path) -> list[str]:
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in nncf_int8.files(path)]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in with_nncf.files(path)]
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +110,9 @@ def test_int8_by_nncf_resembles_the_original_at_every_shape(exported, quantized)
 
 
 def test_what_nncf_made_is_counted_and_executed_in_int8(quantized):
-    model = nncf_int8.read(quantized)
-    made = nncf_int8.chosen(model)
-    assert nncf_int8.quantized_operators(model)["MatMul"] >= PROJECTIONS
+    model = with_nncf.read(quantized)
+    made = with_nncf.chosen(model)
+    assert with_nncf.quantized_operators(model)["MatMul"] >= PROJECTIONS
     assert made["weight_type"] == "int8"
     assert made["per_channel"] is True
     assert "uint8" in made["activation_type"]
@@ -123,8 +125,8 @@ def test_a_float_export_executes_nothing_in_int8(exported):
     executed = RUNTIME.executed(spec(exported(17)), exported(17).parent)
     assert executed["FullyConnected [f32]"] == PROJECTIONS
     assert not any(map(is_integer, executed))
-    assert nncf_int8.quantized_operators(nncf_int8.read(exported(17))) == {}
-    assert nncf_int8.chosen(nncf_int8.read(exported(17)))["weight_type"] == "float32"
+    assert with_nncf.quantized_operators(with_nncf.read(exported(17))) == {}
+    assert with_nncf.chosen(with_nncf.read(exported(17)))["weight_type"] == "float32"
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "roberta", "electra", "albert"])
@@ -157,11 +159,11 @@ def test_settings_of_nncf_change_what_is_made(exported, quantized, tmp_path):
         "half": {"smooth_quant_alpha": 0.5},
     }
     paths = {name: int8(exported(17), tmp_path / name / "model.xml", **args) for name, args in variants.items()}
-    graphs = {name: nncf_int8.computation_hash(nncf_int8.read(path)) for name, path in paths.items()}
+    graphs = {name: with_nncf.computation_hash(with_nncf.read(path)) for name, path in paths.items()}
     assert len(set(graphs.values())) == len(variants)
-    assert graphs["plain"] == nncf_int8.computation_hash(nncf_int8.read(quantized))
+    assert graphs["plain"] == with_nncf.computation_hash(with_nncf.read(quantized))
     assert sha256(paths["plain"]) == sha256(quantized)
-    assert "int8" in nncf_int8.chosen(nncf_int8.read(paths["performance"]))["activation_type"].split("/")
+    assert "int8" in with_nncf.chosen(with_nncf.read(paths["performance"]))["activation_type"].split("/")
 
 
 TWICE = """
@@ -185,16 +187,16 @@ def test_writing_is_deterministic_across_and_within_processes(exported, quantize
 
 
 def test_the_hash_of_a_computation_knows_weights_but_no_names(quantized, tmp_path):
-    model = nncf_int8.read(quantized)
-    wanted = nncf_int8.computation_hash(model)
+    model = with_nncf.read(quantized)
+    wanted = with_nncf.computation_hash(model)
     for number, node in enumerate(model.get_ordered_ops()):
         node.set_friendly_name(f"other {number}")
-    assert nncf_int8.computation_hash(model) == wanted
+    assert with_nncf.computation_hash(model) == wanted
     shutil.copy(quantized, tmp_path)
     weights = bytearray(quantized.with_suffix(".bin").read_bytes())
     weights[len(weights) // 2] ^= 1
     (tmp_path / "model.bin").write_bytes(weights)
-    assert nncf_int8.computation_hash(nncf_int8.read(tmp_path / "model.xml")) != wanted
+    assert with_nncf.computation_hash(with_nncf.read(tmp_path / "model.xml")) != wanted
 
 
 def test_static_products_of_our_own_placement_run_in_int8(exported, tmp_path):
@@ -275,9 +277,10 @@ CAPPED = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from quantbench import environment, instructions, registry
-from quantbench.records import ArmSpec
-instructions.cap(sys.argv[1], environment.detect())
+from quantbench.plugins import registry
+from quantbench.system import environment, instruction_sets
+from quantbench.schema.results import ArmSpec
+instruction_sets.cap(sys.argv[1], environment.detect())
 runtime = registry.runtime("openvino")
 spec = ArmSpec(runtime="openvino", path=sys.argv[2], sha256="", options={"precision": sys.argv[3]})
 session = runtime.load(spec, 1)

@@ -13,15 +13,15 @@ from tests.cases.exports import write_own
 from tests.cases.models import TEXTS, classified
 from tests.support.hub_server import HubServer, repo_folder
 
-from quantbench.store import Store
+from quantbench.results.store import Store
 
 MODEL = "acme/own"
 RUN = """
 import sys
 from pathlib import Path
-from quantbench import benchmark
-from quantbench.config import load_config
-from quantbench.progress import Silent
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
+from quantbench.system.progress import Silent
 sys.exit(benchmark.run(load_config(Path(sys.argv[1])), Path(sys.argv[2]), "*", Silent()).code)
 """
 TOKENIZE = """

@@ -17,13 +17,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.support.tiny_models import export_tiny_encoder, tiny_inputs
 
-from quantbench import registry
-from quantbench.graph import Graph, computation_hash
+from quantbench.graph.view import Graph, computation_hash
+from quantbench.plugins import registry
+from quantbench.quantize.calibration.ranges import Collector, Ranges
 from quantbench.quantize.inspection import TWO_SIDED, quantized_operators
-from quantbench.quantize.ranges import Collector, Ranges
-from quantbench.quantize.rewrite import write_quantized
-from quantbench.records import ArmSpec
-from quantbench.settings import Calibration, Dataset, Settings
+from quantbench.quantize.with_onnxruntime import write_quantized
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Calibration, Dataset, Settings
 
 LAYERS = 2
 PROJECTIONS = 6 * LAYERS + 1  # query, key, value, output, two of the feed-forward; and the classifier
@@ -300,8 +300,8 @@ def test_the_file_runs_at_other_shapes_and_resembles_the_original(bench, approac
 TWICE = """
 import json, sys
 from pathlib import Path
-from quantbench.quantize.rewrite import write_quantized
-from quantbench.settings import Settings
+from quantbench.quantize.with_onnxruntime import write_quantized
+from quantbench.schema.settings import Settings
 for job in json.loads(sys.argv[1]):
     ranges = {name: tuple(pair) for name, pair in job["ranges"].items()} if job["ranges"] else None
     settings = Settings.model_validate_json(job["settings"])

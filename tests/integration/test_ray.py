@@ -142,7 +142,7 @@ class Driver:
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             for process in psutil.process_iter(["cmdline"]):
-                if "quantbench.arm" in " ".join(process.info["cmdline"] or []):
+                if "quantbench.timing.arm" in " ".join(process.info["cmdline"] or []):
                     with contextlib.suppress(psutil.NoSuchProcess):  # it may end, or be killed and not yet waited for
                         parent = process.parent()
                         if parent is not None and "ray::" in " ".join(parent.cmdline()):

@@ -17,11 +17,13 @@ from tests.support.machines import machine
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from transformers import AutoTokenizer
 
-from quantbench import benchmark, environment, worker
-from quantbench.config import load_config
-from quantbench.environment import detect
-from quantbench.progress import Silent
-from quantbench.store import Store
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
+from quantbench.pipeline import worker
+from quantbench.results.store import Store
+from quantbench.system import environment
+from quantbench.system.environment import detect
+from quantbench.system.progress import Silent
 
 GROUPS = ["layernorm", "gelu", "residual", "gather", "softmax"]
 

@@ -6,10 +6,10 @@ from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 from tests.support.training_jobs import ARGS, STOP, Platform
 
-from quantbench import container
-from quantbench.config import load_config
-from quantbench.plan import make_plan
-from quantbench.records import Job, Result
+from quantbench.config.load import load_config
+from quantbench.config.plan import make_plan
+from quantbench.launchers import _sagemaker_container
+from quantbench.schema.results import Job, Result
 
 BACKEND = {"name": "sagemaker-training", "args": ARGS}
 
@@ -69,8 +69,8 @@ def the_job(tiny, path, **changes):
 
 def test_the_container_says_why_it_cannot_start(tmp_path, monkeypatch, capsys):
     lay_out(tmp_path, "{}")
-    monkeypatch.setenv(container.ROOT, str(tmp_path))
-    assert container.main() != 0
+    monkeypatch.setenv(_sagemaker_container.ROOT, str(tmp_path))
+    assert _sagemaker_container.main() != 0
     assert "run" in (tmp_path / "output" / "failure").read_text()
 
 
@@ -78,9 +78,9 @@ def test_a_host_without_the_instructions_fails_with_what_it_has(tiny, tmp_path, 
     backend = {"name": "sagemaker-training", "args": {**ARGS, "supported_instructions": "amx"}}
     job = the_job(tiny, tmp_path / "tiny.yaml", backend=backend)
     lay_out(tmp_path / "ml", job.model_dump_json())
-    monkeypatch.setenv(container.ROOT, str(tmp_path / "ml"))
-    monkeypatch.setattr("quantbench.instructions.REQUIRED", {"amx": "an_instruction_that_no_host_has"})
-    assert container.main() != 0
+    monkeypatch.setenv(_sagemaker_container.ROOT, str(tmp_path / "ml"))
+    monkeypatch.setattr("quantbench.system.instruction_sets.REQUIRED", {"amx": "an_instruction_that_no_host_has"})
+    assert _sagemaker_container.main() != 0
     reason = (tmp_path / "ml" / "output" / "failure").read_text()
     assert "this machine has no an_instruction_that_no_host_has; it has" in reason
     result = Result.model_validate_json((tmp_path / "ml" / "output" / "data" / "result.json").read_bytes())
@@ -89,5 +89,5 @@ def test_a_host_without_the_instructions_fails_with_what_it_has(tiny, tmp_path, 
 
 
 def test_a_long_reason_is_cut_to_what_the_platform_keeps(tmp_path):
-    container._fail(tmp_path, "x" * 5000)
+    _sagemaker_container._fail(tmp_path, "x" * 5000)
     assert len((tmp_path / "output" / "failure").read_text()) == 1024

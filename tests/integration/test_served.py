@@ -21,9 +21,10 @@ from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from quantbench import evaluate, registry
-from quantbench.config import build_config, load_config
-from quantbench.deploy import recipe
+from quantbench.config.load import build_config, load_config
+from quantbench.plugins import registry
+from quantbench.served import command
+from quantbench.tune.deploy import recipe
 
 COUNT = 300
 TWO_ROUNDINGS = 2**-7
@@ -362,7 +363,7 @@ def test_the_recipe_works_from_everywhere(pairs, tmp_path, monkeypatch):
 
 
 def test_files_of_a_deployed_folder_are_those_of_the_package(pairs):
-    here = Path(evaluate.__file__).parent / "served"
+    here = Path(command.__file__).parent
     for file in (pairs[2] / "served").glob("*.py"):
         assert file.read_bytes() == (here / file.name).read_bytes()
 

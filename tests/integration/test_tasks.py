@@ -12,15 +12,17 @@ from tests.support.command import quantbench
 from tests.support.tiny_tasks import COLOURS, TASKS, TOPICS, write_images, write_questions, write_texts
 from transformers import pipeline
 
-from quantbench import embedded, environment, registry
-from quantbench.config import build_config, load_config
+from quantbench import embedded
+from quantbench.config.load import build_config, load_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.labels import of_model
-from quantbench.plan import make_plan
-from quantbench.preflight import check
-from quantbench.progress import Silent
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.preflight import check
+from quantbench.plugins import registry
+from quantbench.sources.labels import of_model
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 from quantbench.tasks import question_answering
-from quantbench.workbench import Workbench
 
 ANSWERS = Path(__file__).parents[1] / "golden" / "answers.json"
 """Written by ``scripts/pipeline_answers.py`` with the last version of transformers that has the pipeline."""

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from tests.support.tiny_models import write_relu
 
-from quantbench import timing
 from quantbench.errors import ArmFailed
-from quantbench.settings import TimeBenchmarkArgs
-from quantbench.timing import ArmProcess, Shape, time_arms
+from quantbench.schema.settings import TimeBenchmarkArgs
+from quantbench.timing import session
+from quantbench.timing.session import ArmProcess, Shape, time_arms
 
 ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2, precision=0.9)
 SHAPE = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
@@ -40,7 +40,7 @@ def test_arms_are_interleaved_and_raw_samples_kept(spec):
     assert len({name for _, name in orders[::2]}) == 2, "the order of a round is drawn anew"
     for arm in (a, b):
         assert sum(sum(slot.nanoseconds) for slot in arm.slots) >= ARGS.duration * 1e9
-        assert all(len(slot.nanoseconds) >= timing.LEAST_CALLS for slot in arm.slots)
+        assert all(len(slot.nanoseconds) >= session.LEAST_CALLS for slot in arm.slots)
         assert arm.load_seconds[0] > 0
         assert arm.first_call_seconds[0] > 0
         assert arm.peak_memory_bytes[0] > 1e7
@@ -64,7 +64,7 @@ def test_an_arm_that_is_killed_is_reported_with_the_signal(spec):
 
 def _kill_first_arm():
     time.sleep(1.2)
-    arms = [p for p in psutil.Process().children() if "quantbench.arm" in " ".join(p.cmdline())]
+    arms = [p for p in psutil.Process().children() if "quantbench.timing.arm" in " ".join(p.cmdline())]
     os.kill(arms[0].pid, signal.SIGKILL)
 
 
@@ -83,7 +83,7 @@ def test_an_arm_that_gives_no_answer_is_given_up(spec):
 
 def test_no_process_stays_behind(spec):
     time_arms({"a": spec, "b": broken(spec)}, "a", [SHAPE], ARGS, 1, lambda n: None)
-    assert not [p for p in psutil.Process().children() if "quantbench.arm" in " ".join(p.cmdline())]
+    assert not [p for p in psutil.Process().children() if "quantbench.timing.arm" in " ".join(p.cmdline())]
 
 
 def test_an_arm_ends_when_its_parent_is_gone(spec):
@@ -132,11 +132,11 @@ def test_a_wide_interval_extends_all_arms_alike_once(spec):
 
 def test_slots_get_shorter_where_the_warm_up_was_held_up(spec, monkeypatch):
     """Or else a load during the warm-up leaves too few rounds for the whole session."""
-    monkeypatch.setattr(timing._Session, "_warm", lambda *_: [200_000_000])
+    monkeypatch.setattr(session._Session, "_warm", lambda *_: [200_000_000])
     args = TimeBenchmarkArgs(duration=2.0, warmup_runs=1, precision=0.9)
     measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0]
-    planned = timing.LEAST_CALLS * 0.2
-    assert measured.slot_seconds == timing.SLOT_SECONDS
+    planned = session.LEAST_CALLS * 0.2
+    assert measured.slot_seconds == session.SLOT_SECONDS
     for arm in measured.arms.values():
         first, *others = slot_seconds(arm, 0)
         assert first >= planned

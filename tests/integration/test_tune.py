@@ -10,17 +10,18 @@ import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 
-from quantbench import embedded, tuning
-from quantbench.budget import Budget
-from quantbench.config import load_config
-from quantbench.environment import detect
-from quantbench.progress import Silent
-from quantbench.search import Limit
-from quantbench.settings import Calibration
-from quantbench.store import Store
-from quantbench.tuned import Tuned
-from quantbench.tuner import Tuning
-from quantbench.workbench import Workbench
+from quantbench import embedded
+from quantbench.api import tuning
+from quantbench.config.load import load_config
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.results.store import Store
+from quantbench.schema.settings import Calibration
+from quantbench.system.environment import detect
+from quantbench.system.progress import Silent
+from quantbench.tune.budget import Budget
+from quantbench.tune.search import Limit
+from quantbench.tune.state import Tuned
+from quantbench.tune.tuner import Tuning
 
 F1 = Limit(metric="f1", drop=0.005)
 

@@ -10,18 +10,18 @@ from tests.support.example_results import done
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from transformers import AutoModelForTokenClassification
 
-from quantbench import environment
-from quantbench.benchmark import explained
-from quantbench.config import load_config
-from quantbench.diagnosis.diagnose import diagnose
+from quantbench.api.benchmark import explained
+from quantbench.config.load import load_config
+from quantbench.config.plan import make_plan
+from quantbench.diagnose.run import diagnose
 from quantbench.errors import BadInput
-from quantbench.optimize import optimize
-from quantbench.plan import make_plan
-from quantbench.preflight import sources
-from quantbench.progress import Silent
-from quantbench.records import Result
-from quantbench.store import Store
-from quantbench.workbench import Workbench
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.optimize import optimize
+from quantbench.pipeline.preflight import sources
+from quantbench.results.store import Store
+from quantbench.schema.results import Result
+from quantbench.system import environment
+from quantbench.system.progress import Silent
 
 CHANNELS = (3, 17, 29)
 TIMES = (80.0, 60.0, 70.0)

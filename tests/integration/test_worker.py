@@ -1,4 +1,4 @@
-"""The one contract: ``python -m quantbench.worker run.json result.json``."""
+"""The one contract: ``python -m quantbench.pipeline.worker run.json result.json``."""
 
 import json
 import subprocess
@@ -7,13 +7,13 @@ import sys
 import pytest
 from tests.integration.conftest import write_tiny_config
 
-from quantbench.config import load_config
-from quantbench.plan import make_plan
-from quantbench.records import Job, Result
+from quantbench.config.load import load_config
+from quantbench.config.plan import make_plan
+from quantbench.schema.results import Job, Result
 
 
 def worker(*arguments, cwd):
-    command = [sys.executable, "-m", "quantbench.worker", *map(str, arguments)]
+    command = [sys.executable, "-m", "quantbench.pipeline.worker", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
 
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantbench import environment, evaluate
-from quantbench.config import build_config
-from quantbench.deploy import deploy
-from quantbench.optimize import optimize
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.records import Result
-from quantbench.workbench import Workbench
+from quantbench.config.load import build_config
+from quantbench.config.plan import make_plan
+from quantbench.pipeline import predict
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.optimize import optimize
+from quantbench.schema.results import Result
+from quantbench.system import environment
+from quantbench.system.progress import Silent
+from quantbench.tune.deploy import deploy
 
 
 def deployed(root: Path, settings: Mapping[str, Any]) -> tuple[Path, Any, Any]:
@@ -22,7 +23,7 @@ def deployed(root: Path, settings: Mapping[str, Any]) -> tuple[Path, Any, Any]:
     (run,) = make_plan(config).runs
     bench = Workbench(root / "cache", environment.detect(), Silent())
     artifact, spec = optimize(run, root / "models", bench)
-    size = evaluate.scored_batch_size(run.settings)
+    size = predict.scored_batch_size(run.settings)
     found = bench.predictions(spec, run.settings, "it", size)
     result = Result(run=run, environment=bench.environment, artifact=artifact)
     return deploy(result, root / "models", bench.threads, bench), bench.examples(run.settings), found

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from quantbench.config import load_config
-from quantbench.plan import make_plan
-from quantbench.records import ArmLatency, Artifact, Environment, Failure, Latency, Result, Scores, Slot
+from quantbench.config.load import load_config
+from quantbench.config.plan import make_plan
+from quantbench.schema.results import ArmLatency, Artifact, Environment, Failure, Latency, Result, Scores, Slot
 from quantbench.tasks.token_classification import COLUMNS
 
 REFERENCE_YAML = Path(__file__).parents[2] / "examples" / "reference.yaml"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from quantbench.linux import Linux
-from quantbench.processors import CPU
+from quantbench.system.linux import Linux
+from quantbench.system.processors import CPU
 
 
 def machine(root: Path, files: Mapping[str, str]) -> Linux:

@@ -13,7 +13,7 @@ def arms_of(pid):
     found = []
     for child in psutil.Process(pid).children():
         with contextlib.suppress(psutil.Error):
-            if "quantbench.arm" in child.cmdline():
+            if "quantbench.timing.arm" in child.cmdline():
                 found.append(child)
     return sorted(found, key=lambda arm: (arm.create_time(), arm.pid))
 

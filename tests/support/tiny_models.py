@@ -20,9 +20,9 @@ from transformers import (
     DistilBertTokenizerFast,
 )
 
-from quantbench.export import export
-from quantbench.files import file_sha256
-from quantbench.records import ArmSpec
+from quantbench.schema.results import ArmSpec
+from quantbench.sources.export import export
+from quantbench.system.files import file_sha256
 
 CONLL_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 SPLITS = ("train", "validation", "test")

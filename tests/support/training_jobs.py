@@ -126,7 +126,7 @@ class Platform:
         self._lay_out(job, root)
         variables = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         done = subprocess.run(
-            [sys.executable, "-m", "quantbench.container"],
+            [sys.executable, "-m", "quantbench.launchers._sagemaker_container"],
             env={**variables, "QUANTBENCH_ML_ROOT": str(root), "QUANTBENCH_CACHE": str(self.root / "cache")},
             capture_output=True,
             text=True,

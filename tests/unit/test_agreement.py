@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantbench.agreement import difference, probes
+from quantbench.pipeline.agreement import difference, probes
 
 OUTPUTS = {"logits": {0: "batch_size"}}
 COSTS = [3, 9, 20, 5, 14, 7, 11]

@@ -5,11 +5,14 @@ import json
 import pytest
 from tests.support.example_results import ENVIRONMENT, done, failed, reference_config
 
-from quantbench import benchmark, environment, instructions, preflight, registry
+from quantbench.api import benchmark
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.store import Store
+from quantbench.pipeline import preflight
+from quantbench.plugins import registry
+from quantbench.results.store import Store
+from quantbench.system import environment, instruction_sets
+from quantbench.system.progress import Silent
 
 CAPS = "benchmarked.backend.args=[{supported_instructions: avx2}, {supported_instructions: avx512}]"
 PLACES = "benchmarked.backend=[local, {name: ray, args: {address: 'host:1'}}]"
@@ -20,7 +23,7 @@ def machine(monkeypatch):
     """A machine that has everything, where nothing is loaded and nothing is capped."""
     monkeypatch.setattr(environment, "detect", lambda: ENVIRONMENT)
     monkeypatch.setattr(preflight, "check", lambda *_: None)
-    monkeypatch.setattr(instructions, "cap", lambda level, found: found.model_copy(update={"cap": level}))
+    monkeypatch.setattr(instruction_sets, "cap", lambda level, found: found.model_copy(update={"cap": level}))
 
 
 @pytest.fixture
@@ -29,8 +32,8 @@ def launched(monkeypatch):
     calls = []
     for name in ("local", "ray"):
 
-        def launch(runs, store, workbench, name=name):
-            calls.append((name, workbench.environment.cap, len(runs)))
+        def launch(runs, context, name=name):
+            calls.append((name, context.environment.cap, len(runs)))
             return [done(run, 0) for run in runs]
 
         monkeypatch.setattr(registry.launcher(name), "launch", launch)

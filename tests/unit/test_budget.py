@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
-from quantbench import tuning
-from quantbench.budget import LOOKING, MAKING, PROBE, SHORTEST_PROBE, Budget
+from quantbench.api import tuning
 from quantbench.errors import BadInput
-from quantbench.progress import Silent
+from quantbench.system.progress import Silent
+from quantbench.tune.budget import LOOKING, MAKING, PROBE, SHORTEST_PROBE, Budget
 
 seconds = st.floats(0, 1000)
 

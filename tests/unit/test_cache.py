@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from quantbench import cache
 from quantbench.errors import BadInput
-from quantbench.progress import Silent
+from quantbench.system import cache
+from quantbench.system.progress import Silent
 
 HOLD = """
 import sys, pathlib
-from quantbench import cache
-from quantbench.progress import Silent
+from quantbench.system import cache
+from quantbench.system.progress import Silent
 with cache.alone(pathlib.Path(sys.argv[1]), Silent()):
     print("held", flush=True)
     sys.stdin.read()

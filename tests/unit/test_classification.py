@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sklearn
 
-from quantbench import classification
+from quantbench.tasks import _label_metrics
 
 LABELS = st.integers(0, 4)
 PAIRS = st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=40)
@@ -27,7 +27,7 @@ def weighted(draw, rows):
 @given(st.data(), PAIRS)
 def test_single_labels_are_scored_as_by_scikit_learn(data, rows):
     array, weights, repeated = weighted(data.draw, rows)
-    found = classification.of_labels(array, weights)
+    found = _label_metrics.of_labels(array, weights)
     true, predicted = repeated.T
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,7 +47,7 @@ def test_single_labels_are_scored_as_by_scikit_learn(data, rows):
 @given(st.data(), st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40))
 def test_two_labels_have_values_for_the_second_alone(data, rows):
     array, weights, repeated = weighted(data.draw, [*rows, (1, 0)])
-    found = classification.of_labels(array, weights)
+    found = _label_metrics.of_labels(array, weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values = sklearn.precision_recall_fscore_support(*repeated.T, average="binary", zero_division=0, labels=[0, 1])
@@ -57,7 +57,7 @@ def test_two_labels_have_values_for_the_second_alone(data, rows):
 @given(st.data(), st.lists(st.lists(st.integers(0, 1), min_size=6, max_size=6), min_size=1, max_size=30))
 def test_sets_of_labels_are_scored_as_by_scikit_learn(data, rows):
     array, weights, repeated = weighted(data.draw, rows)
-    found = classification.of_sets(array, weights)
+    found = _label_metrics.of_sets(array, weights)
     true, predicted = repeated[:, :3].astype(int), repeated[:, 3:].astype(int)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,7 +74,7 @@ def test_sets_of_labels_are_scored_as_by_scikit_learn(data, rows):
 @given(st.data(), st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=30))
 def test_numbers_are_correlated_as_by_scipy(data, rows):
     array, weights, repeated = weighted(data.draw, rows)
-    found = classification.of_numbers(array, weights)
+    found = _label_metrics.of_numbers(array, weights)
     if len(repeated) < 2 or any(len(set(column)) < 2 for column in repeated.T):
         assert found == {"pearson": 0.0, "spearmanr": 0.0}
         return
@@ -84,13 +84,13 @@ def test_numbers_are_correlated_as_by_scipy(data, rows):
 
 def test_a_number_that_moved_little_is_unchanged():
     original = [(0.0,), (1.0,), (2.0,)]
-    assert classification.changed_numbers([(0.001,), (1.0,), (2.5,)], original) == 1
-    assert classification.changed([(1,), (2,)], [(1,), (0,)]) == 1
+    assert _label_metrics.changed_numbers([(0.001,), (1.0,), (2.5,)], original) == 1
+    assert _label_metrics.changed([(1,), (2,)], [(1,), (0,)]) == 1
 
 
 def test_values_for_two_labels_are_refused_for_more():
-    ((key, message),) = classification.check_binary({"f1", "accuracy"}, 77)
+    ((key, message),) = _label_metrics.check_binary({"f1", "accuracy"}, 77)
     assert key == "metrics"
     assert message == "metric f1 is for two labels, the model has 77; use f1_macro, _micro or _weighted"
-    assert not classification.check_binary({"f1"}, 2)
-    assert not classification.check_binary({"accuracy"}, 77)
+    assert not _label_metrics.check_binary({"f1"}, 2)
+    assert not _label_metrics.check_binary({"accuracy"}, 77)

@@ -1,6 +1,6 @@
 """The package's source by content."""
 
-from quantbench import code
+from quantbench.system import code
 
 
 def test_what_does_work_counts_and_what_only_tells_does_not(tmp_path):

@@ -5,11 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
 
-from quantbench import benchmark, comparison, stats
+from quantbench.analysis import compare, speedups
+from quantbench.api import benchmark
+from quantbench.config.keys import replaced
 from quantbench.errors import BadInput
-from quantbench.grid import replaced
-from quantbench.settings import Settings, digest
-from quantbench.store import Store
+from quantbench.reports import _comparison
+from quantbench.results.store import Store
+from quantbench.schema.base import digest
+from quantbench.schema.settings import Settings
 
 numbers = st.lists(st.floats(-1, 1), min_size=8, max_size=30)
 
@@ -29,16 +32,16 @@ def _updates(result, updates):
 
 @given(numbers, numbers, st.floats(-1, 1))
 def test_a_shift_is_found_with_its_sign(first, second, offset):
-    interval, _ = comparison.shift(first, second)
-    moved, _ = comparison.shift(first, [value + offset for value in second])
+    interval, _ = compare.shift(first, second)
+    moved, _ = compare.shift(first, [value + offset for value in second])
     assert interval.low <= interval.value <= interval.high
     assert moved.value == pytest.approx(interval.value + offset, abs=1e-9)
 
 
 def test_the_same_results_are_inconclusive_everywhere():
     results = reference_results(reference_config())
-    assert {row.ratio.value for row in comparison.compare(results, results)} == {1.0}
-    text = comparison.render(results, results)
+    assert {row.ratio.value for row in compare.compare(results, results)} == {1.0}
+    text = _comparison.render(results, results)
     assert text.count("inconclusive") == 2
     assert "faster" not in text
     assert "+0.0000 (+0.0000 to +0.0000)" in text
@@ -51,7 +54,7 @@ def other_file(result):
 def test_a_slower_version_is_called():
     first = reference_results(reference_config())[1:]
     second = [other_file(result) for result in changed(first, optimized=arm(60.0))]
-    text = comparison.render(first, second)
+    text = _comparison.render(first, second)
     assert "slower" in text
     assert "0.89" in text
 
@@ -59,7 +62,7 @@ def test_a_slower_version_is_called():
 def slower_by(results, share):
     """Another state of the machine: every int8 model takes longer by a share, PyTorch does not."""
     return [
-        changed([result], optimized=arm(stats.mean_ms(result.latency[0].arms["optimized"]) * (1 + share)))[0]
+        changed([result], optimized=arm(speedups.mean_ms(result.latency[0].arms["optimized"]) * (1 + share)))[0]
         for result in results
     ]
 
@@ -67,35 +70,35 @@ def slower_by(results, share):
 def test_equal_files_are_never_called_and_raise_the_floor_for_others():
     first = reference_results(reference_config())
     second = slower_by(first, 0.03)
-    text = comparison.render(first, second)
+    text = _comparison.render(first, second)
     assert text.count("inconclusive") == 2
     assert "slower" not in text
-    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.025)[1])])
+    text = _comparison.render(first, [second[0], other_file(slower_by(first, 0.025)[1])])
     assert "slower" not in text
-    text = comparison.render(first, [second[0], other_file(slower_by(first, 0.06)[1])])
+    text = _comparison.render(first, [second[0], other_file(slower_by(first, 0.06)[1])])
     assert text.count("slower") == 1
 
 
 def test_nothing_is_called_where_the_machine_was_in_another_state():
     """An equal file took a third longer in the second session, which no other file can be blamed for then."""
     first = reference_results(reference_config())
-    text = comparison.render(first, [slower_by(first, 0.3)[0], other_file(slower_by(first, 0.8)[1])])
+    text = _comparison.render(first, [slower_by(first, 0.3)[0], other_file(slower_by(first, 0.8)[1])])
     assert text.count("inconclusive") == 2
     assert text.count("77 %") == 2
     assert "another state" in text
-    assert "another state" not in comparison.render(first, slower_by(first, 0.03))
+    assert "another state" not in _comparison.render(first, slower_by(first, 0.03))
 
 
 def test_the_original_tells_of_the_machine_where_its_model_is_the_same():
     first = [result.model_copy(update={"sources": {"model": "a"}}) for result in reference_results(reference_config())]
     shape = first[1].latency[0]
-    arms = shape.arms | {"pytorch": arm(1.1 * stats.mean_ms(shape.arms["pytorch"])), "null": shape.arms["null"]}
+    arms = shape.arms | {"pytorch": arm(1.1 * speedups.mean_ms(shape.arms["pytorch"])), "null": shape.arms["null"]}
     second = [first[1].model_copy(update={"latency": (shape.model_copy(update={"arms": arms}),)})]
-    assert comparison.machine_speeds(first, second) == {"4 × 64": pytest.approx(1 / 1.1, rel=0.01)}
+    assert compare.machine_speeds(first, second) == {"4 × 64": pytest.approx(1 / 1.1, rel=0.01)}
     other = [second[0].model_copy(update={"sources": {"model": "b"}})]
-    assert comparison.machine_speeds(first, other) == {"4 × 64": pytest.approx(1.0)}
+    assert compare.machine_speeds(first, other) == {"4 × 64": pytest.approx(1.0)}
     far = [second[0].model_copy(update={"environment": ENVIRONMENT.model_copy(update={"cpu_model": "Other"})})]
-    assert comparison.machine_speeds(first, far) == {}
+    assert compare.machine_speeds(first, far) == {}
 
 
 def folder(path, config, results):
@@ -157,14 +160,14 @@ def test_folders_that_share_no_run_are_refused_with_what_each_has(tmp_path):
 def test_runs_are_paired_by_their_settings_whatever_they_are_called():
     first = reference_results(reference_config())
     second = [r.model_copy(update={"run": r.run.model_copy(update={"name": f"n{i}"})}) for i, r in enumerate(first)]
-    assert len(comparison.compare(first, second)) == 2
+    assert len(compare.compare(first, second)) == 2
 
 
 def test_other_threads_are_named_and_their_speed_is_left_out():
     first = [asked(result, "time_benchmark_args.num_threads", 1) for result in reference_results(reference_config())]
     second = [asked(result, "time_benchmark_args.num_threads", 2) for result in first]
-    assert comparison.compare(first, second) == []
-    text = comparison.render(first, second)
+    assert compare.compare(first, second) == []
+    text = _comparison.render(first, second)
     assert "* speed (num_threads 1 against 2): " in text
     assert "## Speed" not in text
     assert "## Quality" in text
@@ -173,14 +176,14 @@ def test_other_threads_are_named_and_their_speed_is_left_out():
 def test_threads_that_are_set_to_the_usual_number_are_the_same():
     first = reference_results(reference_config())
     second = [asked(result, "time_benchmark_args.num_threads", ENVIRONMENT.threads) for result in first]
-    assert len(comparison.compare(first, second)) == 2
+    assert len(compare.compare(first, second)) == 2
 
 
 def test_other_examples_are_named_and_their_quality_is_left_out():
     first = reference_results(reference_config())
     second = [asked(result, "max_eval_samples", 7) for result in first]
     second = [result.model_copy(update={"sources": {**result.sources, "evaluation": "b"}}) for result in second]
-    text = comparison.render(first, second)
+    text = _comparison.render(first, second)
     assert "* quality (max_eval_samples None against 7): " in text
     assert "## Quality" not in text
     assert "## Speed" in text
@@ -189,15 +192,15 @@ def test_other_examples_are_named_and_their_quality_is_left_out():
 def test_how_a_model_was_made_or_timed_differs_with_a_word():
     first = reference_results(reference_config())
     second = [asked(asked(r, "per_channel", True), "time_benchmark_args.duration", 5) for r in first]
-    text = comparison.render(first, second)
+    text = _comparison.render(first, second)
     assert "per_channel False against True" in text
     assert "time_benchmark_args.duration 15.0 against 5.0" in text
-    assert "## What else differs" not in comparison.render(first, first)
+    assert "## What else differs" not in _comparison.render(first, first)
 
 
 def test_what_only_one_has_is_told():
     first = reference_results(reference_config())
-    text = comparison.render(first, [first[0].model_copy(update={"latency": (), "scores": {}})])
+    text = _comparison.render(first, [first[0].model_copy(update={"latency": (), "scores": {}})])
     assert f"* in A only: `{first[1].run.name}`" in text
     assert "* speed at 4 × 64 (not timed alike in both): " in text
     assert "* quality (evaluated in one only): " in text

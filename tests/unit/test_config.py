@@ -8,10 +8,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantbench.config import build_config, dump_config, load_config
+from quantbench.config.load import build_config, dump_config, load_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.plan import make_plan
-from quantbench.settings import Settings
+from quantbench.schema.settings import Settings
 
 HEAD = """task: token-classification
 model_name_or_path: demo

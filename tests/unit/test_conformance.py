@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ import pytest
 from tests.support.example_results import reference_config, reference_results
 
 import quantbench
-from quantbench import classification, registry
-from quantbench.served import protocols
-from quantbench.tasks import feature_extraction, question_answering, token_classification
+from quantbench.plugins import protocols, registry
+from quantbench.served import protocols as served
+from quantbench.tasks import _label_metrics, feature_extraction, question_answering, token_classification
 
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 LOADERS = {
@@ -24,11 +26,11 @@ LOADERS = {
     "reports": registry.report,
 }
 PROTOCOLS = {
-    "tasks": registry.Task,
-    "runtimes": registry.Runtime,
-    "exclusions": registry.Exclusion,
-    "launchers": registry.Launcher,
-    "reports": registry.Report,
+    "tasks": protocols.Task,
+    "runtimes": protocols.Runtime,
+    "exclusions": protocols.Exclusion,
+    "launchers": protocols.Launcher,
+    "reports": protocols.Report,
 }
 HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "openvino", "nncf", "huggingface_hub")
 
@@ -62,12 +64,12 @@ def test_a_plugin_says_in_one_line_what_it_is(kind, name):
 
 
 SERVED = {
-    **{name: (registry.task(name).SERVED, protocols.ServedTask) for name in registry.names("tasks")},
+    **{name: (registry.task(name).SERVED, served.ServedTask) for name in registry.names("tasks")},
     **{
-        f"{name}, inputs": (registry.task(name).PROCESSOR.SERVED, protocols.ServedProcessor)
+        f"{name}, inputs": (registry.task(name).PROCESSOR.SERVED, served.ServedProcessor)
         for name in registry.names("tasks")
     },
-    **{name: (registry.runtime(name).SERVED, protocols.ServedRuntime) for name in registry.names("runtimes")},
+    **{name: (registry.runtime(name).SERVED, served.ServedRuntime) for name in registry.names("runtimes")},
 }
 """Files that are laid beside deployed models, and their protocols."""
 
@@ -122,7 +124,7 @@ def test_a_tasks_default_metrics_are_known(name):
 
 def test_listing_imports_no_plugin():
     code = (
-        "import sys; from quantbench import registry; [registry.names(k) for k in registry.KINDS];"
+        "import sys; from quantbench.plugins import registry; [registry.names(k) for k in registry.KINDS];"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
@@ -156,11 +158,11 @@ def _labels(generator):
 OUTCOMES = {
     "token-classification": [(token_classification.COLUMNS, lambda g: np.sort(g.integers(0, 9, (40, 5))))],
     "text-classification": [
-        (classification.SINGLE, _labels),
-        (classification.NUMBERS, lambda g: g.normal(size=(40, 2)).round(1)),
+        (_label_metrics.SINGLE, _labels),
+        (_label_metrics.NUMBERS, lambda g: g.normal(size=(40, 2)).round(1)),
         (tuple("abcdef"), lambda g: g.integers(0, 2, (40, 6))),
     ],
-    "image-classification": [((*classification.SINGLE, "top"), lambda g: np.c_[_labels(g), g.integers(0, 2, 40)])],
+    "image-classification": [((*_label_metrics.SINGLE, "top"), lambda g: np.c_[_labels(g), g.integers(0, 2, 40)])],
     "question-answering": [(question_answering.COLUMNS, lambda g: g.integers(0, 2, (40, 3)))],
     "feature-extraction": [
         (feature_extraction.COLUMNS, lambda g: g.random((40, 1))),
@@ -179,3 +181,28 @@ def test_a_row_of_weights_gives_the_same_alone_and_among_others(name):
         for number, row in enumerate(weights):
             alone = task.metrics(columns, outcomes, row)
             assert {key: values[number] for key, values in together.items()} == pytest.approx(alone, abs=1e-12)
+
+
+def test_the_picture_of_the_house_is_its_folders():
+    """The floors of ARCHITECTURE.md are the layers that the linter is given, and hold every file and folder."""
+    root = Path(quantbench.__file__).parents[2]
+    text = (root / "ARCHITECTURE.md").read_text()
+    drawn = [
+        re.split(r" {3,}", line.strip())[0].split() for line in text.split("From top to bottom:")[1].splitlines()[2:12]
+    ]
+    linted = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert drawn == [layer.split(" | ") for layer in linted]
+    package = root / "src" / "quantbench"
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert {room for floor in drawn for room in floor} == there - {"__init__"}
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_no_plugin_imports_another(kind):
+    folder = Path(quantbench.__file__).parent / kind
+    plugins = {f"quantbench.{kind}.{path.stem}" for path in folder.glob("[!_]*.py")}
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imported = {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+                assert not imported & plugins, f"{path.name} imports a plug-in"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantbench.diagnosis.causes import Look, Sentence, bits, causes, huge_constant, position_axes, width
-from quantbench.diagnosis.damage import find_faults, recovered, single_out, spread
-from quantbench.diagnosis.records import Damage
-from quantbench.graph import Graph
-from quantbench.quantize.rounding import Rounding, find, restored, switched, unfolded
+from quantbench.diagnose.causes import Look, Sentence, bits, causes, huge_constant, position_axes, width
+from quantbench.diagnose.damage import find_faults, recovered, single_out, spread
+from quantbench.diagnose.records import Damage
+from quantbench.graph.view import Graph
+from quantbench.quantize.fake_quant import Rounding, find, restored, switched, unfolded
 
 TENSORS = [f"t{number}" for number in range(32)]
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from tests.support.machines import arm, machine, siblings
 
-from quantbench import environment, timing
-from quantbench.environment import INSTRUCTION_SETS, cpus_used, detect, threads_problem, unlike, usable_cores
-from quantbench.limits import cpu_limit, memory_limit
-from quantbench.linux import Linux
-from quantbench.processors import CPU, in_order, name_and_flags
-from quantbench.records import ArmSpec
+from quantbench.analysis.machines import unlike
+from quantbench.schema.results import ArmSpec
+from quantbench.system import environment
+from quantbench.system.control_groups import cpu_limit, memory_limit
+from quantbench.system.environment import INSTRUCTION_SETS, cpus_used, detect, threads_problem, usable_cores
+from quantbench.system.linux import Linux
+from quantbench.system.processors import CPU, in_order, name_and_flags
+from quantbench.timing import session
 
 GROUP = "/sys/fs/cgroup"
 PAIR = ("0x41", "0xd05"), ("0x41", "0xd0b")
@@ -44,7 +46,7 @@ def test_versions_are_the_installed_ones():
 
 def test_cores_follow_the_affinity():
     one = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, [{one}]); from quantbench.environment import *; print(usable_cores())"
+    code = f"import os; os.sched_setaffinity(0, [{one}]); from quantbench.system.environment import *; print(usable_cores())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "1"
     assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
 
@@ -138,10 +140,10 @@ def test_threads_default_to_physical_cores_and_are_named(tmp_path, allowed):
 def test_arms_are_pinned_to_one_cpu_per_core(tmp_path, allowed, monkeypatch):
     allowed(4)
     made = machine(tmp_path, siblings((0, 1), (2, 3)))
-    monkeypatch.setattr(timing, "usable_cpus", lambda: environment.usable_cpus(made))
+    monkeypatch.setattr(session, "usable_cpus", lambda: environment.usable_cpus(made))
     started = []
-    monkeypatch.setattr(timing.subprocess, "Popen", lambda command, **_: started.append(command))
-    timing.ArmProcess("pytorch", ArmSpec(runtime="pytorch", path="", sha256=""), 2)
+    monkeypatch.setattr(session.subprocess, "Popen", lambda command, **_: started.append(command))
+    session.ArmProcess("pytorch", ArmSpec(runtime="pytorch", path="", sha256=""), 2)
     assert started[0][-1] == "0,2"
 
 

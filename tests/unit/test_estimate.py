@@ -1,8 +1,8 @@
 """What runs share is counted once; timing is known exactly."""
 
-from quantbench.config import build_config
-from quantbench.estimate import estimate
-from quantbench.plan import make_plan
+from quantbench.config.estimate import estimate
+from quantbench.config.load import build_config
+from quantbench.config.plan import make_plan
 
 
 def runs(**changes):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench.evaluate import batches, groups, predict, scored_batch_size
-from quantbench.settings import Settings
+from quantbench.pipeline.predict import batches, groups, predict, scored_batch_size
+from quantbench.schema.settings import Settings
 
 lengths_strategy = st.lists(st.integers(1, 300), max_size=60)
 

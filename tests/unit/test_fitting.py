@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from quantbench.prepared import PROCESS_BYTES, fitting, too_large
-from quantbench.records import ArmSpec
+from quantbench.pipeline.prepared import PROCESS_BYTES, fitting, too_large
+from quantbench.schema.results import ArmSpec
 
 MEGABYTE = 10**6
 EXPORT, INT8 = 400 * MEGABYTE, 100 * MEGABYTE

@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import ENVIRONMENT, done, reference_config
 
-from quantbench import evidence, instructions, registry, stats
-from quantbench.config import build_config
-from quantbench.environment import detect
+from quantbench.analysis import speedups
+from quantbench.config.estimate import estimate
+from quantbench.config.load import build_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.estimate import estimate
-from quantbench.plan import make_plan
-from quantbench.settings import SessionOptions
+from quantbench.plugins import registry
+from quantbench.reports import _sections
+from quantbench.schema.settings import SessionOptions
+from quantbench.system import instruction_sets
+from quantbench.system.environment import detect
 
 BASE = {
     "task": "token-classification",
@@ -176,7 +179,7 @@ def test_the_precision_is_part_of_an_arms_options():
     ],
 )
 def test_operators_that_compute_on_integers_are_known(operator, integer):
-    assert evidence.is_integer(operator) == integer
+    assert _sections.is_integer(operator) == integer
 
 
 @pytest.mark.parametrize("name", registry.names("runtimes"))
@@ -193,19 +196,19 @@ def capable(*sets):
 @pytest.mark.parametrize("framework", ["openvino", "pytorch"])
 def test_bfloat16_that_the_cpu_does_not_have_is_noted(framework):
     lowered = settings(framework=framework, quantization_approach="none", framework_args={"precision": "bfloat16"})
-    [note] = instructions.notes(lowered, capable("avx512_vnni"))
+    [note] = instruction_sets.notes(lowered, capable("avx512_vnni"))
     assert "bfloat16 without avx512_bf16" in note
-    assert instructions.notes(lowered, capable("avx512_bf16")) == ()
-    assert instructions.notes(lowered, capable("amx_bf16")) == ()
+    assert instruction_sets.notes(lowered, capable("avx512_bf16")) == ()
+    assert instruction_sets.notes(lowered, capable("amx_bf16")) == ()
     capped = capable("avx512_bf16").model_copy(update={"cap": "avx512"})
-    assert note in instructions.notes(lowered, capped)
+    assert note in instruction_sets.notes(lowered, capped)
 
 
 def test_only_what_was_not_capped_is_said_to_be():
     capped = capable().model_copy(update={"cap": "avx2"})
-    assert instructions.UNCAPPED in instructions.notes(settings(), capped)
-    assert instructions.notes(settings(**NNCF), capped) == (instructions.PARTLY_CAPPED,)
-    assert instructions.notes(settings(**NNCF), capable()) == ()
+    assert instruction_sets.UNCAPPED in instruction_sets.notes(settings(), capped)
+    assert instruction_sets.notes(settings(**NNCF), capped) == (instruction_sets.PARTLY_CAPPED,)
+    assert instruction_sets.notes(settings(**NNCF), capable()) == ()
 
 
 def test_arms_of_different_frameworks_are_counted_apart():
@@ -221,10 +224,10 @@ def test_arms_of_different_frameworks_are_counted_apart():
 def test_the_same_graph_in_another_framework_is_no_twin():
     made = reference_config("benchmarked.node_exclusion=[[], [gelu]]", "operators_to_quantize=[MatMul]")
     results = [done(run, 0) for run in make_plan(made).runs]
-    assert stats.twins(results) == {results[1].run.key: results[0].run.name}
+    assert speedups.twins(results) == {results[1].run.key: results[0].run.name}
     moved = results[1].run.settings.model_copy(update={"framework": "openvino"})
     other = results[1].model_copy(update={"run": results[1].run.model_copy(update={"settings": moved})})
-    assert stats.twins([results[0], other]) == {}
+    assert speedups.twins([results[0], other]) == {}
 
 
 def test_the_card_of_nncf_shows_no_setting_that_nncf_decides():
@@ -243,10 +246,10 @@ def test_the_precision_of_the_rest_stands_beside_the_number_types():
     result = done(run, 0)
     recipe = {"activation_type": "uint8", "weight_type": "int8", "precision": "bfloat16"}
     mixed = result.model_copy(update={"artifact": result.artifact.model_copy(update={"recipe": recipe})})
-    assert "uint8, int8, else bfloat16" in evidence.made_table(made, [mixed])
+    assert "uint8, int8, else bfloat16" in _sections.made_table(made, [mixed])
     whole = {**recipe, "activation_type": "bfloat16", "weight_type": "bfloat16"}
     plain = result.model_copy(update={"artifact": result.artifact.model_copy(update={"recipe": whole})})
-    assert "bfloat16, bfloat16 " in evidence.made_table(made, [plain])
+    assert "bfloat16, bfloat16 " in _sections.made_table(made, [plain])
 
 
 @pytest.mark.parametrize("library", ["openvino", "nncf"])

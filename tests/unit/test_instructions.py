@@ -7,11 +7,11 @@ import sys
 import pytest
 from tests.support.example_results import ENVIRONMENT
 
-from quantbench import instructions
-from quantbench.config import build_config
-from quantbench.environment import detect
+from quantbench.config.load import build_config
 from quantbench.errors import BadInput
-from quantbench.quantize import types
+from quantbench.quantize import number_types
+from quantbench.system import instruction_sets
+from quantbench.system.environment import detect
 
 
 def environment(*sets):
@@ -30,10 +30,10 @@ def environment(*sets):
     ],
 )
 def test_what_the_host_lacks_is_named_with_what_it_has(level, sets, met):
-    message = instructions.unmet(level, environment(*sets))
+    message = instruction_sets.unmet(level, environment(*sets))
     assert (message is None) == met
     if message:
-        assert f"no {instructions.REQUIRED[level]}" in message
+        assert f"no {instruction_sets.REQUIRED[level]}" in message
         assert sets[-1] in message
 
 
@@ -41,16 +41,16 @@ def test_the_cap_decides_the_number_types(monkeypatch):
     monkeypatch.setattr(os, "environ", {})
     found = environment("avx2", "avx512", "avx512_vnni")
     settings = build_config({"task": "token-classification", "model_name_or_path": "m", "dataset": "demo"}, {}, "").base
-    assert types.resolve(settings, instructions.usable(found)) == ("uint8", "int8")
-    capped = instructions.cap("avx2", found)
-    assert instructions.usable(capped) == ("avx2",)
-    assert types.resolve(settings, instructions.usable(capped)) == ("uint8", "uint8")
+    assert number_types.resolve(settings, instruction_sets.usable(found)) == ("uint8", "int8")
+    capped = instruction_sets.cap("avx2", found)
+    assert instruction_sets.usable(capped) == ("avx2",)
+    assert number_types.resolve(settings, instruction_sets.usable(capped)) == ("uint8", "uint8")
 
 
 @pytest.mark.skipif("avx512" not in detect().instruction_sets, reason="only a host with more can be capped")
 def test_pytorch_really_uses_no_more_than_the_cap():
     code = (
-        "from quantbench import instructions, environment; instructions.cap('avx2', environment.detect());"
+        "from quantbench.system import instruction_sets, environment; instruction_sets.cap('avx2', environment.detect());"
         "import torch; print(torch.backends.cpu.get_cpu_capability())"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "AVX2"

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from quantbench import stats
-from quantbench.intervals import (
+from quantbench.analysis import speedups
+from quantbench.analysis.intervals import (
     FEWEST_PAIRS,
     Interval,
     hodges_lehmann,
@@ -24,7 +24,7 @@ from quantbench.intervals import (
     stretch,
     verdict,
 )
-from quantbench.records import ArmLatency, Slot
+from quantbench.schema.results import ArmLatency, Slot
 from quantbench.tasks.token_classification import COLUMNS, metrics, metrics_from_counts
 
 EIGHTHS = st.lists(st.integers(-(2**20), 2**20).map(lambda number: number / 8), min_size=FEWEST_PAIRS, max_size=40)
@@ -255,7 +255,7 @@ def measured_logs(phis, burst_rate, drifting, rounds=100, states=None):
     fast = 30 * np.exp(shared + held[1] + arm_logs(generator, phis[1], burst_rate, rounds))
     for first, second in zip(slow, fast, strict=True):
         arms = {"slow": as_arm(first, generator), "fast": as_arm(second, generator)}
-        yield stats.calm_rounds(arms, "fast", "slow", mixed=False)
+        yield speedups.calm_rounds(arms, "fast", "slow", mixed=False)
 
 
 def coverage(measured):

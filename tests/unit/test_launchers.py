@@ -2,21 +2,23 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
-from quantbench import benchmark, registry
-from quantbench.config import load_config
+from quantbench.api import benchmark
+from quantbench.config.load import load_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
 from quantbench.launchers import ray, sagemaker_training
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.records import Run
-from quantbench.store import Store
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import LaunchContext
+from quantbench.results.store import Store
+from quantbench.schema.results import Run
+from quantbench.system.environment import detect
+from quantbench.system.progress import Silent
 
 ARGS = {
     "instance_type": "ml.g4dn.2xlarge",
@@ -112,8 +114,9 @@ def test_an_interrupt_says_that_what_was_under_way_on_ray_is_begun_again(tmp_pat
     monkeypatch.setattr(ray._Tasks, "finished", stopped)
     monkeypatch.setattr(ray._Cluster, "nodes", lambda _: [])
     runs = make_plan(reference_config("backend={name: ray, args: {address: 'host:1'}}")).runs
+    context = LaunchContext(Store(tmp_path), detect(), Silent(), execute=lambda _: ())
     with pytest.raises(KeyboardInterrupt) as caught:
-        list(ray._results(ray._Cluster({}), runs, Store(tmp_path), SimpleNamespace(reporter=Silent())))
+        list(ray._results(ray._Cluster({}), runs, context))
     told = benchmark.interrupted(tmp_path, str(caught.value))
     assert told.startswith("interrupted: 0 run(s) are finished and kept, what was under way on the cluster ends")
     assert "is begun again; the same command goes on from there" in told

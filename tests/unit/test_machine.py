@@ -2,8 +2,16 @@
 
 from tests.support.machines import machine, siblings
 
-from quantbench.machine import cpu_limit, governor, hyper_threads, kinds, memory_limit, omp_threads, turbo
-from quantbench.processors import CPU, in_order
+from quantbench.pipeline.machine_check import (
+    cpu_limit,
+    governor,
+    hyper_threads,
+    kinds,
+    memory_limit,
+    omp_threads,
+    turbo,
+)
+from quantbench.system.processors import CPU, in_order
 
 GROUP = "/sys/fs/cgroup"
 

@@ -6,10 +6,11 @@ import pytest
 from tests.support.command import quantbench
 from tests.support.example_results import ENVIRONMENT, done, failed, reference_config
 
-from quantbench import benchmark, merge
+from quantbench.api import benchmark
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.plan import make_plan
-from quantbench.store import Store
+from quantbench.results import merge
+from quantbench.results.store import Store
 
 OTHER = ENVIRONMENT.model_copy(update={"cpu_model": "Another CPU", "host": "b"})
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench import pairwise
-from quantbench.intervals import hodges_lehmann, shift, signed_rank_p
-from quantbench.pairwise import Sums
+from quantbench.analysis import pairwise
+from quantbench.analysis.intervals import hodges_lehmann, shift, signed_rank_p
+from quantbench.analysis.pairwise import Sums
 
 NUMBERS = st.lists(st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float)), min_size=1, max_size=12)
 

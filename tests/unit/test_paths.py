@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantbench import shipping
-from quantbench.config import dump_config, load_config
+from quantbench.config.load import dump_config, load_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.plan import make_plan
-from quantbench.store import Store
+from quantbench.launchers import _archives
+from quantbench.results.store import Store
 
 BASE = {
     "task": "text-classification",
@@ -40,7 +40,7 @@ def test_paths_are_found_beside_their_file_from_anywhere(project, monkeypatch):
         config = load_config(project / "mine.yaml")
         assert config.places == {"model": str(project / "model"), "data/texts": str(project / "data/texts")}
         keys.add(make_plan(config).runs[0].key)
-        local = shipping.local_inputs(config.base, config.places)
+        local = _archives.local_inputs(config.base, config.places)
         assert local == {"model": project / "model", "data/texts": project / "data/texts"}
     assert len(keys) == 1
 
@@ -59,7 +59,7 @@ def test_paths_beside_the_call_still_work_and_hub_names_stay_names(project, monk
     monkeypatch.chdir(project)
     config = load_config(path)
     assert config.places == {}
-    assert shipping.local_inputs(config.base, config.places) == {"data/texts": Path("data/texts")}
+    assert _archives.local_inputs(config.base, config.places) == {"data/texts": Path("data/texts")}
     (project / "model" / "config.json").touch()
     assert load_config(write(path, model_name_or_path="demo")).places == {}
 

@@ -13,11 +13,11 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from quantbench.config import build_config, load_config
+from quantbench.config.load import build_config, load_config
+from quantbench.config.plan import CALIBRATION_ONLY, NO_EFFECT, make_plan, told
 from quantbench.errors import BadInput
-from quantbench.plan import CALIBRATION_ONLY, NO_EFFECT, make_plan, told
-from quantbench.records import Environment, Failure, Result, Skipped
-from quantbench.settings import digest
+from quantbench.schema.base import digest
+from quantbench.schema.results import Environment, Failure, Result, Skipped
 
 BASE = {
     "task": "token-classification",

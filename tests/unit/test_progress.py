@@ -5,7 +5,7 @@ import io
 import rich.live
 from rich.console import Console
 
-from quantbench.progress import Bars
+from quantbench.system.progress import Bars
 
 
 def test_work_within_work_shares_one_display(monkeypatch):

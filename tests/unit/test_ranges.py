@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from onnx import TensorProto, helper
 
-from quantbench.quantize import ranges
-from quantbench.quantize.ranges import BINS, LEVELS, Collector, entropy_threshold, histogram, percentile_range
-from quantbench.settings import Calibration
+from quantbench.quantize.calibration import ranges
+from quantbench.quantize.calibration.ranges import (
+    BINS,
+    LEVELS,
+    Collector,
+    entropy_threshold,
+    histogram,
+    percentile_range,
+)
+from quantbench.schema.settings import Calibration
 
 LIMIT = float(np.finfo(np.float32).max)
 FLOATS = st.floats(-1e4, 1e4, width=32)
@@ -305,8 +312,8 @@ import resource, sys
 import numpy as np, onnx
 from pathlib import Path
 from onnx import TensorProto, helper
-from quantbench.quantize import ranges
-from quantbench.settings import Calibration
+from quantbench.quantize.calibration import ranges
+from quantbench.schema.settings import Calibration
 
 LAYERS, LENGTH = 80, 500_000
 ranges.MAX_HELD = 2 * LENGTH

@@ -8,9 +8,9 @@ import yaml
 from huggingface_hub import ModelCard
 from tests.support.example_results import failed, reference_config, reference_results
 
-from quantbench import registry
-from quantbench.plan import make_plan
-from quantbench.records import Noise, Skipped
+from quantbench.config.plan import make_plan
+from quantbench.plugins import registry
+from quantbench.schema.results import Noise, Skipped
 
 REFERENCE_BLOCK = """\
 **task**: `token-classification`  

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench.quantize.sampling import choose
-from quantbench.settings import Calibration
+from quantbench.quantize.calibration.sampling import choose
+from quantbench.schema.settings import Calibration
 
 AVAILABLE = st.integers(1, 500)
 WANTED = st.integers(1, 600)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench.intervals import Interval
-from quantbench.search import Ladder, Limit, Trial, Unit, excess, front, judge, next_version
+from quantbench.analysis.intervals import Interval
+from quantbench.tune.search import Ladder, Limit, Trial, Unit, excess, front, judge, next_version
 
 harms = st.floats(0, 1)
 units = st.lists(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quantbench import embedded
 from quantbench.errors import BadInput
-from quantbench.settings import Dataset
+from quantbench.schema.settings import Dataset
 from quantbench.sources.datasets import data_fingerprint, load_split
 from quantbench.sources.models import check_model_folder, check_safetensors, locate_model, model_fingerprint
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench import squad
+from quantbench.tasks import _squad
 from quantbench.tasks.question_answering import COLUMNS, metrics
 
 WORDS = st.lists(
@@ -39,21 +39,21 @@ def official_f1(gold, given_answer):
 
 @given(ANSWERS, ANSWERS)
 def test_rules_are_those_of_the_script(answer, reference):
-    assert squad.normalized(answer) == official_normalized(answer)
-    assert squad.f1(answer, reference) == pytest.approx(official_f1(reference, answer), abs=1e-12)
-    assert squad.exact(answer, reference) == float(official_normalized(answer) == official_normalized(reference))
+    assert _squad.normalized(answer) == official_normalized(answer)
+    assert _squad.f1(answer, reference) == pytest.approx(official_f1(reference, answer), abs=1e-12)
+    assert _squad.exact(answer, reference) == float(official_normalized(answer) == official_normalized(reference))
 
 
 def test_the_best_reference_counts():
     references = ["Denver Broncos", "The Broncos"]
-    assert squad.best(squad.exact, "the Broncos.", references) == 1
-    assert squad.best(squad.f1, "Broncos of Denver", references) == pytest.approx(0.8)
+    assert _squad.best(_squad.exact, "the Broncos.", references) == 1
+    assert _squad.best(_squad.f1, "Broncos of Denver", references) == pytest.approx(0.8)
 
 
 def test_an_unanswerable_question_is_answered_by_nothing():
-    assert squad.best(squad.exact, "", []) == 1
-    assert squad.best(squad.f1, "Denver", []) == 0
-    assert squad.best(squad.f1, "Denver", ["", "the"]) == 0
+    assert _squad.best(_squad.exact, "", []) == 1
+    assert _squad.best(_squad.f1, "Denver", []) == 0
+    assert _squad.best(_squad.f1, "Denver", ["", "the"]) == 0
 
 
 def test_questions_with_and_without_an_answer_have_their_own_means():

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from quantbench.quantize import weights
-from quantbench.quantize.ranges import BINS
-from quantbench.quantize.statistics import TensorStatistics
-from quantbench.settings import Calibration
+from quantbench.quantize.calibration.activations import TensorStatistics
+from quantbench.quantize.calibration.ranges import BINS
+from quantbench.quantize.mixed import int8
+from quantbench.schema.settings import Calibration
 
 FLOATS = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=st.floats(-1000, 1000, width=32))
 
@@ -79,7 +79,7 @@ def test_figures_survive_json():
     st.sampled_from(["int8", "uint8"]),
 )
 def test_weights_are_off_by_at_most_half_a_step(matrix, per_channel, number_type):
-    numbers, scale, zero = weights.quantize(matrix, number_type, per_channel)
+    numbers, scale, zero = int8.quantize(matrix, number_type, per_channel)
     assert numbers.dtype == zero.dtype == np.dtype(number_type)
     back = (numbers.astype(np.float32) - zero.astype(np.float32)) * scale
     assert (np.abs(back - matrix) <= scale / 2 * 1.001 + 1e-30).all()
@@ -88,7 +88,7 @@ def test_weights_are_off_by_at_most_half_a_step(matrix, per_channel, number_type
 
 @given(st.floats(-100, 100), st.floats(0, 100))
 def test_zero_is_a_number_of_its_own(low, width):
-    scale, zero = weights.activation(low, low + width)
+    scale, zero = int8.activation(low, low + width)
     assert scale > 0
     assert 0 <= zero <= 255
     reach = (0 - float(zero)) * float(scale), (255 - float(zero)) * float(scale)

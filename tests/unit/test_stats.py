@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.example_results import failed, reference_config, reference_results
 
-from quantbench import stats
-from quantbench.intervals import Interval
-from quantbench.records import ArmLatency, Latency, Noise, Slot
-from quantbench.settings import DATASET
+from quantbench.analysis import speedups as stats
+from quantbench.analysis.intervals import Interval
+from quantbench.schema.results import ArmLatency, Latency, Noise, Slot
+from quantbench.schema.settings import DATASET
 
 ROUNDS = 40
 

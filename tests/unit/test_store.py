@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from tests.support.example_results import reference_config, reference_results
 
-from quantbench.config import build_config
+from quantbench.config.load import build_config
+from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput, Mistake
-from quantbench.plan import make_plan
-from quantbench.records import SCHEMA_VERSION, Failure
-from quantbench.store import CONFIG_FILE, Store, write_atomically
+from quantbench.results.store import CONFIG_FILE, Store
+from quantbench.schema.results import SCHEMA_VERSION, Failure
+from quantbench.system.writing import write_atomically
 
 
 @pytest.fixture
@@ -90,12 +91,12 @@ def test_files_of_a_writer_that_was_killed_are_ignored(store, config, results, t
     program = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from quantbench import store\n"
+        "from quantbench.system import writing\n"
         "def stop(handle):\n"
         "    print('written', flush=True)\n"
         "    time.sleep(60)\n"
         "os.fsync = stop\n"
-        "store.write_atomically(Path(sys.argv[1]), b'half of a')\n"
+        "writing.write_atomically(Path(sys.argv[1]), b'half of a')\n"
     )
     for target in (store.folder / "results" / f"{results[0].run.key}.json", tmp_path / "fresh" / CONFIG_FILE):
         writer = subprocess.Popen([sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE)
@@ -116,7 +117,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "file"
     contents = {b"a" * 100_000, b"b" * 100_000}
     program = (
-        "import sys\nfrom pathlib import Path\nfrom quantbench.store import write_atomically\n"
+        "import sys\nfrom pathlib import Path\nfrom quantbench.system.writing import write_atomically\n"
         "for number in range(200):\n    write_atomically(Path(sys.argv[1]), (b'a', b'b')[number % 2] * 100_000)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path)]) as writer:
@@ -224,7 +225,7 @@ def test_a_full_disk_leaves_no_part_and_keeps_what_was_finished(tmp_path, config
 
 def test_a_limit_of_file_size_is_no_space(tmp_path):
     program = (
-        "import resource, sys\nfrom pathlib import Path\nfrom quantbench.store import write_atomically\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom quantbench.system.writing import write_atomically\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_atomically(Path(sys.argv[1]), b'x' * 900)\n"
         "write_atomically(Path(sys.argv[2]), b'x' * 9000)\n"

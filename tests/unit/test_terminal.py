@@ -5,10 +5,12 @@ import json
 import pytest
 from tests.support.example_results import failed, reference_config, reference_results
 
-from quantbench import benchmark, registry, terminal
-from quantbench.plan import make_plan
-from quantbench.progress import Silent
-from quantbench.store import Store
+from quantbench.api import benchmark
+from quantbench.config.plan import make_plan
+from quantbench.plugins import registry
+from quantbench.results.store import Store
+from quantbench.system import terminal
+from quantbench.system.progress import Silent
 
 GRID = ("benchmarked.per_channel=[true, false]", "framework_args.opset=13")
 LONG = "RuntimeError: " + "the quantizer gave up on a node with a long name; " * 20

@@ -3,10 +3,10 @@
 import pytest
 from tests.support.example_results import reference_config, reference_results
 
-from quantbench import tune_report
-from quantbench.plan import run_of
-from quantbench.search import Limit
-from quantbench.tuned import Tried, Tuned
+from quantbench.config.plan import run_of
+from quantbench.reports import _tune
+from quantbench.tune.search import Limit
+from quantbench.tune.state import Tried, Tuned
 
 LIMITS = (Limit(metric="f1", drop=0.05),)
 
@@ -33,7 +33,7 @@ def short(result):
 
 
 def answer(config, tuned, results):
-    return tune_report.render(config, tuned, results, 1.0).split("## Loss against latency")[0]
+    return _tune.render(config, tuned, results, 1.0).split("## Loss against latency")[0]
 
 
 def test_no_ratio_is_told_without_its_interval(config):

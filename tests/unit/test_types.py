@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from quantbench.environment import INSTRUCTION_SETS
-from quantbench.quantize.types import DOT_PRODUCT_SETS, resolve
-from quantbench.settings import Dataset, Settings
+from quantbench.quantize.number_types import DOT_PRODUCT_SETS, resolve
+from quantbench.schema.settings import Dataset, Settings
+from quantbench.system.environment import INSTRUCTION_SETS
 
 PLAIN_X86 = ("avx2",)
 AVX512 = ("avx2", "avx512")

@@ -3,11 +3,11 @@
 import pytest
 from tests.support.example_results import reference_config, reference_results
 
-from quantbench import benchmark
-from quantbench.diagnosis import why
+from quantbench.api import benchmark
 from quantbench.errors import BadInput
-from quantbench.progress import Silent
-from quantbench.store import Store
+from quantbench.reports import _why
+from quantbench.results.store import Store
+from quantbench.system.progress import Silent
 
 
 def equal(result):
@@ -15,7 +15,7 @@ def equal(result):
 
 
 def test_a_model_that_lost_nothing_needs_no_mending_and_is_not_taken_apart(tmp_path):
-    text = why.explain([equal(result) for result in reference_results(reference_config())], tmp_path, None)
+    text = _why.explain([equal(result) for result in reference_results(reference_config())], tmp_path, None)
     assert text.count("loses nothing: nothing needs mending") == 2
     assert text.splitlines()[0].startswith("# `node_exclusion-none` loses nothing")
     assert "f1 0.940 -> 0.940 over 10 examples" in text
@@ -23,7 +23,7 @@ def test_a_model_that_lost_nothing_needs_no_mending_and_is_not_taken_apart(tmp_p
 
 
 def test_a_loss_beyond_chance_is_one():
-    assert all(map(why.loses, reference_results(reference_config())))
+    assert all(map(_why.loses, reference_results(reference_config())))
 
 
 def test_what_was_not_evaluated_cannot_be_explained(tmp_path):

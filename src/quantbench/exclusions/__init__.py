@@ -1,1 +1,1 @@
-"""One file per node-exclusion group. See ``registry.Exclusion`` for what a file here provides."""
+"""One file per node-exclusion group. See ``protocols.Exclusion`` for what a file here provides."""

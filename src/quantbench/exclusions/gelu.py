@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from quantbench.graph import Graph
+from quantbench.graph.view import Graph
 
 SUMMARY = "GELU activations, whole"
 SINGLE = ("Gelu", "FastGelu", "BiasGelu", "QuickGelu")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from quantbench.graph import Graph
+from quantbench.graph.view import Graph
 
 SUMMARY = "additions of residual connections"
 ELEMENTWISE = ("Mul", "Pow", "Div", "Sqrt", "Tanh", "Erf", "Sigmoid")

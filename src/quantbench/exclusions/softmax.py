@@ -6,7 +6,7 @@ Add.
 
 from __future__ import annotations
 
-from quantbench.graph import Graph
+from quantbench.graph.view import Graph
 
 SUMMARY = "softmax, and the attention mask before it"
 MASKS = ("Add", "Where")

@@ -1,1 +1,1 @@
-"""One file per launcher. See ``registry.Launcher`` for what a file here provides."""
+"""One file per launcher. See ``protocols.Launcher`` for what a file here provides."""

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from quantbench import instructions, shipping
 from quantbench.errors import BadInput, Interrupted, Mistake
-from quantbench.records import Failure, Job, Result, Run
-from quantbench.settings import Settings
+from quantbench.launchers import _archives
+from quantbench.plugins.protocols import LaunchContext, Output
+from quantbench.schema.results import Failure, Job, Result, Run
+from quantbench.schema.settings import Settings
+from quantbench.system import instruction_sets
 
 if TYPE_CHECKING:
-    from quantbench.store import Store
-    from quantbench.workbench import Workbench
+    from quantbench.pipeline.artifacts import Workbench
 
 SUMMARY = "a Ray cluster, one run per node at a time"
 ARGS = ("address", "instance_type", "labels", "retries", "supported_instructions")
@@ -54,7 +55,7 @@ logger = logging.getLogger("quantbench")
 
 
 def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-    """See ``registry.Launcher``."""
+    """See ``protocols.Launcher``."""
     found = []
     for name in ("address", "instance_type"):
         if not isinstance(args.get(name, ""), str | None):
@@ -68,7 +69,7 @@ def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
     return found
 
 
-def requests(runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
+def requests(runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
     """The job of each run and the options that its task is submitted with."""
     return [
         {"job": Job(run=run).model_dump(mode="json"), "options": _options(run.settings.backend.args)} for run in runs
@@ -77,8 +78,8 @@ def requests(runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
 
 def _options(args: Mapping[str, JsonValue]) -> dict[str, Any]:
     """Options of a Ray task."""
-    level = args.get(instructions.KEY)
-    variables = {"OMP_NUM_THREADS": ""} | (instructions.CAPS[str(level)] if level else {})
+    level = args.get(instruction_sets.KEY)
+    variables = {"OMP_NUM_THREADS": ""} | (instruction_sets.CAPS[str(level)] if level else {})
     return {
         "num_cpus": 0,
         "max_retries": 0,  # counted here, where the reason is known
@@ -96,11 +97,11 @@ def _wanted(args: Mapping[str, JsonValue]) -> dict[str, str]:
     return {str(name): str(value) for name, value in {**labels, **named}.items()}
 
 
-def launch(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
-    """Connect to the cluster, or start one here; see ``registry.Launcher``."""
+def launch(runs: Sequence[Run], context: LaunchContext) -> Iterator[Result]:
+    """Connect to the cluster, or start one here; see ``protocols.Launcher``."""
     cluster = _Cluster(runs[0].settings.backend.args)
     cluster.connect()
-    return _results(cluster, runs, store, workbench)
+    return _results(cluster, runs, context)
 
 
 @dataclass
@@ -166,14 +167,14 @@ class _Cluster:
         )
 
 
-def _results(cluster: _Cluster, runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
+def _results(cluster: _Cluster, runs: Sequence[Run], context: LaunchContext) -> Iterator[Result]:
     import ray
 
     try:
-        with workbench.reporter.stage(f"Running on {len(cluster.nodes())} Ray node(s)", len(runs)) as advance:
-            for result, archive in _Tasks(cluster, runs, store.places, workbench).finished():
+        with context.reporter.stage(f"Running on {len(cluster.nodes())} Ray node(s)", len(runs)) as advance:
+            for result, archive in _Tasks(cluster, runs, context).finished():
                 if archive is not None:
-                    shipping.unpack(archive, store.folder / "models" / result.run.name)
+                    _archives.unpack(archive, context.output.folder / "models" / result.run.name)
                 yield result
                 advance(1)
     except KeyboardInterrupt as stop:
@@ -188,8 +189,7 @@ class _Tasks:
 
     cluster: _Cluster
     runs: Sequence[Run]
-    places: Mapping[str, str]
-    workbench: Workbench
+    context: LaunchContext
     _attempts: dict[str, int] = field(default_factory=dict)
     _shipped: dict[str, Shipped] = field(default_factory=dict)
 
@@ -223,7 +223,7 @@ class _Tasks:
         import ray
 
         self._attempts[run.key] = self._attempts.get(run.key, 0) + 1
-        local = shipping.local_inputs(run.settings, self.places)
+        local = _archives.local_inputs(run.settings, self.context.output.places)
         inputs = {name: self._ship(name, path) for name, path in local.items()}
         task = ray.remote(_execute).options(**_options(run.settings.backend.args))
         return task.remote(run.model_dump_json(), inputs)
@@ -233,7 +233,7 @@ class _Tasks:
         import ray
 
         if name not in self._shipped:
-            self._shipped[name] = ([ray.put(shipping.packed(path))], path.is_dir())
+            self._shipped[name] = ([ray.put(_archives.packed(path))], path.is_dir())
         return self._shipped[name]
 
     def _outcome(self, reference: Any, run: Run) -> tuple[tuple[Result, bytes | None] | None, str | None]:
@@ -254,7 +254,7 @@ class _Tasks:
     def _failed(self, run: Run, reason: str) -> Result:
         return Result(
             run=run,
-            environment=self.workbench.environment,
+            environment=self.context.environment,
             failure=Failure(stage="launching", reason=reason),
             job={"attempts": self._attempts.get(run.key, 0)},
         )
@@ -279,8 +279,8 @@ def _workbench(settings: Settings, at: Path) -> Workbench:
     if at in _KEPT:
         return _KEPT[at]
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1; the threads of every arm are explicit
-    from quantbench import worker
-    from quantbench.progress import Silent
+    from quantbench.pipeline import worker
+    from quantbench.system.progress import Silent
 
     _KEPT[at] = worker.workbench_for(settings, at, Silent())
     return _KEPT[at]
@@ -292,16 +292,17 @@ def _execute(run: str, inputs: dict[str, Shipped]) -> tuple[str, bytes | None, d
 
     import ray
 
-    from quantbench import cache, worker
+    from quantbench.pipeline import worker
+    from quantbench.system import cache
 
     job = Job(run=Run.model_validate_json(run))
     at = cache.folder()
     workbench = _workbench(job.run.settings, at)
-    places = {name: str(shipping.place(ray.get(held[0]), folder, at)) for name, (held, folder) in inputs.items()}
+    places = {name: str(_archives.place(ray.get(held[0]), folder, at)) for name, (held, folder) in inputs.items()}
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         result = worker.execute_job(job.model_copy(update={"places": places}), Path(scratch), workbench)
         model = Path(scratch) / result.artifact.path if result.artifact is not None else None
-        archive = shipping.packed(model.parent) if model is not None else None
+        archive = _archives.packed(model.parent) if model is not None else None
     context = ray.get_runtime_context()
     kind = context.get_node_labels().get(INSTANCE_TYPE)
     place = {"node": context.get_node_id()[:12], **({INSTANCE_TYPE: kind} if kind else {})}

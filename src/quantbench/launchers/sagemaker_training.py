@@ -3,7 +3,7 @@
 A job gets its run as ``job.json`` in a channel of its own, since hyperparameters are short texts (CreateTrainingJob,
 Amazon SageMaker API Reference); models and data that lie on this machine are uploaded once per content. The name of a
 job is stored before it is created, so that a second call finds the jobs of an interrupted one. What a job is to the
-container: see ``quantbench.container``. Credentials are found by boto3 as always and are stored nowhere.
+container: see ``_sagemaker_container``. Credentials are found by boto3 as always and are stored nowhere.
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import JsonValue
 
-from quantbench import shipping
-from quantbench.aws import CONFIG_CHANNEL, JOB_FILE, PREFIX, RESULT_FILE, Account, asking
-from quantbench.records import Failure, Job, Result, Run
-from quantbench.store import write_atomically
-
-if TYPE_CHECKING:
-    from quantbench.store import Store
-    from quantbench.workbench import Workbench
+from quantbench.launchers import _archives
+from quantbench.launchers._aws import CONFIG_CHANNEL, JOB_FILE, PREFIX, RESULT_FILE, Account, asking
+from quantbench.plugins.protocols import LaunchContext, Output
+from quantbench.schema.results import Failure, Job, Result, Run
+from quantbench.system.writing import write_atomically
 
 SUMMARY = "SageMaker training jobs, one per run"
 NEEDED = ("image", "instance_type", "role")
@@ -54,7 +51,7 @@ logger = logging.getLogger("quantbench")
 
 
 def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-    """See ``registry.Launcher``; patterns and limits are those of CreateTrainingJob."""
+    """See ``protocols.Launcher``; patterns and limits are those of CreateTrainingJob."""
     patterns = {
         "role": (r"arn:aws[a-z\-]*:iam::\d{12}:role/.+", "the ARN of a role, arn:aws:iam::123456789012:role/NAME"),
         "image": (r"\S{1,255}", "the image of the container in a registry, see docs/launchers.md"),
@@ -79,19 +76,19 @@ def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
     return found
 
 
-def requests(runs: Sequence[Run], store: Store) -> list[dict[str, JsonValue]]:
+def requests(runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
     """The CreateTrainingJob request of each run; the random part of a new name is drawn anew at every call."""
     if not runs:
         return []
     bucket = Account(runs[0].settings.backend.args).bucket_name()
-    return [_request(run, _Ticket.of(store, run).name, bucket, store) for run in runs]
+    return [_request(run, _Ticket.of(output, run).name, bucket, output) for run in runs]
 
 
-def launch(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
-    """Connect to the account and its bucket; see ``registry.Launcher``."""
+def launch(runs: Sequence[Run], context: LaunchContext) -> Iterator[Result]:
+    """Connect to the account and its bucket; see ``protocols.Launcher``."""
     account = Account(runs[0].settings.backend.args)
     account.open_bucket()
-    return _Jobs(account, runs, store, workbench).results()
+    return _Jobs(account, runs, context).results()
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,9 @@ class _Ticket:
     attempt: int
 
     @classmethod
-    def of(cls, store: Store, run: Run) -> _Ticket:
+    def of(cls, output: Output, run: Run) -> _Ticket:
         """The stored ticket of a run, or a new one that is not stored yet."""
-        path = store.folder / "jobs" / f"{run.key}.json"
+        path = output.folder / "jobs" / f"{run.key}.json"
         try:
             held = json.loads(path.read_bytes())
             return cls(path, str(held["name"]), int(held["attempt"]))
@@ -129,19 +126,19 @@ def _name(run: Run) -> str:
     return readable + ending
 
 
-def _channels(run: Run, store: Store) -> dict[str, tuple[str, Path]]:
+def _channels(run: Run, output: Output) -> dict[str, tuple[str, Path]]:
     """Inputs on this machine by channel: the name in the settings, and where it lies."""
-    local = shipping.local_inputs(run.settings, store.places)
+    local = _archives.local_inputs(run.settings, output.places)
     return {f"input{number}": pair for number, pair in enumerate(local.items(), start=1)}
 
 
-def _request(run: Run, name: str, bucket: str, store: Store) -> dict[str, Any]:
+def _request(run: Run, name: str, bucket: str, output: Output) -> dict[str, Any]:
     """The CreateTrainingJob request of a run."""
     args = {**DEFAULTS, **run.settings.backend.args}
     root = f"s3://{bucket}/{PREFIX}"
     prefixes = {CONFIG_CHANNEL: f"{root}/jobs/{name}/"}
-    inputs = _channels(run, store)
-    prefixes |= {channel: f"{root}/inputs/{shipping.content_hash(path)}/" for channel, (_, path) in inputs.items()}
+    inputs = _channels(run, output)
+    prefixes |= {channel: f"{root}/inputs/{_archives.content_hash(path)}/" for channel, (_, path) in inputs.items()}
     stopping = {"MaxRuntimeInSeconds": args["max_runtime"]}
     request: dict[str, Any] = {
         "TrainingJobName": name,
@@ -184,8 +181,7 @@ class _Jobs:
 
     account: Account
     runs: Sequence[Run]
-    store: Store
-    workbench: Workbench
+    context: LaunchContext
     _queue: list[Run] = field(default_factory=list)
     _running: dict[str, tuple[Run, _Ticket]] = field(default_factory=dict)
     _status: dict[str, str] = field(default_factory=dict)
@@ -195,7 +191,7 @@ class _Jobs:
         self._queue = list(self.runs)
         pause, longest = POLL_SECONDS
         try:
-            with self.workbench.reporter.stage("Running as SageMaker training jobs", len(self.runs)) as advance:
+            with self.context.reporter.stage("Running as SageMaker training jobs", len(self.runs)) as advance:
                 while self._queue or self._running:
                     self._start()
                     changed, ended = self._look()
@@ -220,7 +216,7 @@ class _Jobs:
         """Create the jobs of waiting runs, or find those that an earlier call created, as far as the limits allow."""
         while self._queue:
             run = self._queue[0]
-            ticket = _Ticket.of(self.store, run)
+            ticket = _Ticket.of(self.context.output, run)
             if not (ticket.path.exists() and self._describe(ticket.name)) and not self._create(run, ticket.stored()):
                 return
             self._running[run.key] = (run, ticket)
@@ -228,15 +224,15 @@ class _Jobs:
 
     def _create(self, run: Run, ticket: _Ticket) -> bool:
         """Upload what a job needs and create it; False where the account's limit makes it wait for another to end."""
-        account, channels = self.account, _channels(run, self.store)
+        account, channels = self.account, _channels(run, self.context.output)
         where = {name: "" if path.is_dir() else f"/{path.name}" for name, path in channels.values()}
         job = Job(run=run, places={name: channel + where[name] for channel, (name, _) in channels.items()})
         with asking(f"training job {ticket.name}"):
             for _, path in channels.values():
-                account.upload(path, shipping.content_hash(path))
+                account.upload(path, _archives.content_hash(path))
             account.write(f"{PREFIX}/jobs/{ticket.name}/{JOB_FILE}", job.model_dump_json().encode())
             try:
-                account.jobs.create_training_job(**_request(run, ticket.name, account.bucket, self.store))
+                account.jobs.create_training_job(**_request(run, ticket.name, account.bucket, self.context.output))
             except account.jobs.exceptions.ResourceInUse:
                 pass  # created by a call whose answer was lost
             except account.jobs.exceptions.ResourceLimitExceeded:
@@ -287,19 +283,19 @@ class _Jobs:
             "billable_seconds": told.get("BillableTimeInSeconds"),
         }
         with asking(f"the output of training job {ticket.name}"):
-            document = shipping.member(self.account.output(ticket.name, "output.tar.gz"), RESULT_FILE)
+            document = _archives.member(self.account.output(ticket.name, "output.tar.gz"), RESULT_FILE)
             model = self.account.output(ticket.name, "model.tar.gz") if document else None
         if document is None:
             reason = _reason(told) if told["TrainingJobStatus"] != "Completed" else "the job left no result"
             return Result(
                 run=run,
-                environment=self.workbench.environment,
+                environment=self.context.environment,
                 failure=Failure(stage="training job", reason=reason),
                 job=job,
             )
         result = Result.model_validate_json(document)
         if model is not None and result.artifact is not None:
-            shipping.unpack(model, self.store.folder / "models" / run.name)
+            _archives.unpack(model, self.context.output.folder / "models" / run.name)
         return result.model_copy(update={"run": run, "job": {**result.job, **job}})
 
 

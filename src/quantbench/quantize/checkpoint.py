@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from quantbench.records import ArmSpec
-from quantbench.registry import runtime
-from quantbench.store import write_atomically
+from quantbench.plugins.registry import runtime
+from quantbench.schema.results import ArmSpec
+from quantbench.system.writing import write_atomically
 
 LARGEST_FILE = "1000GB"
 """Size above which weights would be written into several files; none are."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from onnx import NodeProto
 
-from quantbench.graph import Graph
+from quantbench.graph.view import Graph
 
 INTEGER_FORMS = {
     "MatMulInteger": "MatMul",

@@ -1,1 +1,1 @@
-"""One file per report. See ``registry.Report`` for what a file here provides."""
+"""One file per report. See ``protocols.Report`` for what a file here provides."""

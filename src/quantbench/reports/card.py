@@ -10,13 +10,15 @@ import yaml
 from jinja2 import Environment as Templates
 from jinja2 import StrictUndefined
 
-from quantbench import evidence, registry, stats
-from quantbench.environment import by_machine
-from quantbench.grid import lookup
-from quantbench.records import Result, Skipped
-from quantbench.rules import NNCF, NNCF_DECIDES
-from quantbench.settings import Config, InputLength, Settings
-from quantbench.tables import BAR, table
+from quantbench.analysis import speedups
+from quantbench.analysis.machines import by_machine
+from quantbench.config.keys import lookup
+from quantbench.config.rules import NNCF, NNCF_DECIDES
+from quantbench.plugins import registry
+from quantbench.reports import _sections
+from quantbench.reports._markdown import BAR, table
+from quantbench.schema.results import Result, Skipped
+from quantbench.schema.settings import Config, InputLength, Settings
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -91,7 +93,7 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         failed=[result for result in results if not result.done],
         skipped=skipped,
         environments=[group[0].environment for group in groups if group] or [r.environment for r in results[:1]],
-        jobs=evidence.job_table(config, results),
+        jobs=_sections.job_table(config, results),
         seconds=_seconds(results),
         label=lambda values: ", ".join(f"{key}=`{value!r}`" for key, value in values.items()) or "this run",
     )
@@ -103,15 +105,15 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "title": title,
         "quality": _quality(config, done),
         "shapes": _shapes(config, done),
-        "speed": evidence.speed_table(config, done),
-        "noise": evidence.noise_age(done),
-        "busy": evidence.busy_machine(done),
-        "loss": evidence.loss_table(config, done),
-        "scored_in": evidence.scored_in(done),
-        "latency": evidence.latency_table(config, done),
+        "speed": _sections.speed_table(config, done),
+        "noise": _sections.noise_age(done),
+        "busy": _sections.busy_machine(done),
+        "loss": _sections.loss_table(config, done),
+        "scored_in": _sections.scored_in(done),
+        "latency": _sections.latency_table(config, done),
         "float_scores": _float_scores(done),
-        "made": evidence.made_table(config, done),
-        "notes": evidence.notes(done),
+        "made": _sections.made_table(config, done),
+        "notes": _sections.notes(done),
     }
 
 
@@ -232,12 +234,12 @@ def _show(value: Any) -> str:
 
 def _quality(config: Config, done: Sequence[Result]) -> str:
     metrics = list(_scored_metrics(done))
-    header = evidence.keys(config)
+    header = _sections.keys(config)
     for metric in metrics:
         header += [SEPARATOR, f"{metric} (original)", f"{metric} (optimized)"]
     rows = []
     for result in (result for result in done if result.scores):
-        row = evidence.values(result)
+        row = _sections.values(result)
         for metric in metrics:
             row += [BAR, *(f"{result.scores[arm].metrics[metric]:.3f}" for arm in ("original", "optimized"))]
         rows.append(row)
@@ -247,7 +249,7 @@ def _quality(config: Config, done: Sequence[Result]) -> str:
 def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLength | None, str]]:
     """(batch size, input length, time table) per shape, as on the reference card."""
     header = [
-        *evidence.keys(config),
+        *_sections.keys(config),
         SEPARATOR,
         "latency_mean (original, ms)",
         "latency_mean (optimized, ms)",
@@ -259,8 +261,8 @@ def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLeng
     for result in done:
         for latency in result.latency:
             arms = [latency.arms[name] for name in ("pytorch", "optimized")]
-            row = [*evidence.values(result), BAR, *(f"{stats.mean_ms(arm):.2f}" for arm in arms)]
-            row += [BAR, *(f"{stats.calls_per_second(arm):.2f}" for arm in arms)]
+            row = [*_sections.values(result), BAR, *(f"{speedups.mean_ms(arm):.2f}" for arm in arms)]
+            row += [BAR, *(f"{speedups.calls_per_second(arm):.2f}" for arm in arms)]
             shapes.setdefault((latency.batch_size, latency.input_length), []).append(row)
     return [(batch, length, table(header, rows)) for (batch, length), rows in shapes.items()]
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from quantbench import evidence, stats
-from quantbench.calm import undisturbed_ms
-from quantbench.environment import by_machine
-from quantbench.records import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
-from quantbench.settings import Config
+from quantbench.analysis import losses, speedups
+from quantbench.analysis.interference import undisturbed_ms
+from quantbench.analysis.machines import by_machine
+from quantbench.schema.results import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
+from quantbench.schema.settings import Config
 
 SUMMARY = "one row per run, for programs (summary.json)"
 FILE = "summary.json"
@@ -31,11 +31,13 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
 
 def _rows(group: Sequence[Result], machine: int) -> list[dict[str, Any]]:
     """Rows of the runs of one machine, which alone are compared with each other."""
-    twins, judged = stats.twins(group), stats.speedups(group)
+    twins, judged = speedups.twins(group), speedups.speedups(group)
     return [{**_run(result, twins, judged), "machine": machine, "job": result.job} for result in group]
 
 
-def _run(result: Result, twins: dict[str, str], judged: dict[tuple[str, int], list[stats.Speedup]]) -> dict[str, Any]:
+def _run(
+    result: Result, twins: dict[str, str], judged: dict[tuple[str, int], list[speedups.Speedup]]
+) -> dict[str, Any]:
     artifact = result.artifact
     return {
         "name": result.run.name,
@@ -77,11 +79,11 @@ def _differences(result: Result) -> dict[str, dict[str, float]]:
         return {}
     return {
         name: {"value": difference.value, "low": difference.low, "high": difference.high}
-        for name, difference in evidence.differences(result).items()
+        for name, difference in losses.differences(result).items()
     }
 
 
-def _speedup(speedup: stats.Speedup) -> dict[str, Any]:
+def _speedup(speedup: speedups.Speedup) -> dict[str, Any]:
     return {
         "arm": speedup.arm,
         "against": speedup.against,
@@ -100,9 +102,9 @@ def _latency(latency: Latency) -> dict[str, Any]:
     return {
         "batch_size": latency.batch_size,
         "input_length": latency.input_length,
-        "noise_floor": stats.noise_floor(latency),
+        "noise_floor": speedups.noise_floor(latency),
         "noise": latency.noise.model_dump(mode="json") if latency.noise else None,
-        "machine_speed": stats.machine_speed(latency),
+        "machine_speed": speedups.machine_speed(latency),
         "extended": latency.extended,
         "arms": {name: _arm(arm, latency) for name, arm in latency.arms.items()},
     }
@@ -110,16 +112,16 @@ def _latency(latency: Latency) -> dict[str, Any]:
 
 def _arm(arm: ArmLatency, latency: Latency) -> dict[str, Any]:
     return {
-        "mean_ms": stats.mean_ms(arm),
+        "mean_ms": speedups.mean_ms(arm),
         "undisturbed_ms": undisturbed_ms(arm, latency.mixed),
-        "p50_ms": stats.percentile_ms(arm, 50),
-        "p90_ms": stats.percentile_ms(arm, 90),
-        "p99_ms": stats.percentile_ms(arm, 99),
+        "p50_ms": speedups.percentile_ms(arm, 50),
+        "p90_ms": speedups.percentile_ms(arm, 90),
+        "p99_ms": speedups.percentile_ms(arm, 99),
         "calls": sum(len(slot.nanoseconds) for slot in arm.slots),
-        "calls_per_s": stats.calls_per_second(arm),
-        "samples_per_s": stats.calls_per_second(arm) * latency.batch_size,
+        "calls_per_s": speedups.calls_per_second(arm),
+        "samples_per_s": speedups.calls_per_second(arm) * latency.batch_size,
         "load_s": arm.load_seconds,
         "first_call_s": arm.first_call_seconds,
         "peak_memory_bytes": max(arm.peak_memory_bytes, default=None),
-        "drift": stats.drift(arm),
+        "drift": speedups.drift(arm),
     }

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quantbench import stats, terminal
-from quantbench.environment import by_machine
-from quantbench.evidence import busy_machine, main_metric, shape_name
-from quantbench.plan import numbers, told
-from quantbench.records import Latency, Result, Skipped
-from quantbench.settings import Config, canonical_json
-from quantbench.tables import spread
+from quantbench.analysis import speedups
+from quantbench.analysis.losses import main_metric
+from quantbench.analysis.machines import by_machine
+from quantbench.analysis.speedups import shape_name
+from quantbench.config.plan import numbers, told
+from quantbench.reports._markdown import spread
+from quantbench.reports._sections import busy_machine
+from quantbench.schema.base import canonical_json
+from quantbench.schema.results import Latency, Result, Skipped
+from quantbench.schema.settings import Config
+from quantbench.system import terminal
 
 SUMMARY = "a table for the terminal"
 FILE = "table.txt"
@@ -49,7 +53,7 @@ def _table(config: Config, done: Sequence[Result], width: int) -> str:
 
 def _rows(group: Sequence[Result], metric: str, timed: bool) -> Iterator[tuple[Result, list[str]]]:
     """Cells behind a run's name, of the runs of one machine, which alone are judged together."""
-    judged = stats.speedups(group)
+    judged = speedups.speedups(group)
     for result in group:
         size = f"{result.artifact.bytes / 1e6:.1f}" if result.artifact else NONE
         if not result.latency:
@@ -66,16 +70,16 @@ def _scores(result: Result, metric: str) -> list[str]:
     return [f"{result.scores[arm].metrics[metric]:.3f}" if arm in result.scores else NONE for arm in arms]
 
 
-def _times(latency: Latency, speedup: stats.Speedup) -> list[str]:
+def _times(latency: Latency, speedup: speedups.Speedup) -> list[str]:
     return [
         shape_name(latency),
-        *(f"{stats.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
+        *(f"{speedups.mean_ms(latency.arms[name]):.2f}" for name in ("pytorch", "optimized")),
         spread(speedup.interval, 2) if speedup.interval else "too few slots",
         _verdict(speedup),
     ]
 
 
-def _verdict(speedup: stats.Speedup) -> str:
+def _verdict(speedup: speedups.Speedup) -> str:
     held_up = f", {speedup.held_up} of {speedup.held_up + speedup.rounds} rounds held up" if speedup.held_up else ""
     return f"{speedup.verdict}{', unstable' if speedup.unstable else ''}{held_up}"
 

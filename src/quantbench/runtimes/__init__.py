@@ -1,1 +1,1 @@
-"""One file per runtime. See ``registry.Runtime`` for what a file here provides."""
+"""One file per runtime. See ``protocols.Runtime`` for what a file here provides."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from quantbench.records import ArmSpec
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Settings
 from quantbench.served import onnxruntime as served
-from quantbench.settings import Settings
 
 SUMMARY = "ONNX Runtime, CPU execution provider"
 LIBRARIES = ("onnx", "onnxruntime")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from quantbench.records import ArmSpec
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Settings
 from quantbench.served import openvino as served
-from quantbench.settings import Settings
 
 SUMMARY = "OpenVINO, CPU plug-in; int8 through NNCF"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"static": ("MatMul",), "mixed": ("MatMul",), "none": ()}

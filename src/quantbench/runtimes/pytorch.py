@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from quantbench import registry
-from quantbench.records import ArmSpec
+from quantbench.plugins import registry
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Settings
 from quantbench.served import pytorch as served
-from quantbench.settings import Settings
 
 SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}

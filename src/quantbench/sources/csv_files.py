@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantbench.cells import some
+from quantbench.sources.cells import some
 from quantbench.sources.hub import mistake
 
 BLOCK = 1 << 24

@@ -10,10 +10,11 @@ from typing import Any
 
 from quantbench import embedded
 from quantbench.errors import BadInput, first_line
-from quantbench.files import file_sha256
-from quantbench.settings import Dataset, digest
+from quantbench.schema.base import digest
+from quantbench.schema.settings import Dataset
 from quantbench.sources.hub import hub_problem, mistake
 from quantbench.sources.local import format_of, read_file, read_folder
+from quantbench.system.files import file_sha256
 
 CONVERTED_REVISION = "refs/convert/parquet"
 """Branch of a data set on the hub that holds its Parquet conversion (Hugging Face data set viewer)."""

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantbench.cells import some
+from quantbench.sources.cells import some
 from quantbench.sources.csv_files import read_csv
 from quantbench.sources.hub import mistake
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from quantbench import embedded
-from quantbench.files import file_sha256
 from quantbench.sources import sentence_transformers
 from quantbench.sources.hub import hub_problem, mistake
+from quantbench.system.files import file_sha256
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 ADAPTER = "adapter_config.json"

@@ -1,1 +1,1 @@
-"""One file per task. See ``registry.Task`` for what a file here provides."""
+"""One file per task. See ``protocols.Task`` for what a file here provides."""

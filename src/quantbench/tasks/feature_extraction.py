@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import cells, classification
-from quantbench import labels as names_of_labels
-from quantbench.records import Scores
-from quantbench.registry import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.schema.base import digest
+from quantbench.schema.results import Scores
+from quantbench.schema.settings import Settings
 from quantbench.served import feature_extraction as served
-from quantbench.settings import Settings, digest
+from quantbench.sources import cells
+from quantbench.sources import labels as names_of_labels
 from quantbench.sources.hub import mistake
-from quantbench.text import EmbeddingProcessor
+from quantbench.tasks import _label_metrics
+from quantbench.tasks._text import EmbeddingProcessor
 
 SUMMARY = "an embedding per text, held against the original's; on pairs of texts also their similarity"
 PIPELINE_TAG = "feature-extraction"
@@ -36,7 +38,7 @@ SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
 COLUMNS = ("cosine",)
-PAIR_COLUMNS = ("cosine", *classification.NUMBERS)
+PAIR_COLUMNS = ("cosine", *_label_metrics.NUMBERS)
 CHANGED = 0.99
 """Cosine to the original's embedding below which a text counts as changed."""
 
@@ -155,11 +157,11 @@ def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], origina
 
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
-) -> classification.Values:
+) -> _label_metrics.Values:
     """The mean and the lowest cosine, and Spearman's correlation of pairs."""
     near = outcomes[:, 0]
     lowest = np.where(weights > 0, near, np.inf).min(axis=-1)
-    found = {"cosine": classification.ratio(weights @ near, weights.sum(axis=-1)), "lowest_cosine": lowest}
+    found = {"cosine": _label_metrics.ratio(weights @ near, weights.sum(axis=-1)), "lowest_cosine": lowest}
     if tuple(columns) == PAIR_COLUMNS:
-        found["spearmanr"] = classification.of_numbers(outcomes[:, 1:], weights)["spearmanr"]
+        found["spearmanr"] = _label_metrics.of_numbers(outcomes[:, 1:], weights)["spearmanr"]
     return found

@@ -13,15 +13,17 @@ from typing import Any, overload
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import cells, classification
-from quantbench import labels as names_of_labels
 from quantbench.errors import BadInput, Mistake, RunFailed, first_line
-from quantbench.images import ImageProcessor
-from quantbench.records import Scores
-from quantbench.registry import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.schema.base import digest
+from quantbench.schema.results import Scores
+from quantbench.schema.settings import Settings
 from quantbench.served import image_classification as served
-from quantbench.settings import Settings, digest
+from quantbench.sources import cells
+from quantbench.sources import labels as names_of_labels
 from quantbench.sources.datasets import column_digest
+from quantbench.tasks import _label_metrics
+from quantbench.tasks._images import ImageProcessor
 
 SUMMARY = "a label per image"
 PIPELINE_TAG = "image-classification"
@@ -30,13 +32,13 @@ ARCHITECTURE_SUFFIX = "ForImageClassification"
 DATA_KEYS = ("primary",)
 ARGS: tuple[str, ...] = ()
 TOP_5 = "top_5_accuracy"
-METRICS: Mapping[str, tuple[str, ...]] = {**classification.LABEL_METRICS, TOP_5: (TOP_5,)}
+METRICS: Mapping[str, tuple[str, ...]] = {**_label_metrics.LABEL_METRICS, TOP_5: (TOP_5,)}
 OUTPUTS = {"logits": {0: "batch_size"}}
 PROCESSOR = ImageProcessor
 SERVED = served
 LIBRARIES = ("PIL",)
 EXTRA = "images"
-COLUMNS = (*classification.SINGLE, "among_top_5")
+COLUMNS = (*_label_metrics.SINGLE, "among_top_5")
 DEFAULT_SIZE, DEFAULT_PATCH = 224, 16
 
 
@@ -109,7 +111,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
         hint = "; to read paths, write them as images: dataset.cast_column(COLUMN, datasets.Image()).to_parquet(FILE)"
         message = f"column {images!r} must hold images, it is {features[images]}{hint if texts else ''}"
         found.append(("dataset.data_keys", message))
-    found += classification.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
+    found += _label_metrics.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
     return found + names_of_labels.check(settings, features[column], column, labels)
 
 
@@ -185,7 +187,7 @@ def score(examples: ImageExamples, predictions: Sequence[Prediction], original: 
 
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
-) -> classification.Values:
+) -> _label_metrics.Values:
     """See ``classification``."""
-    found = classification.of_labels(outcomes[:, :2], weights)
-    return {**found, TOP_5: classification.ratio(weights @ outcomes[:, 2], weights.sum(axis=-1))}
+    found = _label_metrics.of_labels(outcomes[:, :2], weights)
+    return {**found, TOP_5: _label_metrics.ratio(weights @ outcomes[:, 2], weights.sum(axis=-1))}

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import cells, squad
-from quantbench import labels as names_of_labels
-from quantbench.classification import Values, ratio
-from quantbench.records import Scores
-from quantbench.registry import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.schema.base import digest
+from quantbench.schema.results import Scores
+from quantbench.schema.settings import Settings
 from quantbench.served import question_answering as served
-from quantbench.settings import Settings, digest
-from quantbench.text import TextProcessor
+from quantbench.sources import cells
+from quantbench.sources import labels as names_of_labels
+from quantbench.tasks import _squad
+from quantbench.tasks._label_metrics import Values, ratio
+from quantbench.tasks._text import TextProcessor
 
 SUMMARY = "an answer to a question as a part of its context"
 PIPELINE_TAG = "question-answering"
@@ -146,9 +148,9 @@ def score(examples: QuestionExamples, predictions: Sequence[Prediction], origina
     given, before = answers(examples, predictions), answers(examples, original)
     outcomes = tuple(
         (
-            100 * squad.best(squad.exact, answer, references),
-            100 * squad.best(squad.f1, answer, references),
-            int(any(map(squad.normalized, references))),
+            100 * _squad.best(_squad.exact, answer, references),
+            100 * _squad.best(_squad.f1, answer, references),
+            int(any(map(_squad.normalized, references))),
         )
         for answer, references in zip(given, examples.references, strict=True)
     )

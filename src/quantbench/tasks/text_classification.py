@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import cells, classification, multihot
-from quantbench import labels as names_of_labels
-from quantbench.records import Scores
-from quantbench.registry import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.schema.base import digest
+from quantbench.schema.results import Scores
+from quantbench.schema.settings import Settings
 from quantbench.served import text_classification as served
-from quantbench.settings import Settings, digest
-from quantbench.text import TextProcessor
+from quantbench.sources import cells
+from quantbench.sources import labels as names_of_labels
+from quantbench.tasks import _label_metrics, _multi_hot
+from quantbench.tasks._text import TextProcessor
 
 SUMMARY = "a label, labels or a number per text or pair of texts (intents, sentiment, similarity)"
 PIPELINE_TAG = "text-classification"
@@ -35,8 +37,8 @@ GLUE: Mapping[str, tuple[str, ...]] = {
 }
 """Values of the benchmark's parts (Wang et al., 2019), as the metric ``glue`` of Hugging Face evaluate has them."""
 METRICS: Mapping[str, tuple[str, ...]] = {
-    **classification.LABEL_METRICS,
-    **classification.NUMBER_METRICS,
+    **_label_metrics.LABEL_METRICS,
+    **_label_metrics.NUMBER_METRICS,
     **{f"glue/{name}": values for name, values in GLUE.items()},
 }
 OUTPUTS = {"logits": {0: "batch_size"}}
@@ -72,8 +74,8 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
     """Those for one label, for several, or for a number."""
     kind = kind_of(settings)
     if kind == "sets":
-        return tuple(classification.MULTI_LABEL_METRICS)
-    values = classification.NUMBER_METRICS if kind == "numbers" else classification.LABEL_METRICS
+        return tuple(_label_metrics.MULTI_LABEL_METRICS)
+    values = _label_metrics.NUMBER_METRICS if kind == "numbers" else _label_metrics.LABEL_METRICS
     return tuple(name for name, reported in METRICS.items() if set(reported) <= set(values))
 
 
@@ -106,13 +108,13 @@ def _check_references(settings: Settings, features: Any, labels: Sequence[str]) 
     refs, kind = settings.dataset.ref_keys, kind_of(settings)
     if len(refs) > 1:
         if kind == "sets":
-            return multihot.check_columns(settings, features, labels)
+            return _multi_hot.check_columns(settings, features, labels)
         message = f"ref_keys names {len(refs)} columns; several labels in columns need task_args.is_multi_label: true"
         return [("dataset.ref_keys", message)]
     column, feature = refs[0], features[refs[0]]
     if kind == "single":
         asked = {value for name in settings.metrics for value in METRICS[name]}
-        found = classification.check_binary(asked, len(labels))
+        found = _label_metrics.check_binary(asked, len(labels))
         return found + names_of_labels.check(settings, feature, column, labels)
     if kind == "numbers":
         found = names_of_labels.check_number(feature, column, "number")
@@ -133,7 +135,7 @@ def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Seque
         return names_of_labels.numbers(dataset, column)
     if kind == "single":
         return names_of_labels.single(settings, dataset, column, labels)
-    return multihot.rows(settings, dataset, labels)
+    return _multi_hot.rows(settings, dataset, labels)
 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TextExamples:
@@ -169,10 +171,10 @@ def score(examples: TextExamples, predictions: Sequence[Prediction], original: S
     """All values that there are for this kind of references."""
     outcomes = tuple((*a, *b) for a, b in zip(examples.references, predictions, strict=True))
     half = len(outcomes[0]) // 2
-    names = {"single": classification.SINGLE, "numbers": classification.NUMBERS}
-    sets = tuple(f"{what} {number}" for what in classification.SINGLE for number in range(half))
+    names = {"single": _label_metrics.SINGLE, "numbers": _label_metrics.NUMBERS}
+    sets = tuple(f"{what} {number}" for what in _label_metrics.SINGLE for number in range(half))
     columns = names.get(examples.kind, sets)
-    differ = classification.changed_numbers if examples.kind == "numbers" else classification.changed
+    differ = _label_metrics.changed_numbers if examples.kind == "numbers" else _label_metrics.changed
     return Scores(
         metrics=metrics(columns, np.asarray(outcomes, dtype=np.float64), np.ones(len(outcomes))),
         examples=len(outcomes),
@@ -184,9 +186,9 @@ def score(examples: TextExamples, predictions: Sequence[Prediction], original: S
 
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
-) -> classification.Values:
+) -> _label_metrics.Values:
     """See ``classification``."""
-    if tuple(columns) == classification.NUMBERS:
-        return classification.of_numbers(outcomes, weights)
-    single = tuple(columns) == classification.SINGLE
-    return classification.of_labels(outcomes, weights) if single else classification.of_sets(outcomes, weights)
+    if tuple(columns) == _label_metrics.NUMBERS:
+        return _label_metrics.of_numbers(outcomes, weights)
+    single = tuple(columns) == _label_metrics.SINGLE
+    return _label_metrics.of_labels(outcomes, weights) if single else _label_metrics.of_sets(outcomes, weights)

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench import cells, classification
-from quantbench import labels as names_of_labels
-from quantbench.classification import Values, ratio
-from quantbench.records import Scores
-from quantbench.registry import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.schema.base import digest
+from quantbench.schema.results import Scores
+from quantbench.schema.settings import Settings
 from quantbench.served import token_classification as served
 from quantbench.served.entities import WORDS, describe, entities, scheme_of
 from quantbench.served.token_classification import CUT_OFF, NO_TOKEN, OUTSIDE
-from quantbench.settings import Settings, digest
-from quantbench.text import WordProcessor
+from quantbench.sources import cells
+from quantbench.sources import labels as names_of_labels
+from quantbench.tasks import _label_metrics
+from quantbench.tasks._label_metrics import Values, ratio
+from quantbench.tasks._text import WordProcessor
 
 SUMMARY = "a label per word (named entities, parts of speech)"
 PIPELINE_TAG = "token-classification"
@@ -32,10 +34,10 @@ DATA_KEYS = ("primary",)
 ARGS: tuple[str, ...] = ()
 METRICS: Mapping[str, tuple[str, ...]] = {
     "seqeval": ("precision", "recall", "f1", "accuracy"),
-    **classification.MULTI_LABEL_METRICS,
+    **_label_metrics.MULTI_LABEL_METRICS,
 }
 ENTITY_METRICS = ("seqeval", "accuracy")
-WORD_METRICS = tuple(classification.MULTI_LABEL_METRICS)
+WORD_METRICS = tuple(_label_metrics.MULTI_LABEL_METRICS)
 """Where labels are of single words."""
 OUTPUTS = {"logits": {0: "batch_size", 1: "sequence_length"}}
 PROCESSOR = WordProcessor
@@ -234,7 +236,7 @@ def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.
     if tuple(columns) == COLUMNS:
         return metrics_from_counts(sums)
     right, wanted, given = np.split(sums[..., :-1], 3, axis=-1)
-    return classification.of_counts(right, wanted, given, sums[..., -1])
+    return _label_metrics.of_counts(right, wanted, given, sums[..., -1])
 
 
 def metrics_from_counts(counts: np.ndarray[Any, Any] | Sequence[int]) -> Values:

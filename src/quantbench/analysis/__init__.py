@@ -1,0 +1,1 @@
+"""Numbers from raw samples and outcomes; no text."""

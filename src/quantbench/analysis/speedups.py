@@ -1,0 +1,298 @@
+"""What is computed from raw samples and per-example outcomes. Nothing here is stored."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import stdtrit
+
+from quantbench.analysis.interference import Place, held_up, middles
+from quantbench.analysis.intervals import (
+    FEWEST_PAIRS,
+    Interval,
+    hodges_lehmann,
+    holm,
+    signed_rank_p,
+    verdict,
+)
+from quantbench.schema.memo import once
+from quantbench.schema.results import ArmLatency, Latency, Noise, Result
+
+PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
+"""Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
+FLOOR_ALPHA = 0.01
+"""Error probability of what launches differ by: below that of a verdict, as rows that share a process err together."""
+GAIN = 0.7
+"""Held-up rounds only add noise where the interval without them is narrower by this factor."""
+SAME_SPEED = 0.95
+"""A machine at a lower share of its speed is in another state."""
+BASELINE = "pytorch"
+NULL = "null"
+COMPARED = (("optimized", "pytorch"), ("optimized", "onnx-float"), ("onnx-float", "pytorch"))
+"""Pairs of arms whose ratio is a speedup of the first over the second."""
+Standing = Literal["faster", "not faster", "unknown"]
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How much faster one arm is than another at a shape; above 1 is faster.
+
+    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive. ``unstable``: the interval
+    stayed wider than asked for although the duration was doubled. ``rounds`` are those that it was found from,
+    ``held_up`` those that were left out, and ``held_up_ratio`` what they say; see :func:`calm_rounds`.
+    """
+
+    arm: str
+    against: str
+    ratio: float
+    interval: Interval | None
+    verdict: str
+    unstable: bool = False
+    rounds: int = 0
+    held_up: int = 0
+    held_up_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Logarithms of the ratio of two arms' slots, one per round: those that count, and those that are left out."""
+
+    logs: list[float]
+    held_up: list[float]
+
+
+@once
+def samples_ms(arm: ArmLatency) -> tuple[float, ...]:
+    """All timed calls of an arm in milliseconds."""
+    return tuple([value / 1e6 for slot in arm.slots for value in slot.nanoseconds])
+
+
+@once
+def mean_ms(arm: ArmLatency) -> float:
+    """Mean latency in milliseconds."""
+    return statistics.fmean(samples_ms(arm))
+
+
+@once
+def percentile_ms(arm: ArmLatency, percent: int) -> float | None:
+    """A percentile of the latency in milliseconds; None with too few samples for it."""
+    values = sorted(samples_ms(arm))
+    if len(values) < PERCENTILE_COUNTS[percent]:
+        return None
+    if percent == 50:
+        return statistics.median(values)
+    return values[min(len(values) - 1, int(len(values) * percent / 100))]
+
+
+def calls_per_second(arm: ArmLatency) -> float:
+    """Calls per second of measured time."""
+    return 1000 / mean_ms(arm)
+
+
+def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> dict[Place, float]:
+    """Logarithms of the ratio of two arms' slots, one per round in which both have one, in the order of the rounds.
+
+    Positive: the second is faster.
+
+    Args:
+        slow: the arm that is compared against.
+        fast: the arm that is compared.
+        mixed: whether calls differ in length, so that a slot is its mean over whole passes instead of its median.
+
+    """
+    first, second = middles(slow, mixed), middles(fast, mixed)
+    return {place: math.log(first[place] / second[place]) for place in sorted(first.keys() & second.keys())}
+
+
+def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Rounds:
+    """The rounds from which the speedup of one arm over another is found.
+
+    Rounds in which one of the two was held up by the machine are left out where they tell something else (their
+    interval lies apart from that of the calm ones) or only add noise (the interval of the calm ones is at most ``GAIN``
+    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_PAIRS`` calm rounds, all count.
+
+    Args:
+        arms: all arms that were timed in the same rounds, the two among them; the others witness what the machine did.
+        arm: the arm that is compared.
+        against: the arm that it is compared against.
+        mixed: as for :func:`log_ratios`.
+
+    """
+    held = held_up(arms, mixed)
+    return _chosen(log_ratios(arms[against], arms[arm], mixed), held[arm] | held[against])
+
+
+def _chosen(ratios: Mapping[Place, float], held: Set[Place]) -> Rounds:
+    left_out = held & ratios.keys()
+    calm = [ratio for place, ratio in ratios.items() if place not in left_out]
+    rounds = Rounds(calm, [ratio for place, ratio in ratios.items() if place in left_out])
+    every = Rounds(list(ratios.values()), [])
+    if not left_out or len(rounds.logs) < FEWEST_PAIRS:
+        return every
+    return rounds if _narrower(rounds, every) or _apart(rounds) else every
+
+
+def _narrower(rounds: Rounds, every: Rounds) -> bool:
+    return hodges_lehmann(rounds.logs).half_width < GAIN * hodges_lehmann(every.logs).half_width
+
+
+def _apart(rounds: Rounds) -> bool:
+    if len(rounds.held_up) < FEWEST_PAIRS:
+        return False
+    calm, others = hodges_lehmann(rounds.logs), hodges_lehmann(rounds.held_up)
+    return others.low > calm.high or others.high < calm.low
+
+
+@once
+def noise_floor(latency: Latency) -> float | None:
+    """Distance from 1 that the ratio of a model to itself reaches on this machine; None where that is not known.
+
+    The larger of two: the far end of the null arm's interval, which is measured in the same rounds as all others, so
+    that it meets the same machine at the same time; and :func:`launch_noise`, which knows what lasts as long as a
+    process does.
+    """
+    if NULL not in latency.arms:
+        return None
+    if len(latency_rounds(latency, NULL, BASELINE).logs) < FEWEST_PAIRS:
+        return None
+    interval = _centre(latency, NULL, BASELINE)
+    between = launch_noise(latency.noise, len(latency.arms[NULL].load_seconds)) if latency.noise else 0.0
+    return max(math.expm1(max(abs(interval.low), abs(interval.high))), between)
+
+
+def launch_noise(noise: Noise, launches: int) -> float:
+    """Distance from 1 that the ratio of a model to itself exceeds in one of 100 measurements of so many launches.
+
+    Student's quantile times the root mean square of the launches that were seen (their true mean is zero): a prediction
+    limit for the mean of ``launches`` new ones.
+    """
+    count = len(noise.ratios)
+    power = statistics.fmean(ratio**2 for ratio in noise.ratios)
+    return math.expm1(float(stdtrit(count, 1 - FLOOR_ALPHA / 2)) * math.sqrt(power / launches))
+
+
+def machine_speed(latency: Latency) -> float | None:
+    """How fast the machine was at best in a session, as a share of the fastest it has been seen; None if not known.
+
+    It is that of the float export. Below 1 the machine was in another state all the time, so that no round of the
+    session shows what the undisturbed machine does.
+    """
+    noise = latency.noise
+    if noise is None or noise.fastest_ms is None or noise.session_ms is None:
+        return None
+    return noise.fastest_ms / noise.session_ms
+
+
+def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
+    """Speedups of all runs at all shapes, by run key and place of the shape, judged together.
+
+    P-values are corrected by Holm for the number of rows, separately for each pair of arms.
+    """
+    rows = [(result, index) for result in results for index in range(len(result.latency))]
+    found: dict[tuple[str, int], list[Speedup]] = {(result.run.key, index): [] for result, index in rows}
+    for arm, against in COMPARED:
+        counted = [latency_rounds(result.latency[index], arm, against) for result, index in rows]
+        adjusted = holm([_p_value(result.latency[index], arm, against) for result, index in rows])
+        for (result, index), rounds, p_value in zip(rows, counted, adjusted, strict=True):
+            found[result.run.key, index].append(_speedup(result, index, (arm, against), rounds, p_value))
+    return found
+
+
+def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, p_value: float) -> Speedup:
+    latency = result.latency[index]
+    arm, against = pair
+    if len(rounds.logs) < FEWEST_PAIRS:
+        plain = mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
+        return Speedup(arm, against, plain, None, "inconclusive")
+    centre = _centre(latency, arm, against)
+    interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
+    floor = noise_floor(latency)
+    word = "inconclusive" if floor is None else verdict(interval, p_value, floor)
+    wide = latency.extended and centre.half_width > result.run.settings.time_benchmark_args.precision
+    others = math.exp(statistics.median(rounds.held_up)) if rounds.held_up else None
+    return Speedup(arm, against, interval.value, interval, word, wide, len(rounds.logs), len(rounds.held_up), others)
+
+
+@once
+def latency_rounds(latency: Latency, arm: str, against: str) -> Rounds:
+    """Rounds from which the speedup of one arm over another at a shape is found."""
+    held = _held_up(latency)
+    return _chosen(log_ratios(latency.arms[against], latency.arms[arm], latency.mixed), held[arm] | held[against])
+
+
+@once
+def _held_up(latency: Latency) -> dict[str, set[Place]]:
+    return held_up(latency.arms, latency.mixed)
+
+
+@once
+def _centre(latency: Latency, arm: str, against: str) -> Interval:
+    return hodges_lehmann(latency_rounds(latency, arm, against).logs)
+
+
+@once
+def _p_value(latency: Latency, arm: str, against: str) -> float:
+    return signed_rank_p(latency_rounds(latency, arm, against).logs)
+
+
+@once
+def drift(arm: ArmLatency) -> float:
+    """Steady-state diagnostic: median of the last third of slots over that of the first third; 1 is steady."""
+    medians = [statistics.median(slot.nanoseconds) for slot in arm.slots]
+    third = max(1, len(medians) // 3)
+    return statistics.median(medians[-third:]) / statistics.median(medians[:third])
+
+
+def retention(result: Result, metric: str, difference: Interval) -> dict[float, str]:
+    """Whether the optimized model keeps 99 % and 99.9 % of a metric (MLPerf Inference): yes, no or undecided."""
+    original = result.scores["original"].metrics[metric]
+    found = {}
+    for share in (0.99, 0.999):
+        limit = -(1 - share) * abs(original)
+        found[share] = "yes" if difference.low >= limit else "no" if difference.high < limit else "undecided"
+    return found
+
+
+def standing(result: Result) -> Standing:
+    """Whether a run's optimized model is faster than the original.
+
+    Faster: at one shape at least, and on the geometric mean over all shapes. Unknown where a shape has no interval.
+    """
+    judged = [
+        speedup
+        for speedups_of in speedups([result]).values()
+        for speedup in speedups_of
+        if (speedup.arm, speedup.against) == COMPARED[0]
+    ]
+    if any(speedup.interval is None for speedup in judged):
+        return "unknown"
+    mean = math.fsum(math.log(speedup.ratio) for speedup in judged)
+    return "faster" if mean > 0 and any(speedup.verdict == "faster" for speedup in judged) else "not faster"
+
+
+def twins(results: Sequence[Result]) -> dict[str, str]:
+    """What else computes exactly the same as a run, in the same framework: another run or ``the original``, by key."""
+    found: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
+    for result in results:
+        if result.artifact is None:
+            continue
+        graph = result.artifact.graph
+        same = (result.run.settings.framework, graph)
+        if graph == result.float_artifact.get("graph"):
+            found[result.run.key] = "the original (nothing was quantized)"
+        elif same in first:
+            found[result.run.key] = first[same]
+        first.setdefault(same, result.run.name)
+    return found
+
+
+def shape_name(latency: Latency) -> str:
+    """A shape as batch size times input length, or the batch size alone where inputs have no length."""
+    if latency.input_length is None:
+        return str(latency.batch_size)
+    return f"{latency.batch_size} × {latency.input_length}"

@@ -1,0 +1,1 @@
+"""The whole jobs behind the commands."""

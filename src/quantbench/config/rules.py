@@ -1,0 +1,305 @@
+"""Rules over more than one parameter: what cannot be, although each value is fine by itself.
+
+A rule names the parameters that it looks at, so that a grid in which it forbids only some combinations can skip those
+and a value that can never run is a mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from quantbench.plugins import registry
+from quantbench.schema.settings import Calibration, FrameworkArgs, Placement, Settings, TaskArgs
+from quantbench.system import instruction_sets
+
+MIN_OPSET = 11
+MAX_OPSET = 20
+"""Range of the TorchScript-based exporter of PyTorch (``torch.onnx``, ``ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET``)."""
+PER_CHANNEL_MIN_OPSET = 13
+"""``DequantizeLinear`` takes an axis since opset 13 (ONNX operator specification)."""
+
+NNCF = ("openvino", "static")
+"""Framework and approach with which NNCF makes the optimized model."""
+NNCF_DECIDES = {
+    **{
+        key: Settings.model_fields[key].default
+        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
+    },
+    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
+}
+"""Parameters that NNCF decides by itself, at the values that say nothing."""
+EARLIER_TASK_ARGS = {"pooling": "mean"}
+"""Defaults of earlier versions, spelled out in the ``config.yaml`` of their folders."""
+NNCF_ARGS = ("preset", "smooth_quant_alpha")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``check`` returns a message, or None where the settings are fine. ``keys``: first the one to blame."""
+
+    keys: tuple[str, ...]
+    check: Callable[[Settings], str | None]
+
+
+def _opset(settings: Settings) -> str | None:
+    opset = settings.framework_args.opset
+    if MIN_OPSET <= opset <= MAX_OPSET:
+        return None
+    word = "old" if opset < MIN_OPSET else "new"
+    return f"opset {opset} is too {word}; the exporter writes {MIN_OPSET} to {MAX_OPSET}, set one of these"
+
+
+def _per_channel(settings: Settings) -> str | None:
+    opset = settings.framework_args.opset
+    if not settings.per_channel or not settings.calibrated or opset >= PER_CHANNEL_MIN_OPSET:
+        return None
+    return (
+        f"per_channel: true needs opset {PER_CHANNEL_MIN_OPSET} or newer, framework_args.opset is {opset}; "
+        "raise it or set per_channel: false"
+    )
+
+
+def _calibration_split(settings: Settings) -> str | None:
+    if not settings.calibrated or settings.dataset.calibration_split:
+        return None
+    return (
+        f"{settings.quantization_approach} quantization needs dataset.calibration_split, the split from which ranges "
+        "are collected; set it, such as calibration_split: train, or use quantization_approach: dynamic"
+    )
+
+
+def _activation_type(settings: Settings) -> str | None:
+    if settings.quantization_approach in ("static", "none") or settings.activation_type != "int8":
+        return None
+    approach = settings.quantization_approach
+    return f"{approach} quantization has uint8 activations only (DynamicQuantizeLinear); use auto or uint8"
+
+
+def _backend_args(settings: Settings) -> str | None:
+    known = registry.launcher(settings.backend.name).ARGS
+    wrong = [name for name in settings.backend.args if name not in known]
+    if wrong:
+        return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}")
+    problems = registry.launcher(settings.backend.name).check(settings.backend.args)
+    return "; ".join(f"{name}: {message}" for name, message in problems) or None
+
+
+def _supported_instructions(settings: Settings) -> str | None:
+    level = settings.backend.args.get(instruction_sets.KEY)
+    if level is None or level in instruction_sets.LEVELS:
+        return None
+    return registry.unknown_name(str(level), ["null", *instruction_sets.LEVELS], instruction_sets.KEY)
+
+
+def _mixed_types(settings: Settings) -> str | None:
+    if settings.activation_type != "int8" or settings.weight_type != "uint8":
+        return None
+    return "ONNX Runtime has no kernels for int8 activations with uint8 weights; use int8 or auto for weight_type"
+
+
+def _aware_training(settings: Settings) -> str | None:
+    if not settings.aware_training:
+        return None
+    return "quantization-aware training is not done here (the model is given, not trained); set it to false"
+
+
+def _moving_average(settings: Settings) -> str | None:
+    calibration = settings.calibration
+    if not calibration.moving_average or calibration.method == "minmax":
+        return None
+    return f"moving_average belongs to method minmax, not {calibration.method}; remove one of them"
+
+
+def _averaged_products(settings: Settings) -> str | None:
+    if settings.quantization_approach != "mixed" or not settings.calibrated or not settings.calibration.moving_average:
+        return None
+    return "moving_average is there for quantization_approach static only, not for mixed; remove one of them"
+
+
+def _stride(settings: Settings) -> str | None:
+    if settings.calibration.stride is None or settings.calibration.sampling == "strided":
+        return None
+    return f"stride belongs to sampling strided, not {settings.calibration.sampling}; remove one of them"
+
+
+def _framework(settings: Settings) -> str | None:
+    known = registry.runtime(settings.framework).OPERATORS
+    if settings.quantization_approach in known:
+        return None
+    there = ", ".join(known)
+    return (
+        f"framework {settings.framework} has no models of quantization_approach {settings.quantization_approach}, "
+        f"only: {there}; choose one of these or another framework"
+    )
+
+
+def _placement(settings: Settings) -> str | None:
+    if settings.quantization_approach == "mixed" or settings.placement == Placement():
+        return None
+    return f"placement belongs to quantization_approach mixed, not {settings.quantization_approach}; remove one of them"
+
+
+def _mse(settings: Settings) -> str | None:
+    if settings.calibration.method != "mse" or settings.quantization_approach == "mixed":
+        return None
+    return "calibration method mse is there for quantization_approach mixed only; use minmax, entropy or percentile"
+
+
+def _framework_arg(name: str, settings: Settings) -> str | None:
+    """``framework_args`` that a framework does not know must be at their defaults."""
+    default = FrameworkArgs.model_fields[name].default
+    if name in registry.runtime(settings.framework).ARGS or getattr(settings.framework_args, name) == default:
+        return None
+    owners = [other for other in registry.names("runtimes") if name in registry.runtime(other).ARGS]
+    return f"framework_args.{name} belongs to framework {' and '.join(owners)}, not {settings.framework}; remove it"
+
+
+def _task_arg(name: str, settings: Settings) -> str | None:
+    """``task_args`` that a task does not know must be at their defaults, or at those that folders were written with."""
+    defaults = (TaskArgs.model_fields[name].default, EARLIER_TASK_ARGS.get(name))
+    if name in registry.task(settings.task).ARGS or getattr(settings.task_args, name) in defaults:
+        return None
+    owners = [other for other in registry.names("tasks") if name in registry.task(other).ARGS]
+    return f"task_args.{name} belongs to task {' and '.join(owners)}, not {settings.task}; remove it"
+
+
+def _kinds_of_labels(settings: Settings) -> str | None:
+    args = settings.task_args
+    if not (args.is_regression and args.is_multi_label):
+        return None
+    return "task_args.is_multi_label and is_regression exclude each other; remove one of them"
+
+
+def _metrics(settings: Settings) -> str | None:
+    """Metrics that are not there for the kind of labels; see the task's ``default_metrics``."""
+    task = registry.task(settings.task)
+    wrong = [name for name in settings.metrics if name not in task.known_metrics(settings)]
+    if not wrong:
+        return None
+    there = ", ".join(task.known_metrics(settings))
+    return f"metric {wrong[0]} is not for this kind of labels; there is: {there}"
+
+
+def _input_lengths(settings: Settings) -> str | None:
+    if registry.task(settings.task).PROCESSOR.HAS_LENGTH:
+        return None
+    if settings.input_lengths == Settings.model_fields["input_lengths"].default:
+        return None
+    return f"inputs of {settings.task} have no length, shapes are batch_sizes alone; remove input_lengths"
+
+
+def _nothing_measured(settings: Settings) -> str | None:
+    if settings.is_timed or settings.is_evaluated:
+        return None
+    return "batch_sizes: [] leaves timing out and max_eval_samples: 0 evaluation: nothing is left to measure; keep one"
+
+
+def _precision(settings: Settings) -> str | None:
+    precision = settings.framework_args.precision
+    if settings.framework == "onnxruntime" and precision != "float32":
+        return f"ONNX Runtime has no {precision} kernels for these models on CPUs; use framework openvino or pytorch"
+    if settings.framework == "pytorch" and precision == "float32" and settings.quantization_approach == "none":
+        return (
+            "framework pytorch in float32 is the original itself, there would be nothing to compare; "
+            "set framework_args.precision: bfloat16, or choose another framework"
+        )
+    return None
+
+
+def _capped_bfloat16(settings: Settings) -> str | None:
+    """OpenVINO asks the CPU, not the cap, whether it can compute in bfloat16, and then finds no kernel."""
+    lowered = settings.framework == "openvino" and settings.framework_args.precision == "bfloat16"
+    if not lowered or settings.backend.args.get(instruction_sets.KEY) != "avx2":
+        return None
+    return f"OpenVINO needs avx512 for bfloat16, {instruction_sets.KEY} is avx2; raise it, or set precision: float32"
+
+
+def _nncf_decides(key: str, settings: Settings) -> str | None:
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    if (settings.framework, settings.quantization_approach) != NNCF or value == NNCF_DECIDES[key]:
+        return None
+    return (
+        f"with framework openvino and quantization_approach static NNCF decides {key} by itself; remove it, or use "
+        "quantization_approach mixed"
+    )
+
+
+def _nncf_arg(name: str, settings: Settings) -> str | None:
+    approach = settings.quantization_approach
+    unset = getattr(settings.framework_args, name) == FrameworkArgs.model_fields[name].default
+    if unset or settings.framework != NNCF[0] or approach == NNCF[1]:
+        return None
+    return f"framework_args.{name} belongs to quantization_approach static, not {approach}; remove it"
+
+
+def _dynamic_products(settings: Settings) -> str | None:
+    placement = settings.placement
+    modes = (placement.default, *placement.matmuls.values())
+    if settings.framework != "openvino" or settings.quantization_approach != "mixed" or "dynamic" not in modes:
+        return None
+    return (
+        "framework openvino has no fast kernel for products with dynamic activations (DynamicQuantizeLinear with "
+        "MatMulInteger); set placement.default and all of placement.matmuls to static or float"
+    )
+
+
+def _own_operators(settings: Settings) -> str | None:
+    approach, operators = settings.quantization_approach, settings.placement.operators
+    if approach != "mixed" or operators in ("standard", settings.framework):
+        return None
+    return f"placement.operators {operators} are not known to framework {settings.framework}; use standard"
+
+
+def _smoothed_ranges(settings: Settings) -> str | None:
+    smoothed = settings.calibrated and settings.placement.smooth_quant > 0
+    if not smoothed or settings.calibration.method == "minmax":
+        return None
+    return f"with placement.smooth_quant ranges are minmax, not {settings.calibration.method}; remove one of them"
+
+
+RULES: Sequence[Rule] = (
+    Rule(("framework_args.opset",), _opset),
+    Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
+    Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
+    Rule(("activation_type", "quantization_approach"), _activation_type),
+    Rule(("weight_type", "activation_type"), _mixed_types),
+    Rule(("backend.args",), _backend_args),
+    Rule((f"backend.args.{instruction_sets.KEY}",), _supported_instructions),
+    Rule(("framework", "quantization_approach"), _framework),
+    *(
+        Rule((f"framework_args.{name}", "framework"), partial(_framework_arg, name))
+        for name in FrameworkArgs.model_fields
+        if name != "precision"
+    ),
+    *(
+        Rule((f"framework_args.{name}", "quantization_approach", "framework"), partial(_nncf_arg, name))
+        for name in NNCF_ARGS
+    ),
+    *(Rule((key, "quantization_approach", "framework"), partial(_nncf_decides, key)) for key in NNCF_DECIDES),
+    *(Rule((f"task_args.{name}", "task"), partial(_task_arg, name)) for name in TaskArgs.model_fields),
+    Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
+    Rule(("metrics", "task", "task_args"), _metrics),
+    Rule(("input_lengths", "task"), _input_lengths),
+    Rule(("batch_sizes", "max_eval_samples"), _nothing_measured),
+    Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
+    Rule(("framework_args.precision", "framework", f"backend.args.{instruction_sets.KEY}"), _capped_bfloat16),
+    Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),
+    Rule(("placement.operators", "quantization_approach", "framework"), _own_operators),
+    Rule(("placement", "quantization_approach"), _placement),
+    Rule(("calibration.method", "quantization_approach"), _mse),
+    Rule(("placement.smooth_quant", "calibration.method"), _smoothed_ranges),
+    Rule(("aware_training",), _aware_training),
+    Rule(("calibration.moving_average", "calibration.method"), _moving_average),
+    Rule(("calibration.moving_average", "quantization_approach"), _averaged_products),
+    Rule(("calibration.stride", "calibration.sampling"), _stride),
+)
+
+
+def broken(settings: Settings, among: Sequence[Rule] = RULES) -> list[tuple[Rule, str]]:
+    """The rules that these settings break, with their messages."""
+    return [(rule, message) for rule in among if (message := rule.check(settings)) is not None]

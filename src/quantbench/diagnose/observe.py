@@ -1,0 +1,144 @@
+"""Looking at activations: of real examples one by one, and of calibration samples as they set the ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from quantbench.diagnose.causes import Look, Sentence, Span, join, position_axes, span
+from quantbench.pipeline.artifacts import Samples
+from quantbench.plugins.protocols import Examples, Processor
+from quantbench.quantize.calibration.ranges import accepted, open_session
+from quantbench.quantize.fake_quant import Rounding, observed
+
+AT_ONCE = 16
+"""Tensors of padded samples that are looked at in one pass: every output of a graph is held to the end of a run."""
+
+
+@dataclass
+class Seen:
+    """What real examples need of one tensor.
+
+    Attributes:
+        needed: smallest and largest value.
+        signal: sum of squares by channel, the last axis; of all values where that axis is positions.
+        noise: sum of squares of what rounding changes, likewise.
+        clipped: the part of it from values beyond the range.
+        shapes: the tensor's shape in each example.
+
+    """
+
+    needed: Span = (np.inf, -np.inf)
+    signal: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(()))
+    noise: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(()))
+    clipped: float = 0.0
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    def add(self, values: np.ndarray[Any, Any], item: Rounding) -> None:
+        """Take in one example's values."""
+        self.needed = join(self.needed, span(values))
+        error = (item.apply(values).astype(np.float64) - values) ** 2
+        self.signal = _added(self.signal, values.astype(np.float64) ** 2, bool(self.shapes))
+        self.noise = _added(self.noise, error, bool(self.shapes))
+        low, high = item.range
+        if self.needed[0] < low or self.needed[1] > high:
+            self.clipped += float(error[(values < low) | (values > high)].sum())
+        self.shapes.append(values.shape)
+
+    @property
+    def decibels(self) -> float | None:
+        """Signal-to-noise ratio; None where rounding changes nothing."""
+        return _ratio(float(self.signal.sum()), float(self.noise.sum()))
+
+    @property
+    def median_decibels(self) -> float | None:
+        """Signal-to-noise ratio of the median of the channels that hold anything."""
+        pairs = zip(self.signal.reshape(-1), self.noise.reshape(-1), strict=True)
+        ratios = [_ratio(float(signal), float(noise)) for signal, noise in pairs if signal > 0]
+        known = [math.inf if ratio is None else ratio for ratio in ratios]
+        median = float(np.median(known)) if known else math.inf
+        return median if math.isfinite(median) else None
+
+    @property
+    def clipping(self) -> float:
+        """Share of the noise that comes from values beyond the range."""
+        noise = float(self.noise.sum())
+        return self.clipped / noise if noise else 0.0
+
+
+def _added(total: np.ndarray[Any, Any], squares: np.ndarray[Any, Any], begun: bool) -> np.ndarray[Any, Any]:
+    """Sums by the last axis, as long as that is of one size; of everything from then on."""
+    by_channel: np.ndarray[Any, Any] = squares.reshape(-1, squares.shape[-1] if squares.ndim else 1).sum(axis=0)
+    same = not begun or total.shape == by_channel.shape
+    joined: np.ndarray[Any, Any] = np.asarray(total + by_channel if same else total.sum() + by_channel.sum())
+    return joined
+
+
+def _ratio(signal: float, noise: float) -> float | None:
+    return None if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise)
+
+
+def sentence(inputs: Mapping[str, Any], processor: Processor) -> Sentence:
+    """One input with what is known of its positions."""
+    known = processor.positions(inputs)
+    return Sentence(inputs, known.length, known.tokens, np.asarray(known.special, dtype=bool))
+
+
+def real(examples: Examples, processor: Processor) -> list[Sentence]:
+    """Inputs one by one, without padding."""
+    return [sentence(processor.collate([item]), processor) for item in examples.inputs]
+
+
+def calibrated(samples: Samples, chosen: Sequence[int], processor: Processor) -> list[Sentence]:
+    """Some calibration samples as they set the ranges."""
+    return [sentence(samples.sample(index), processor) for index in chosen]
+
+
+def see(
+    model: onnx.ModelProto, roundings: Sequence[Rounding], sentences: Sequence[Sentence], threads: int
+) -> dict[str, Seen]:
+    """What real examples need of every rounded tensor.
+
+    Args:
+        model: the int8 model with no activation rounded.
+        roundings: the roundings of the int8 model.
+        sentences: examples without padding.
+        threads: of the session.
+
+    """
+    found = {item.tensor: Seen() for item in roundings}
+    session = open_session(observed(model, [item.source for item in roundings]), threads)
+    for example in sentences:
+        values = session.run(None, accepted(session, example.inputs))
+        for item, array in zip(roundings, values, strict=True):
+            found[item.tensor].add(array, item)
+    return found
+
+
+def look(
+    model: onnx.ModelProto,
+    roundings: Sequence[Rounding],
+    sentences: Sequence[Sentence],
+    axes: Mapping[str, tuple[int, ...]],
+    threads: int,
+) -> Iterator[tuple[str, Look]]:
+    """Extremes of tensors by place: a few tensors at a time, over all sentences."""
+    for start in range(0, len(roundings), AT_ONCE):
+        part = roundings[start : start + AT_ONCE]
+        session = open_session(observed(model, [item.source for item in part]), threads)
+        found = [Look(axes[item.tensor]) for item in part]
+        for example in sentences:
+            for seen, values in zip(found, session.run(None, accepted(session, example.inputs)), strict=True):
+                seen.add(values, example)
+        yield from ((item.tensor, seen) for item, seen in zip(part, found, strict=True))
+
+
+def axes_of(seen: Mapping[str, Seen], sentences: Sequence[Sentence]) -> dict[str, tuple[int, ...]]:
+    """The axes of every tensor that are positions."""
+    lengths = [example.length for example in sentences]
+    return {name: position_axes(item.shapes, lengths) for name, item in seen.items()}

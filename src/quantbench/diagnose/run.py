@@ -1,0 +1,264 @@
+"""The diagnosis of one run: from its int8 file to the tensors at fault, their causes and what mends them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from quantbench.diagnose import observe
+from quantbench.diagnose.causes import Sentence, causes, huge_constant
+from quantbench.diagnose.damage import NEGLIGIBLE, SHARE, Meter, Predict, find_faults, recovered, single_out, spread
+from quantbench.diagnose.observe import Seen
+from quantbench.diagnose.records import Damage, Diagnosis, Fault, Tensor
+from quantbench.diagnose.remedies import measure_file, try_all
+from quantbench.graph.view import Graph
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.predict import scored_batch_size
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import Inputs
+from quantbench.quantize.fake_quant import SWITCHES, Rounding, restored, switched, unfolded
+from quantbench.schema.results import Run
+from quantbench.schema.settings import Settings
+from quantbench.served.onnxruntime import session_options
+
+SAMPLE = 64
+"""Examples that damage is measured on."""
+SCREENED = 16
+"""Examples of the smaller sample that every single tensor is judged on."""
+LOOKED_AT = 8
+"""Calibration samples that are run again to see where the extremes stand."""
+BEST = 99
+"""Optimization level of sessions of our own."""
+
+
+class Patient:
+    """A model in which every rounding can be switched on and off.
+
+    Attributes:
+        roundings: what can be switched, in the graph's order.
+
+    """
+
+    def __init__(self, model: onnx.ModelProto, threads: int) -> None:
+        import onnxruntime
+
+        graph, self.roundings = switched(model)
+        options = session_options(BEST, threads)
+        self._session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._names = {item.name for item in self._session.get_inputs()}
+        self.tensors = [item.tensor for item in self.roundings]
+
+    def rounding(self, tensors: Collection[str]) -> Predict:
+        """The model with only these activations rounded."""
+        switches = np.array([name in tensors for name in self.tensors])
+
+        def predict(inputs: Inputs) -> list[Any]:
+            feed = {name: array for name, array in inputs.items() if name in self._names}
+            return list(self._session.run(None, {**feed, SWITCHES: switches}))
+
+        return predict
+
+    def sparing(self, tensors: Collection[str]) -> Predict:
+        """The model with all activations rounded but these."""
+        return self.rounding(set(self.tensors) - set(tensors))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What every step of a diagnosis works on."""
+
+    settings: Settings
+    workbench: Workbench
+    model: onnx.ModelProto
+    patient: Patient
+    examples: Any
+    meter: Meter
+    screen: Meter
+
+    @property
+    def threads(self) -> int:
+        return self.workbench.threads
+
+
+def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
+    """Explain what breaks the int8 model of a run.
+
+    Args:
+        run: the run; its settings say how it was calibrated.
+        path: its int8 file.
+        workbench: gives the float model, the data and ranges of other settings.
+
+    Returns:
+        The diagnosis; without faults where rounding activations changes no prediction of the sample.
+
+    """
+    case = _case(run.settings, path, workbench)
+    patient, meter = case.patient, case.meter
+    everything = set(patient.tensors)
+    whole, floor = meter.measure(patient.rounding(everything)), meter.measure(patient.rounding(()))
+    sentences = observe.real(case.examples, workbench.model(run.settings).processor)
+    bare = restored(unfolded(case.model), everything)
+    seen = observe.see(bare, patient.roundings, sentences, case.threads)
+    tensors = _tensors(case, seen)
+    damaged = whole.changed > 0 and whole.divergence > floor.divergence
+    names = _faults(case, tensors, whole, floor) if damaged else []
+    kept = meter.measure(patient.sparing(names)) if names else whole
+    remedies, freed = try_all(run.settings, frozenset(everything), whole, floor, meter, workbench)
+    groups = {
+        item.value: freed[item.value] for item in remedies if item.key == "node_exclusion" and "," not in item.value
+    }
+    return Diagnosis(
+        run=run.name,
+        examples=(len(meter.examples.inputs), len(case.screen.examples.inputs)),
+        file=measure_file(path, run.settings, meter, workbench),
+        rounded=whole,
+        weights=floor,
+        kept=kept,
+        recovered=recovered(whole, floor, kept) if names else 0.0,
+        tensors=tuple(tensors.values()),
+        faults=tuple(_explained(case, bare, seen, sentences, [tensors[name] for name in names], groups)),
+        remedies=tuple(remedies),
+        padding=run.settings.calibration.padding,
+    )
+
+
+def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
+    model = workbench.model(settings)
+    calibration = workbench.rows(settings, "calibration") if settings.dataset.calibration_split else None
+    data = (calibration if calibration and calibration.labelled else workbench.rows(settings, "eval")).data
+    task = registry.task(settings.task)
+    kind = task.likelihood(settings)
+    reference = registry.runtime(settings.framework).load(workbench.float_model(settings), workbench.threads).predict
+
+    def prepared(count: int) -> Any:
+        return workbench.prepared(settings, data.select(spread(len(data), count)))
+
+    examples, few = prepared(SAMPLE), prepared(SCREENED)
+    int8, batch_size = onnx.load(str(path)), scored_batch_size(settings)
+    return _Case(
+        settings=settings,
+        workbench=workbench,
+        model=int8,
+        patient=Patient(int8, workbench.threads),
+        examples=examples,
+        meter=Meter(task, examples, model.processor, kind, reference, batch_size),
+        screen=Meter(task, few, model.processor, kind, reference, batch_size),
+    )
+
+
+def _tensors(case: _Case, seen: Mapping[str, Seen]) -> dict[str, Tensor]:
+    """Every rounded activation, with what it does alone on the smaller sample."""
+    alone = _alone(case)
+    found: dict[str, Tensor] = {}
+    for item in case.patient.roundings:
+        needed = seen[item.tensor].needed
+        found[item.tensor] = Tensor(
+            name=item.tensor,
+            maker=item.maker,
+            readers=item.readers,
+            range=item.range,
+            needed=needed,
+            levels=_levels(item, needed),
+            decibels=seen[item.tensor].decibels,
+            median_decibels=seen[item.tensor].median_decibels,
+            alone=alone.get(item.tensor),
+        )
+    return found
+
+
+def _alone(case: _Case) -> dict[str, Damage]:
+    """What tensors do when they alone are rounded, where that is not negligible."""
+    patient, screen = case.patient, case.screen
+    measured: dict[str, Damage] = {}
+    floor = screen.measure(patient.rounding(()))
+    whole = screen.measure(patient.rounding(patient.tensors))
+    limit = NEGLIGIBLE * (whole.divergence - floor.divergence)
+    if limit <= 0:
+        return {}
+    with case.workbench.reporter.stage("Rounding tensors one by one", len(patient.tensors)) as advance:
+
+        def negligible(names: Sequence[str]) -> bool:
+            damage = screen.measure(patient.rounding(names))
+            small = damage.divergence - floor.divergence < limit
+            if len(names) == 1 and not small:
+                measured[names[0]] = damage
+            advance(len(names) if small or len(names) == 1 else 0)
+            return small
+
+        single_out(patient.tensors, negligible)
+    return measured
+
+
+def _levels(item: Rounding, needed: tuple[float, float]) -> int:
+    """On how many of the numbers the values of a range can fall."""
+    low, high = (np.clip(np.rint(value / item.scale) + item.zero_point, *item.bounds) for value in needed)
+    return int(high - low) + 1
+
+
+def _faults(case: _Case, tensors: Mapping[str, Tensor], whole: Damage, floor: Damage) -> list[str]:
+    """Names of the tensors at fault, the most damaging first."""
+    ranked = sorted(tensors, key=lambda name: _suspicion(tensors[name]))
+    known: dict[frozenset[str], bool] = {}
+    with case.workbench.reporter.stage("Looking for the tensors at fault", len(ranked)) as advance:
+
+        def enough(names: Sequence[str]) -> bool:
+            key = frozenset(names)
+            if key not in known:
+                left = case.meter.measure(case.patient.sparing(key))
+                known[key] = recovered(whole, floor, left) >= SHARE
+                advance(1)
+            return known[key]
+
+        return find_faults(ranked, enough)
+
+
+def _suspicion(tensor: Tensor) -> tuple[float, float]:
+    """Most suspicious first: by the damage alone, among the negligible ones by the noise."""
+    return (-tensor.alone.divergence if tensor.alone else 0.0, math.inf if tensor.decibels is None else tensor.decibels)
+
+
+def _explained(
+    case: _Case,
+    bare: onnx.ModelProto,
+    seen: Mapping[str, Seen],
+    sentences: Sequence[Sentence],
+    tensors: Sequence[Tensor],
+    groups: Mapping[str, frozenset[str]],
+) -> list[Fault]:
+    """The tensors at fault with what sets their ranges."""
+    names = [tensor.name for tensor in tensors]
+    roundings = [item for item in case.patient.roundings if item.tensor in set(names)]
+    axes = observe.axes_of(seen, sentences)
+    samples = case.workbench.samples(case.settings)
+    processor = case.workbench.model(case.settings).processor
+    made = observe.calibrated(samples, spread(samples.count, LOOKED_AT), processor)
+    with case.workbench.reporter.stage("Looking at what sets their ranges", 1) as advance:
+        real = dict(observe.look(bare, roundings, sentences, axes, case.threads))
+        calibrated = dict(observe.look(bare, roundings, made, axes, case.threads))
+        advance(1)
+    graph = Graph(bare)
+    item_of = {item.tensor: item for item in roundings}
+    faults = []
+    for tensor in tensors:
+        item, others = item_of[tensor.name], [name for name in names if name != tensor.name]
+        constant = huge_constant(graph, item.source)
+        faults.append(
+            Fault(
+                tensor=tensor,
+                alone=case.meter.measure(case.patient.rounding([tensor.name])),
+                spared=case.meter.measure(case.patient.sparing([tensor.name])),
+                again=case.meter.measure(case.patient.sparing(others)),
+                causes=causes(item, calibrated[item.tensor], real[item.tensor], constant, seen[item.tensor].clipping),
+                peak=calibrated[item.tensor].peak,
+                freed_by=tuple(value.strip("[]") for value, freed in groups.items() if item.tensor in freed),
+            )
+        )
+    return faults

@@ -1,0 +1,1 @@
+"""ONNX graphs: what is connected with what, and what they compute."""

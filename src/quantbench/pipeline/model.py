@@ -1,0 +1,70 @@
+"""A model as it is opened: checked, with its processor, its whole configuration and a fingerprint of its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import Inputs, Processor
+from quantbench.schema.settings import Settings
+from quantbench.sources.checkpoints import check_size
+from quantbench.sources.models import (
+    check_architecture,
+    check_kind,
+    check_model_folder,
+    count_in_files,
+    locate_model,
+    model_fingerprint,
+)
+
+TRIED_LENGTH = 128
+"""Tokens of the longer input that a model is tried on, if its limit allows for so many."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on disk with its processor (a tokenizer, for one), configuration and fingerprint."""
+
+    folder: Path
+    config: dict[str, Any]
+    processor: Processor
+    fingerprint: str
+
+    def tried(self, shape: tuple[int, int]) -> list[Inputs]:
+        """Drawn inputs of a shape, and one as long as the model takes, up to ``TRIED_LENGTH``."""
+        limit = self.processor.max_length(self.config) or TRIED_LENGTH
+        shapes = [shape, (1, min(limit, TRIED_LENGTH))] if self.processor.HAS_LENGTH else [shape]
+        return [self.processor.exact_inputs(*each, seed=0) for each in shapes]
+
+
+def open_model(name: str, place: str, settings: Settings) -> Model:
+    """Open a model for the task of the settings.
+
+    Args:
+        name: what the settings call it, for messages.
+        place: where it lies: ``name``, or where that was shipped to.
+        settings: of a run.
+
+    Raises:
+        BadInput: at ``model_name_or_path``, if it cannot be found or must not be loaded.
+
+    """
+    task, trusted = registry.task(settings.task), settings.trust_remote_code
+    folder = locate_model(place, settings.allow_pickled_weights, trusted)
+    check_kind(folder, head=bool(task.ARCHITECTURE_SUFFIX))
+    config = check_model_folder(folder, settings.allow_pickled_weights, trusted)
+    check_architecture(config, name, settings.task, task.ARCHITECTURE_SUFFIX)
+    check_size(folder, count_in_files(folder), task.AUTO_CLASS, trusted)
+    return Model(
+        folder, _full_config(folder, config, trusted), task.PROCESSOR(folder, trusted), model_fingerprint(folder)
+    )
+
+
+def _full_config(folder: Path, config: dict[str, Any], trust_remote_code: bool) -> dict[str, Any]:
+    """The model's configuration with the defaults of its class, which ``config.json`` may leave out."""
+    from transformers import AutoConfig
+
+    loaded = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+    return {**config, **loaded.to_dict()}

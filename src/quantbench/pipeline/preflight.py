@@ -1,0 +1,241 @@
+"""What can only be checked with the model and the data at hand, before anything is written or worked on.
+
+Model and data stay loaded on the workbench, so nothing is read twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from pydantic import JsonValue
+
+from quantbench.config.keys import combinations, overlap
+from quantbench.errors import BadInput, Mistake, first_line
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.model import Model
+from quantbench.pipeline.predict import needs_examples
+from quantbench.plugins import registry
+from quantbench.quantize.calibration.sampling import choose
+from quantbench.schema.results import Result
+from quantbench.schema.settings import Config, Settings
+from quantbench.system import cache
+from quantbench.system.environment import threads_problem
+
+CHECKED = {
+    "task",
+    "task_args",
+    "model_name_or_path",
+    "dataset",
+    "framework",
+    "backend",
+    "quantization_approach",
+    "placement",
+    "calibration",
+    "max_eval_samples",
+    "batch_sizes",
+    "input_lengths",
+    "time_benchmark_args",
+    "trust_remote_code",
+    "allow_pickled_weights",
+}
+"""Parameters that the checks here look at; combinations that differ in others only are checked once."""
+
+logger = logging.getLogger("quantbench")
+
+
+def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> None:
+    """Check every combination of a configuration against its model and its data.
+
+    Raises:
+        BadInput: with every mistake, at the line of the parameter that is to blame; or if libraries could keep nothing.
+
+    """
+    cache.check()
+    mistakes: list[Mistake] = []
+    seen: set[str] = set()
+    for values, settings in combinations(config):
+        checked = settings.model_dump_json(include=CHECKED)
+        if checked in seen:
+            continue
+        seen.add(checked)
+        found = [*_libraries(settings), *_threads(settings, workbench)]
+        for key, message in [*found, *_model(settings, workbench), *_data(settings, workbench)]:
+            mistakes.append(Mistake(_where(config, values, key), message))
+    if mistakes:
+        raise BadInput(mistakes)
+    for result in results:
+        _unchanged(result, config, workbench)
+
+
+def _where(config: Config, values: Mapping[str, JsonValue], key: str) -> str:
+    """``file:line`` of the value that is to blame, also where it is one of several under ``benchmarked``."""
+    for dimension in config.dimensions:
+        if overlap(dimension.key, key):
+            index = dimension.values.index(values[dimension.key])
+            return config.where(f"benchmarked.{dimension.key}.{index}")
+    return config.where(key)
+
+
+def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
+    """Fingerprints of the model and the data of a run."""
+    found = {"model": workbench.model(settings).fingerprint}
+    if needs_examples(settings):
+        found["evaluation"] = workbench.split(settings.dataset, "eval").fingerprint
+    if settings.calibrated:
+        found["calibration"] = workbench.split(settings.dataset, "calibration").fingerprint
+    return found
+
+
+def _libraries(settings: Settings) -> list[tuple[str, str]]:
+    """A message if a library is not installed that the run's task, its framework or its backend needs."""
+    launcher = registry.launcher(settings.backend.name)
+    task = registry.task(settings.task)
+    wanted = [
+        ("task", settings.task, task.LIBRARIES, task.EXTRA),
+        ("backend", settings.backend.name, launcher.LIBRARIES, launcher.EXTRA),
+    ]
+    if not launcher.REMOTE:
+        runtime = registry.runtime(settings.framework)
+        wanted.append(("framework", settings.framework, runtime.LIBRARIES, runtime.EXTRA))
+    found = []
+    for key, name, libraries, extra in wanted:
+        missing = [library for library in libraries if find_spec(library) is None]
+        if missing:
+            needs = f"{key} {name} needs {' and '.join(missing)}, which cannot be imported here; it"
+            found.append((key, f"{needs} needs the extra: pip install 'quantbench[{extra}]'"))
+    return found
+
+
+def _threads(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
+    """A message if this machine, where runs execute on it, cannot run so many threads at the same time."""
+    if registry.launcher(settings.backend.name).REMOTE:
+        return []
+    problem = threads_problem(settings.time_benchmark_args.num_threads, workbench.environment)
+    return [("time_benchmark_args.num_threads", problem)] if problem else []
+
+
+def _guarded(key: str, what: str, work: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
+    """The outcome of loading ``what``, or the mistakes that prevented it, as (dotted key, message).
+
+    The libraries that load models and data raise whatever their parts raise; for what the user gave, that is a
+    mistake at ``key``.
+    """
+    try:
+        return work(), []
+    except BadInput as error:
+        return None, [(mistake.where, mistake.message) for mistake in error.mistakes]
+    except Exception as error:
+        logger.debug("%s", "".join(traceback.format_exception(error)))
+        return None, [(key, f"{what} cannot be loaded: {first_line(error)}; check its files")]
+
+
+def _load_model(settings: Settings, workbench: Workbench) -> tuple[Model | None, list[tuple[str, str]]]:
+    name = settings.model_name_or_path
+    return _guarded("model_name_or_path", f"model {name!r}", lambda: workbench.model(settings))
+
+
+def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
+    model, problems = _load_model(settings, workbench)
+    if model is None:
+        return problems
+    problems += _classes(settings, model.config)
+    limit = model.processor.max_length(model.config)
+    timed = settings.input_lengths if settings.batch_sizes else ()
+    lengths = [length for length in timed if isinstance(length, int)]
+    too_long = [length for length in lengths if limit is not None and length > limit]
+    if too_long:
+        message = f"input length {too_long[0]} is over the model's maximum of {limit} tokens; remove or lower it"
+        problems.append(("input_lengths", message))
+    if settings.calibration.padding == "max_length" and limit is None:
+        problems.append(("calibration.padding", "the model names no maximum length to pad to; use padding: none"))
+    return problems
+
+
+CLASSIFICATION = ("text-classification", "image-classification")
+PROBLEM_TYPES = {
+    "single_label_classification": (),
+    "multi_label_classification": ("is_multi_label",),
+    "regression": ("is_regression",),
+}
+"""What ``problem_type`` of transformers' configurations stands for in ``task_args``."""
+
+
+def _classes(settings: Settings, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Mistakes in what the model's outputs are taken for."""
+    if settings.task not in CLASSIFICATION:
+        return []
+    asked = tuple(name for name in ("is_regression", "is_multi_label") if getattr(settings.task_args, name))
+    labels = list((config.get("id2label") or {}).values())
+    numbers = "is_regression" in registry.task(settings.task).ARGS
+    if len(labels) == 1 and not asked:
+        message = f"the model has one output ({labels[0]}), and one class is no classification; "
+        hint = "if it gives a number, such as a score of relevance, set task_args.is_regression: true"
+        return [("task_args", message + (hint if numbers else "give a model with two classes or more"))]
+    kind = config.get("problem_type")
+    meant = PROBLEM_TYPES.get(str(kind))
+    if meant is None or asked == meant or not set(meant) <= set(registry.task(settings.task).ARGS):
+        return []
+    wanted = f"set task_args.{meant[0]}: true" if meant else f"leave out task_args.{asked[0]}"
+    return [("task_args", f"the model's config.json says problem_type: {kind}; {wanted}, or mend it there")]
+
+
+def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
+    """Mistakes in the splits; labels are compared only where the model is one for the task."""
+    model, model_problems = _load_model(settings, workbench)
+    fitting = model if model is not None and not model_problems else None
+    if fitting is not None and _classes(settings, fitting.config):
+        fitting = None  # its outputs are taken for something else, and labels would be held against that
+    labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
+    task, name = registry.task(settings.task), settings.dataset.path
+    problems: list[tuple[str, str]] = []
+    wanted = [
+        which for which, read in (("eval", needs_examples(settings)), ("calibration", settings.calibrated)) if read
+    ]
+    for which in wanted:
+        load = partial(workbench.split, settings.dataset, which)
+        split, found = _guarded("dataset.path", f"data set {name!r}", load)
+        if split is not None:
+            features = split.data.features
+            found = task.check(settings, features, str(getattr(settings.dataset, f"{which}_split")), labels)
+            if which == "calibration" and not set(settings.dataset.ref_keys) <= set(features):  # ranges need no labels
+                found = [(key, message) for key, message in found if key == "dataset.data_keys"]
+        found = [(key, message) for key, message in found if labels or key != "dataset.label_map"]
+        if not found and fitting is not None:
+            found = _examples(settings, workbench, which)
+        problems += found
+    return problems
+
+
+def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tuple[str, str]]:
+    """Mistakes that only the examples themselves show, such as labels that stand in them as text."""
+    path, split = settings.dataset.path, str(getattr(settings.dataset, f"{which}_split"))
+    try:
+        if which == "eval":
+            workbench.examples(settings)
+            return []
+        data = workbench.rows(settings, which).data
+        try:
+            chosen = choose(len(data), settings.calibration)
+        except ValueError as error:
+            return [("calibration.stride", f"{error}; lower it, or num_calibration_samples")]
+        workbench.prepared(settings, data.select(chosen))
+    except BadInput as error:
+        return [(mistake.where, mistake.message) for mistake in error.mistakes]
+    except Exception as error:
+        logger.debug("%s", "".join(traceback.format_exception(error)))
+        return [("dataset.data_keys", f"split {split!r} of {path!r} cannot be used: {first_line(error)}")]
+    return []
+
+
+def _unchanged(result: Result, config: Config, workbench: Workbench) -> None:
+    now = sources(result.run.settings, workbench)
+    for name, fingerprint in result.sources.items():
+        if now.get(name, fingerprint) != fingerprint:
+            key = "model_name_or_path" if name == "model" else "dataset.path"
+            message = f"the {name} {'files' if name == 'model' else 'data'} have changed since the stored results; "
+            raise BadInput([Mistake(config.where(key), message + "choose another --out, or delete the folder")])

@@ -1,0 +1,1 @@
+"""What an extension implements, and how it is found."""

@@ -1,0 +1,283 @@
+"""What a plug-in implements, a protocol for every kind, and what passes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from pydantic import JsonValue
+
+from quantbench.schema.reporter import Reporter
+from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
+from quantbench.schema.settings import Config, Settings
+from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from quantbench.graph.view import Graph
+
+Inputs = Mapping[str, "np.ndarray[Any, Any]"]
+"""A batch by input name, as arrays of shape (batch, …)."""
+Input = Mapping[str, Any]
+"""One input of a model by input name: token values, or arrays of one shape for all."""
+Prediction = tuple[float, ...]
+"""What a model says of one input, as the task's ``decode`` reads it."""
+Likelihood = Literal["categorical", "bernoulli", "gaussian"]
+"""What a model's outputs are: logits of one of many, logits of each of many, or numbers."""
+
+
+class Examples(Protocol):
+    """Examples of a task, prepared once and shared by every arm that is evaluated on them.
+
+    An example may have several inputs, such as the windows of a long text. ``costs`` are the tokens (patches) of each
+    input, ``notes`` what a reader of the scores must know.
+    """
+
+    inputs: Sequence[Input]
+    costs: Sequence[int]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+class Positions(NamedTuple):
+    """What is known of the positions of one input: how many are real, their tokens, and which of these are special."""
+
+    length: int
+    tokens: tuple[str, ...]
+    special: Sequence[bool]
+
+
+class Processor(Protocol):
+    """What turns examples into a model's inputs: a tokenizer or an image processor, which is ``raw``.
+
+    ``SERVED`` is its file for deployed models, ``HAS_LENGTH`` says that inputs differ in length.
+    """
+
+    SERVED: ServedProcessor
+    HAS_LENGTH: bool
+    raw: Any
+
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+        """Load it from a model's folder."""
+        ...
+
+    def collate(self, inputs: Sequence[Input], width: int | None = None) -> dict[str, Any]:
+        """Inputs as arrays of one batch, padded to ``width`` or to the longest."""
+        ...
+
+    def exact_inputs(self, batch_size: int, length: int, seed: int) -> dict[str, Any]:
+        """Drawn inputs of an exact shape, without padding."""
+        ...
+
+    def known(self) -> dict[str, Any]:
+        """All that must be known besides its own files to make the same inputs again: ``SERVED.load`` takes it."""
+        ...
+
+    def max_length(self, model_config: Mapping[str, Any]) -> int | None:
+        """Longest input that model and processor take; None where there is no limit."""
+        ...
+
+    def positions(self, inputs: Inputs) -> Positions:
+        """What is known of the positions of a batch of one input."""
+        ...
+
+
+class Task(Protocol):
+    """A task: how its examples are read, predicted, scored and described.
+
+    ``METRICS`` maps the metric names that a user may ask for to the values that each reports, all of which are better
+    when they are higher. ``ARGS`` are the fields of ``task_args`` that it knows. ``OUTPUTS`` maps the outputs of a
+    model to their axes that are free. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` where it names one.
+    ``SERVED`` is its file for deployed models, by which it encodes and decodes itself.
+    """
+
+    SUMMARY: str
+    PIPELINE_TAG: str
+    AUTO_CLASS: str
+    ARCHITECTURE_SUFFIX: str
+    DATA_KEYS: tuple[str, ...]
+    ARGS: tuple[str, ...]
+    METRICS: Mapping[str, tuple[str, ...]]
+    OUTPUTS: Mapping[str, Mapping[int, str]]
+    PROCESSOR: type[Processor]
+    LIBRARIES: tuple[str, ...]
+    EXTRA: str
+    SERVED: ServedTask
+
+    def known_metrics(self, settings: Settings) -> tuple[str, ...]:
+        """Those of ``METRICS`` that there are for this kind of labels."""
+        ...
+
+    def default_metrics(self, settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+        """Metric names that are reported where none are asked for; ``labels`` of the model where it is known."""
+        ...
+
+    def default_limit(self, settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+        """The value that a limit on the loss is on where none is given, and the limit; ``labels`` as above."""
+        ...
+
+    def likelihood(self, settings: Settings) -> Likelihood:
+        """What the outputs are."""
+        ...
+
+    def check(self, settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Mistakes as (dotted key, message): columns and labels that do not fit."""
+        ...
+
+    def references(self, settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+        """What is right for each row of a whole split, None where the row has no label; raises ``cells.Unusable``."""
+        ...
+
+    def prepare(self, settings: Settings, dataset: Any, processor: Any, model_config: Any) -> Examples:
+        """Make the inputs of every example once, aligned with its references.
+
+        ``dataset`` holds rows that count, with the columns ``cells.READ``, where they have a label, and ``cells.ROW``.
+        """
+        ...
+
+    def serving(self, settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+        """The arguments of ``SERVED``, here and beside a deployed model, as JSON has them."""
+        ...
+
+    def decode(self, outputs: Sequence[Any], row: int, encoded: Any, index: int) -> Prediction:
+        """The prediction for input ``index``, from row ``row`` of a batch's outputs."""
+        ...
+
+    def score(self, examples: Any, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+        """Metric values and per-example outcomes of predictions in the inputs' order, beside the original's."""
+        ...
+
+    def metrics(self, columns: Sequence[str], outcomes: Any, weights: Any) -> dict[str, Any]:
+        """Metric values of examples counted so often: numbers, or arrays of shape (draws,).
+
+        Args:
+            columns: what the outcomes are, from ``Scores``.
+            outcomes: array of shape (examples, columns).
+            weights: whole numbers of shape (examples,), or of shape (draws, examples) for a value of every draw.
+
+        """
+        ...
+
+
+class Session(Protocol):
+    """A model that a runtime has loaded."""
+
+    def predict(self, inputs: Inputs) -> list[Any]:
+        """Outputs of one batch as arrays."""
+        ...
+
+    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+        """A call without arguments that runs one batch; everything it needs exists beforehand."""
+        ...
+
+
+class Runtime(Protocol):
+    """What executes a model.
+
+    ``OPERATORS`` maps each quantization approach that models for it can be made with to the operators that can then be
+    named, ``FILES`` to the name of the optimized model's main file. ``ARGS`` are the fields of ``framework_args`` that
+    it knows. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that is not empty. ``SERVED`` is its file
+    for deployed models, by which it loads them itself.
+    """
+
+    SUMMARY: str
+    OPERATORS: Mapping[str, tuple[str, ...]]
+    FILES: Mapping[str, str]
+    ARGS: tuple[str, ...]
+    LIBRARIES: tuple[str, ...]
+    EXTRA: str
+    SERVED: ServedRuntime
+
+    def options(self, settings: Settings) -> dict[str, JsonValue]:
+        """What an arm of these settings is loaded with, beside its file."""
+        ...
+
+    def executed(self, spec: ArmSpec, scratch: Path) -> dict[str, int]:
+        """Operators that a session of ``spec`` really runs, by type; ``scratch`` is a folder for files on the way."""
+        ...
+
+    def load(self, spec: ArmSpec, num_threads: int) -> Session:
+        """Load the model of ``spec`` on ``num_threads`` threads."""
+        ...
+
+
+class Exclusion(Protocol):
+    """A named rule that selects nodes to keep in float."""
+
+    SUMMARY: str
+
+    def select(self, graph: Graph) -> set[str]:
+        """Names of the nodes that belong to the group."""
+        ...
+
+
+class Output(Protocol):
+    """Where results go: models to ``models/<run name>`` below ``folder``; ``places`` are those of ``results.Job``."""
+
+    folder: Path
+    places: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LaunchContext:
+    """What a launcher works with.
+
+    Attributes:
+        output: where results go.
+        environment: what this machine is.
+        reporter: told of long work.
+        execute: executes runs in this process, with shared preparation, yielding each result as it comes.
+
+    """
+
+    output: Output
+    environment: Environment
+    reporter: Reporter
+    execute: Callable[[Sequence[Run]], Iterable[Result]]
+
+
+class Launcher(Protocol):
+    """Where runs execute.
+
+    ``ARGS`` names what may stand in ``backend.args``. ``REMOTE`` says that runs execute elsewhere, so that what this
+    machine is does not matter. ``LIBRARIES`` must be installed here, through the extra ``EXTRA`` if that is not empty.
+    """
+
+    SUMMARY: str
+    ARGS: tuple[str, ...]
+    REMOTE: bool
+    LIBRARIES: tuple[str, ...]
+    EXTRA: str
+
+    def check(self, args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
+        """Mistakes in ``backend.args`` as (name of the argument, message); pure."""
+        ...
+
+    def requests(self, runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
+        """What :meth:`launch` would ask for, a document per run; nothing is done."""
+        ...
+
+    def launch(self, runs: Sequence[Run], context: LaunchContext) -> Iterable[Result]:
+        """Execute runs, yielding each result as it comes.
+
+        Connects before it returns; the work begins when the results are asked for.
+
+        Raises:
+            BadInput: if nothing can be launched there.
+
+        """
+        ...
+
+
+class Report(Protocol):
+    """Results to text."""
+
+    SUMMARY: str
+    FILE: str
+
+    def render(self, config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
+        """The whole text of the report; pure."""
+        ...

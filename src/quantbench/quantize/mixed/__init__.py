@@ -1,0 +1,1 @@
+"""Placement of int8 product by product."""

@@ -1,0 +1,105 @@
+"""The quantized graph, written by ONNX Runtime's quantizer from ranges of our own."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantbench.quantize.calibration.ranges import Ranges
+from quantbench.quantize.keep_float import keep_in_float
+from quantbench.schema.settings import Settings
+from quantbench.system.writing import write_atomically
+
+
+def write_quantized(
+    float_model: Path,
+    settings: Settings,
+    types: tuple[str, str],
+    exclude: Sequence[str],
+    ranges: Ranges | None,
+    path: Path,
+) -> None:
+    """Write an int8 version of a float model.
+
+    Args:
+        float_model: float ONNX file with inferred shapes.
+        settings: approach, operators and granularity.
+        types: number types of activations and weights, ``uint8`` or ``int8``.
+        exclude: names of nodes that stay in float.
+        ranges: range per float tensor; None for dynamic quantization.
+        path: the file to write.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch, _quiet():
+        target = Path(scratch) / "quantized.onnx"
+        if ranges is None:
+            _dynamic(float_model, settings, types, exclude, target)
+        else:
+            _static(float_model, settings, types, exclude, ranges, target)
+        write_atomically(path, target.read_bytes())
+
+
+def _dynamic(
+    float_model: Path, settings: Settings, types: tuple[str, str], exclude: Sequence[str], target: Path
+) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(
+        str(float_model),
+        str(target),
+        op_types_to_quantize=list(settings.operators_to_quantize),
+        per_channel=settings.per_channel,
+        weight_type=_quant_type(types[1]),
+        nodes_to_exclude=list(exclude),
+    )
+
+
+def _static(
+    float_model: Path, settings: Settings, types: tuple[str, str], exclude: Sequence[str], ranges: Ranges, target: Path
+) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
+    cache = target.parent / "ranges.json"
+    values: dict[str, Any] = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, values), cache)
+    quantize_static(
+        str(float_model),
+        str(target),
+        None,
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=list(settings.operators_to_quantize),
+        per_channel=settings.per_channel,
+        activation_type=_quant_type(types[0]),
+        weight_type=_quant_type(types[1]),
+        nodes_to_exclude=list(exclude),
+        calibrate_method=CalibrationMethod.MinMax,
+        calibration_cache_path=str(cache),
+    )
+    model = onnx.load(str(target))
+    keep_in_float(model, exclude)
+    target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _quant_type(name: str) -> Any:
+    from onnxruntime.quantization import QuantType
+
+    return {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}[name]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime's quantizer advises on its own pre-processing, through the root logger, at every call."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

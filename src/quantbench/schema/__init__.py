@@ -1,0 +1,1 @@
+"""The immutable records that flow from room to room."""

@@ -1,0 +1,37 @@
+"""What is computed of a record is computed once, for as long as the record lives.
+
+Records are immutable, so that what follows from one never changes. A reader of results asks for the same figure in a
+table, in a verdict and in another report; keeping it here spares all of them to hand it on.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from quantbench.schema.base import Record
+
+R = TypeVar("R", bound=Record)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def once(function: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
+    """Keep what a function gives for a record and, by place, further hashable arguments; the record is its identity."""
+    kept: dict[int, dict[object, T]] = {}
+
+    @wraps(function)
+    def wrapper(record: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = id(record)
+        if key not in kept:
+            kept[key] = {}
+            weakref.finalize(record, kept.pop, key, None).atexit = False
+        found = kept[key]
+        arguments = (args, tuple(sorted(kwargs.items())))
+        if arguments not in found:
+            found[arguments] = function(record, *args, **kwargs)
+        return found[arguments]
+
+    return wrapper

@@ -1,0 +1,259 @@
+"""What the user may set, as frozen records, and the base of all records.
+
+Every record is immutable, refuses unknown fields and holds tuples rather than lists. Field names are those of the
+reference card wherever it has one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from quantbench.schema.base import Record
+
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+DATASET = "dataset"
+"""The input length that stands for batches of the evaluation set with their own lengths and padding."""
+
+
+def _input_length(value: object) -> object:
+    """A positive whole number or the word ``dataset``, refused with one message."""
+    if value == DATASET:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticCustomError("int_type", f"Input should be a valid integer or '{DATASET}'")
+    if value <= 0:
+        raise PydanticCustomError("greater_than", "Input should be greater than 0")
+    return value
+
+
+InputLength = Annotated[int | Literal["dataset"], PlainValidator(_input_length)]
+ActivationType = Literal["auto", "uint8", "int8"]
+Precision = Literal["float32", "bfloat16"]
+Mode = Literal["float", "dynamic", "static"]
+"""How one product with constant weights is computed: in float, or in int8 with ranges found at run time or before."""
+
+
+def _no_bool(value: object) -> object:
+    """``true`` equals 1 in Python, but is no number to a reader."""
+    if isinstance(value, bool):
+        raise ValueError("input should be a number, not true or false")
+    return value
+
+
+class Dataset(Record):
+    """Where the examples come from and which columns hold what."""
+
+    path: Annotated[str, Field(min_length=1)]
+    name: str | None = None
+    revision: str | None = None
+    eval_split: str = "validation"
+    data_keys: dict[str, str] = Field(default_factory=dict)
+    ref_keys: tuple[str, ...] = ()
+    calibration_split: str | None = None
+    label_names: tuple[str, ...] | None = None
+    label_map: dict[str, str] = Field(default_factory=dict)
+
+
+class Calibration(Record):
+    """How the ranges of activations are found.
+
+    ``percentile`` and ``averaging_constant`` have ONNX Runtime's defaults. ``stride`` belongs to ``sampling:
+    strided``: every stride-th example is taken; without it the examples are spread evenly over the split.
+    """
+
+    method: Literal["minmax", "entropy", "percentile", "mse"] = "minmax"
+    num_calibration_samples: Positive = 100
+    moving_average: Flag = False
+    averaging_constant: Annotated[float, Field(gt=0, le=1)] = 0.01
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.999
+    padding: Literal["none", "max_length"] = "none"
+    sampling: Literal["first", "random", "strided"] = "random"
+    stride: Positive | None = None
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
+class TaskArgs(Record):
+    """Options of the task; each task names in ``ARGS`` those that it knows.
+
+    Text classification: ``is_regression`` says that the model gives a number instead of labels, ``is_multi_label`` that
+    any number of labels may hold. Question answering, with the names and defaults of transformers' pipeline:
+    ``max_seq_len`` tokens of question and context in one window (384, or what the model takes), ``doc_stride`` tokens
+    that neighbouring windows share (128, or half of a window), ``max_answer_len`` in tokens, ``handle_impossible`` to
+    answer nothing where that is more likely. Feature extraction: ``pooling`` of a text's tokens, by default as the
+    model's folder says, else their mean.
+    """
+
+    is_regression: Flag = False
+    is_multi_label: Flag = False
+    max_seq_len: Positive | None = None
+    doc_stride: Positive | None = None
+    max_answer_len: Positive = 15
+    handle_impossible: Flag = False
+    pooling: Literal["mean", "cls", "lasttoken"] | None = None
+
+
+class SessionOptions(Record):
+    """ONNX Runtime's options for latency and its defaults (1.32, ``SessionOptions`` and its configuration entries)."""
+
+    allow_spinning: Flag = True
+    dynamic_block_base: Annotated[int, Field(ge=0, strict=True)] = 0
+    denormal_as_zero: Flag = False
+    enable_cpu_mem_arena: Flag = True
+    enable_mem_pattern: Flag = True
+    disable_prepacking: Flag = False
+
+
+class FrameworkArgs(Record):
+    """Options of the runtime; each runtime names in ``ARGS`` those that it knows.
+
+    ``optimization_level`` is ONNX Runtime's: 0 none, 1 basic, 2 extended, 99 all; ``precision`` that of whatever is not
+    int8. NNCF's ``preset``: activations asymmetric (``mixed``) or symmetric (``performance``). ``smooth_quant_alpha``:
+    0 migrates nothing of outlying channels into weights, null what NNCF does by itself.
+    """
+
+    opset: Annotated[int, Field(strict=True)] = 17
+    optimization_level: Annotated[Literal[0, 1, 2, 99], BeforeValidator(_no_bool)] = 99
+    session_options: SessionOptions = SessionOptions()
+    precision: Precision = "float32"
+    preset: Literal["mixed", "performance"] = "mixed"
+    smooth_quant_alpha: Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)] | None = None
+
+
+class Placement(Record):
+    """Where ``quantization_approach: mixed`` computes in int8, product by product.
+
+    ``default`` is the mode of every MatMul and Gemm with constant weights but those that ``matmuls`` names: globs over
+    node names, of which the last that matches counts. ``smooth_quant`` migrates scales of outlying channels from
+    activations into weights (SmoothQuant, Xiao et al. 2023), 0 not at all, 1 wholly. ``merge`` makes one product of
+    those that read the same tensor, such as query, key and value. ``operators: onnxruntime`` writes attention and
+    static products with ONNX Runtime's own operators (domain com.microsoft) where ``standard`` has several of ONNX.
+    """
+
+    default: Mode = "dynamic"
+    matmuls: dict[str, Mode] = Field(default_factory=dict)
+    smooth_quant: Annotated[float, Field(ge=0, le=1)] = 0.0
+    merge: Flag = False
+    operators: Literal["standard", "onnxruntime"] = "standard"
+
+
+LEAST_COMPARED = 5.0
+"""Seconds per arm below which starting processes only to compare them would take longer than timing them."""
+
+
+class TimeBenchmarkArgs(Record):
+    """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
+
+    The duration is shared by ``launches``, each of which starts all processes anew. Where the 95 % interval of a
+    speedup is wider than ``precision`` to either side, all arms get the duration once more.
+    """
+
+    duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15
+    warmup_runs: Annotated[int, Field(ge=0, strict=True)] = 10
+    num_threads: Positive | None = None
+    launches: Positive = 1
+    precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+    @property
+    def compares_launches(self) -> bool:
+        """Whether timing lasts so long that starting a model several times against itself, too, is worth it."""
+        return self.duration >= LEAST_COMPARED
+
+
+class Backend(Record):
+    """Which launcher executes the runs, and its arguments."""
+
+    name: str = "local"
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Settings(Record):
+    """Every parameter of one run, each with one value."""
+
+    task: str
+    model_name_or_path: Annotated[str, Field(min_length=1)]
+    dataset: Dataset
+    task_args: TaskArgs = TaskArgs()
+    metrics: tuple[str, ...] = ()
+    max_eval_samples: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Of the evaluation split; none leaves evaluation out."""
+    quantization_approach: Literal["static", "dynamic", "mixed", "none"] = "dynamic"
+    operators_to_quantize: Annotated[tuple[str, ...], Field(min_length=1)] = ("MatMul",)
+    node_exclusion: tuple[str, ...] = ()
+    per_channel: Flag = False
+    activation_type: ActivationType = "auto"
+    weight_type: ActivationType = "auto"
+    calibration: Calibration = Calibration()
+    placement: Placement = Placement()
+    framework: str = "onnxruntime"
+    framework_args: FrameworkArgs = FrameworkArgs()
+    aware_training: Flag = False
+    batch_sizes: tuple[Positive, ...] = (4,)
+    """Of the shapes to time; none leaves timing out."""
+    input_lengths: Annotated[tuple[InputLength, ...], Field(min_length=1)] = (64,)
+    time_benchmark_args: TimeBenchmarkArgs = TimeBenchmarkArgs()
+    backend: Backend = Backend()
+    trust_remote_code: Flag = False
+    allow_pickled_weights: Flag = False
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether there is a shape to time."""
+        return bool(self.batch_sizes)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether there are examples to score."""
+        return self.max_eval_samples != 0
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the optimized model needs activations that were looked at beforehand."""
+        if self.quantization_approach == "mixed":
+            modes = {self.placement.default, *self.placement.matmuls.values()}
+            return "static" in modes or self.placement.smooth_quant > 0
+        return self.quantization_approach == "static"
+
+    @property
+    def has_dynamic_products(self) -> bool:
+        """Whether some product of the optimized model finds the range of its activations at run time."""
+        if self.quantization_approach == "mixed":
+            return "dynamic" in {self.placement.default, *self.placement.matmuls.values()}
+        return self.quantization_approach == "dynamic"
+
+
+class Dimension(Record):
+    """One benchmarked parameter: a dotted key and the values to try."""
+
+    key: str
+    values: tuple[JsonValue, ...]
+
+
+class Config(Record):
+    """What the user wrote, validated.
+
+    ``base`` holds the first value of every benchmarked parameter. ``lines`` says where each dotted key was set, for
+    messages, and ``places`` where there lies what relative paths name, as written: both are not part of what the
+    configuration is, so that it is the same wherever it is read.
+    """
+
+    base: Settings
+    dimensions: tuple[Dimension, ...] = ()
+    source: str = Field(default="", exclude=True)
+    lines: dict[str, str] = Field(default_factory=dict, exclude=True)
+    places: dict[str, str] = Field(default_factory=dict, exclude=True)
+
+    def where(self, key: str) -> str:
+        """``file:line`` of a dotted key, fixed or benchmarked, of its nearest parent, or of the whole file."""
+        for dimension in self.dimensions:
+            if dimension.key == key:
+                return self.lines.get(f"benchmarked.{key}", self.source)
+        while key:
+            if key in self.lines:
+                return self.lines[key]
+            key = key.rpartition(".")[0]
+        return self.source

@@ -1,0 +1,1 @@
+"""The machine: what it is, its files, its cache and its terminal."""

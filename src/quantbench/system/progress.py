@@ -1,0 +1,75 @@
+"""Telling people what is going on: one line per piece of work, with a bar and the time left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from quantbench.schema.reporter import Advance
+
+logger = logging.getLogger("quantbench")
+
+
+class Bars:
+    """Bars on a terminal; elsewhere one line when a piece of work begins.
+
+    Work within other work adds its bar to the display that is there: rich before 14.1 refuses a second one.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: Progress | None = None
+
+    @contextmanager
+    def stage(self, description: str, total: int) -> Iterator[Advance]:
+        """See :class:`quantbench.schema.reporter.Reporter`."""
+        if not self._console.is_terminal:
+            self._console.print(description, highlight=False, soft_wrap=True)
+            yield _ignore
+            return
+        with self._display() as bars:
+            task = bars.add_task(description, total=total)
+            try:
+                yield lambda steps: bars.advance(task, steps)
+            finally:
+                if len(bars.tasks) > 1:  # the outermost stays on the screen
+                    bars.remove_task(task)
+
+    @contextmanager
+    def _display(self) -> Iterator[Progress]:
+        """The one display, begun and ended by the outermost piece of work."""
+        if self._shown is not None:
+            yield self._shown
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console) as bars:
+            self._shown = bars
+            try:
+                yield bars
+            finally:
+                self._shown = None
+
+
+def _ignore(_steps: int) -> None:
+    """Steps that nobody is shown."""
+
+
+class Silent:
+    """Says nothing (``-q``)."""
+
+    @contextmanager
+    def stage(self, description: str, total: int) -> Iterator[Advance]:
+        """See :class:`quantbench.schema.reporter.Reporter`."""
+        logger.info("%s (%d steps)", description, total)
+        yield _ignore

@@ -1,0 +1,164 @@
+"""The process of one timed arm: loads one model, waits on a pipe, runs slots of calls, and does nothing else.
+
+Started as ``python -m quantbench.timing.arm FD RUNTIME CPU,CPU`` by ``session``. It pins itself to the CPUs and imports
+the runtime's libraries at once, while other arms do the same. Messages are tuples whose first element says what is
+asked:
+
+    ("ready",)                                       -> nothing, as soon as the libraries are imported
+    ("load", ArmSpec as JSON, threads)               -> seconds to load
+    ("shape", batches of inputs by name)             -> seconds of the first call
+    ("warm", passes)                                 -> nanoseconds of each call
+    ("peak",)                                        -> bytes of the largest resident size so far
+    ("slot", seconds, least passes)                  -> fields of a Slot, after one untimed call
+    ("stop",)                                        -> the process ends
+
+The answer is ``("ok", value)`` or ``("error", text)``. The end of the pipe ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import resource
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter, perf_counter_ns
+from typing import Any
+
+from quantbench.plugins.protocols import Session
+from quantbench.plugins.registry import runtime
+from quantbench.schema.results import ArmSpec
+
+STEAL_FIELD = 8
+"""Place of the stolen time in the first line of ``/proc/stat`` (proc(5))."""
+
+
+class Arm:
+    """The state of the process: a loaded model and one prepared call per batch of the shape."""
+
+    def __init__(self, cpus: list[int]) -> None:
+        self._session: Session | None = None
+        self._calls: list[Callable[[], object]] = []
+        self._cpus = cpus
+
+    def ready(self) -> None:
+        """Answer, which shows that the libraries are imported."""
+
+    def load(self, spec: str, threads: int) -> float:
+        """Load the model; seconds that it took."""
+        arm = ArmSpec.model_validate_json(spec)
+        plugin = runtime(arm.runtime)
+        begin = perf_counter()
+        self._session = plugin.load(arm, threads)
+        return perf_counter() - begin
+
+    def shape(self, batches: list[dict[str, Any]]) -> float:
+        """Take the batches that the following calls run in turn; seconds of the first call."""
+        assert self._session is not None, "load comes first"
+        self._calls = [self._session.prepare(inputs) for inputs in batches]
+        begin = perf_counter()
+        self._calls[0]()
+        return perf_counter() - begin
+
+    def warm(self, passes: int) -> list[int]:
+        """Nanoseconds of each call of ``passes`` passes over the batches."""
+        return self._timed(passes, 0) if passes else []
+
+    def slot(self, seconds: float, least: int) -> dict[str, Any]:
+        """Whole passes over the batches: at least ``least``, and until ``seconds`` are filled.
+
+        An untimed call comes first, because other arms have used the CPU's caches meanwhile.
+        """
+        self._calls[0]()
+        steal, usage = steal_seconds(), resource.getrusage(resource.RUSAGE_SELF)
+        samples = self._timed(least, int(seconds * 1e9))
+        after = steal_seconds()
+        return {
+            "nanoseconds": samples,
+            "load": os.getloadavg()[0],
+            "steal_seconds": None if steal is None or after is None else round(after - steal, 3),
+            "involuntary_switches": resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - usage.ru_nivcsw,
+            "mhz": _mhz(self._cpus),
+        }
+
+    def peak(self) -> int:
+        """Largest resident size of this process so far, in bytes.
+
+        From ``VmHWM`` (proc(5)): ``ru_maxrss`` would be at least the parent's size, which it keeps through exec.
+        """
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def _timed(self, least: int, nanoseconds: int) -> list[int]:
+        calls, clock = self._calls, perf_counter_ns
+        assert calls, "shape comes first"
+        samples: list[int] = []
+        total = passes = 0
+        while passes < least or total < nanoseconds:
+            for call in calls:
+                begin = clock()
+                call()
+                sample = clock() - begin
+                samples.append(sample)
+                total += sample
+            passes += 1
+        return samples
+
+
+def steal_seconds() -> float | None:
+    """Time that the hypervisor has taken from all CPUs since the start, where the system tells."""
+    try:
+        with Path("/proc/stat").open() as file:
+            return int(file.readline().split()[STEAL_FIELD]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _mhz(cpus: list[int]) -> float | None:
+    """Highest current frequency among CPUs, where the system tells."""
+    found = []
+    for cpu in cpus:
+        try:
+            found.append(int(Path(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq").read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return max(found, default=None)
+
+
+def begin(name: str, cpus: list[int]) -> None:
+    """Pin this process and import a runtime's libraries; one that is missing is reported when a model is loaded."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+    for library in runtime(name).LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+
+
+def serve(connection: Connection, cpus: list[int]) -> None:
+    """Answer messages until told to stop or the other end is closed."""
+    arm = Arm(cpus)
+    while True:
+        try:
+            name, *arguments = connection.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        if name == "stop":
+            return
+        try:
+            connection.send(("ok", getattr(arm, name)(*arguments)))
+        except (BrokenPipeError, KeyboardInterrupt):
+            return
+        except Exception as error:
+            connection.send(("error", f"{type(error).__name__}: {error}"))
+
+
+if __name__ == "__main__":
+    numbers = [int(cpu) for cpu in sys.argv[3].split(",")]
+    begin(sys.argv[2], numbers)
+    serve(Connection(int(sys.argv[1])), numbers)

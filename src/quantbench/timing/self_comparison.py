@@ -1,0 +1,124 @@
+"""A/A: how far a model seems to be from itself between starts of its processes, kept with its age.
+
+Two processes of one file differ by something that lasts as long as they live (where their memory lies, for one), which
+no interval from within one start knows of. So the float export is timed against itself in several starts of two
+processes, once per machine, libraries, model and shape; the verdicts of all later benchmarks there use what was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from quantbench.analysis import speedups
+from quantbench.analysis.interference import undisturbed_ms
+from quantbench.analysis.intervals import FEWEST_PAIRS, hodges_lehmann
+from quantbench.schema.base import digest
+from quantbench.schema.reporter import Reporter
+from quantbench.schema.results import ArmLatency, ArmSpec, Environment, Latency, Noise
+from quantbench.schema.settings import TimeBenchmarkArgs
+from quantbench.system.writing import write_atomically
+from quantbench.timing.session import Shape, time_arms
+
+LAUNCHES = 8
+LONGEST_AGE = timedelta(days=7)
+FOLDER = "noise"
+
+
+def paths(
+    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, environment: Environment, cache: Path
+) -> list[Path]:
+    """Where the cache keeps what it knows of an arm on this machine, by shape."""
+    return [cache / FOLDER / f"{_key(spec, shape, args, threads, environment)}.json" for shape in at]
+
+
+def between_launches(
+    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, paths: Sequence[Path], reporter: Reporter
+) -> list[Noise | None]:
+    """What an arm differs from itself by at each shape, from the cache where that is neither old nor too wide.
+
+    Too wide is a noise floor above ``args.precision``: the machine was busy then, and may not be now. None where the
+    duration is too short to ask, or the arm fails. ``paths`` are those of :func:`paths`.
+    """
+    if not args.compares_launches:
+        return [None] * len(at)
+    found = [_kept(path, args.precision) for path in paths]
+    missing = [index for index, noise in enumerate(found) if noise is None]
+    if missing:
+        new = measure(spec, [at[index] for index in missing], args, threads, reporter)
+        for index, noise in zip(missing, new, strict=True):
+            found[index] = noise
+            if noise is not None:
+                write_atomically(paths[index], noise.model_dump_json().encode())
+    return found
+
+
+def remember(noise: Noise | None, session: ArmLatency, mixed: bool, path: Path) -> Noise | None:
+    """The same with what the arm took in a session; where it was never as fast the cache learns of it."""
+    if noise is None:
+        return None
+    now = undisturbed_ms(session, mixed)
+    known = noise
+    if noise.fastest_ms is None or now < noise.fastest_ms:
+        known = noise.model_copy(update={"fastest_ms": now})
+        write_atomically(path, known.model_dump_json().encode())
+    return known.model_copy(update={"session_ms": now})
+
+
+def measure(
+    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, reporter: Reporter
+) -> list[Noise | None]:
+    """Time an arm against itself, its duration split over ``LAUNCHES`` starts."""
+    split = args.model_copy(update={"launches": LAUNCHES, "precision": float("inf")})
+    specs = {speedups.BASELINE: spec, speedups.NULL: spec}
+    what = f"Timing the float export against itself in {LAUNCHES} launches, seconds"
+    with reporter.stage(what, int(len(specs) * args.duration * len(at))) as advance:
+        timings = time_arms(specs, speedups.BASELINE, at, split, threads, advance)
+    if timings.failures:
+        return [None] * len(at)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return [
+        _noise(Latency(batch_size=shape.batch_size, input_length=shape.input_length, arms=measured.arms), now)
+        for shape, measured in zip(at, timings.shapes, strict=True)
+    ]
+
+
+def _noise(latency: Latency, now: str) -> Noise | None:
+    ratios = []
+    for launch in range(LAUNCHES):
+        arms = {
+            name: arm.model_copy(update={"slots": tuple(slot for slot in arm.slots if slot.launch == launch)})
+            for name, arm in latency.arms.items()
+        }
+        logs = speedups.log_ratios(arms[speedups.BASELINE], arms[speedups.NULL], latency.mixed)
+        if len(logs) >= FEWEST_PAIRS:
+            ratios.append(hodges_lehmann(list(logs.values())).value)
+    if len(ratios) <= 1:
+        return None
+    fastest = min(undisturbed_ms(arm, latency.mixed) for arm in latency.arms.values())
+    return Noise(ratios=tuple(ratios), measured=now, fastest_ms=fastest)
+
+
+def _key(spec: ArmSpec, shape: Shape, args: TimeBenchmarkArgs, threads: int, environment: Environment) -> str:
+    facts = {"host", "cpu_model", "instruction_sets", "cores", "versions", "cap"}
+    sizes = [{name: list(array.shape) for name, array in batch.items()} for batch in shape.batches]
+    return digest(
+        {
+            "arm": spec.model_dump(mode="json", exclude={"path"}),
+            "shape": [shape.batch_size, shape.input_length, sizes],
+            "timing": [args.duration, args.warmup_runs, threads],
+            "machine": environment.model_dump(mode="json", include=facts),
+        }
+    )
+
+
+def _kept(path: Path, precision: float) -> Noise | None:
+    if not path.exists():
+        return None
+    try:
+        noise = Noise.model_validate_json(path.read_bytes())
+        young = datetime.now(UTC) - datetime.fromisoformat(noise.measured) < LONGEST_AGE
+    except (ValueError, TypeError):  # damaged, or written by another version: measured anew
+        return None
+    return noise if young and speedups.launch_noise(noise, 1) <= precision else None

@@ -1,0 +1,381 @@
+"""Latency of several arms, measured in interleaved slots.
+
+Each arm lives in a process of its own. The ``duration`` of an arm is cut into short slots; in every round each arm has
+one slot, in an order drawn anew, so that drift of the machine meets all arms alike. The parent blocks on a pipe while
+an arm works. Raw samples are returned; means, percentiles and intervals are computed from them elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from typing import Any
+
+from quantbench.analysis import speedups
+from quantbench.analysis.intervals import FEWEST_PAIRS, hodges_lehmann
+from quantbench.errors import ArmFailed
+from quantbench.plugins.protocols import Inputs
+from quantbench.schema.reporter import Advance
+from quantbench.schema.results import ArmLatency, ArmSpec, Slot
+from quantbench.schema.settings import DATASET, InputLength, TimeBenchmarkArgs
+from quantbench.system.environment import usable_cpus
+from quantbench.timing.kept import Keeper, Kept
+
+SLOT_SECONDS = 0.1
+LEAST_CALLS = 3
+"""Timed calls of a slot; where a shape has several batches they are always called in whole passes."""
+LOAD_TIMEOUT = 600.0
+END_TIMEOUT = 2.0
+"""Seconds that a process has to end by itself."""
+CALL_TIMEOUT = 300.0
+"""Seconds without an answer after which an arm counts as hanging; timed calls get this on top of their own length."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Batches of one (batch size, input length) pair; one batch where the length is fixed, several of the data set.
+
+    ``input_length`` is None where inputs have no length, as images.
+    """
+
+    batch_size: int
+    input_length: InputLength | None
+    batches: Sequence[Inputs]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether batches differ in length."""
+        return self.input_length == DATASET
+
+
+@dataclass
+class ShapeTimings:
+    """What was measured at one shape: raw samples by arm, the length of the last slots, whether it was extended."""
+
+    arms: dict[str, ArmLatency] = field(default_factory=dict)
+    slot_seconds: float = 0.0
+    extended: bool = False
+
+
+@dataclass
+class Timings:
+    """What was measured by shape index, and the reason for every arm that failed."""
+
+    shapes: list[ShapeTimings]
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class ArmProcess:
+    """The parent's end of an arm.
+
+    Raises:
+        ArmFailed: if the system starts no process.
+
+    """
+
+    def __init__(self, name: str, spec: ArmSpec, threads: int) -> None:
+        self.name = name
+        self.load_seconds = 0.0
+        self._spec, self._threads = spec, threads
+        self._given_up = False
+        try:
+            self._start()
+        except OSError as error:
+            raise ArmFailed(f"arm {name} cannot be started: {error.strerror or error}") from error
+
+    def _start(self) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._connection, child = Pipe()
+        cpus = [cpu.number for cpu in usable_cpus()[: self._threads]]
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "quantbench.timing.arm",
+                str(child.fileno()),
+                self._spec.runtime,
+                ",".join(map(str, cpus)),
+            ],
+            pass_fds=[child.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._stderr,
+            stderr=self._stderr,
+            start_new_session=True,
+        )
+        child.close()
+
+    @property
+    def pid(self) -> int:
+        """Process number of the arm."""
+        return self._process.pid
+
+    def ready(self) -> None:
+        """Wait until the process has imported its libraries; raises as :meth:`load`."""
+        self.ask("ready", timeout=LOAD_TIMEOUT)
+
+    def load(self) -> None:
+        """Load the model; to be called once, before anything else.
+
+        Raises:
+            ArmFailed: as all methods here, if the process dies, hangs or reports an error.
+
+        """
+        self.ready()
+        self.load_seconds = self.ask("load", self._spec.model_dump_json(), self._threads, timeout=LOAD_TIMEOUT)
+
+    def ask(self, *message: Any, timeout: float | None = None) -> Any:
+        """Send a message and block until the answer comes, at most ``timeout`` or else CALL_TIMEOUT seconds.
+
+        Sending blocks as well where an arm does not read, so the time limit is kept by ending the process.
+        """
+        seconds = CALL_TIMEOUT if timeout is None else timeout
+        watchdog = threading.Timer(seconds, self._give_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            self._connection.send(message)
+            status, value = self._connection.recv()
+        except (EOFError, OSError) as error:
+            silence = f"arm {self.name} gave no answer to {message[0]!r} within {seconds:.0f} s"
+            raise ArmFailed(silence if self._given_up else self._death()) from error
+        finally:
+            watchdog.cancel()
+        if status == "error":
+            raise ArmFailed(f"arm {self.name}: {value}")
+        return value
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process, whatever state it is in."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._stderr.close()
+
+    def _death(self) -> str:
+        try:
+            code = self._process.wait(timeout=END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return f"arm {self.name} closed its pipe"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return f"arm {self.name} {how}{hint}{': ' + lines[-1] if lines else ''}"
+
+
+def time_arms(
+    specs: Mapping[str, ArmSpec],
+    baseline: str,
+    shapes: Sequence[Shape],
+    args: TimeBenchmarkArgs,
+    threads: int,
+    advance: Advance,
+    keeper: Keeper | None = None,
+) -> Timings:
+    """Time all arms at all shapes.
+
+    Args:
+        specs: the arms by name.
+        baseline: the arm that the others' intervals are computed against.
+        shapes: the inputs.
+        args: how long and how; see the record.
+        threads: threads and CPUs of every arm.
+        advance: told whole seconds of measured time, over all arms and shapes.
+        keeper: has what an interrupted measurement of the same has finished, and is given what this one finishes.
+
+    An arm that fails is left out of what follows; its reason is in the outcome, the others go on.
+
+    """
+    session = _Session(baseline, shapes, args, threads, advance, keeper)
+    session.resume(specs)
+    for launch in range(args.launches):
+        session.launch({name: spec for name, spec in specs.items() if name not in session.outcome.failures}, launch)
+    return session.outcome
+
+
+class _Session:
+    """One measurement: all launches of all arms at all shapes."""
+
+    def __init__(
+        self,
+        baseline: str,
+        shapes: Sequence[Shape],
+        args: TimeBenchmarkArgs,
+        threads: int,
+        advance: Advance,
+        keeper: Keeper | None,
+    ) -> None:
+        self.baseline, self.shapes, self.args, self.threads = baseline, shapes, args, threads
+        self.outcome = Timings([ShapeTimings() for _ in shapes])
+        self._advance, self._keeper = advance, keeper
+        self._launches = [0] * len(shapes)
+        self._arms: dict[str, ArmProcess] = {}
+        self._generator = random.Random(args.seed)
+        self._fastest: dict[tuple[int, str], float] = {}
+        self._measured = self._told = 0.0
+
+    def resume(self, specs: Mapping[str, ArmSpec]) -> None:
+        """Take over what an earlier call has finished of these arms."""
+        for index in range(len(self.shapes)):
+            kept = self._keeper.read(index, specs) if self._keeper else None
+            if kept is not None:
+                self._launches[index] = kept.launches
+                self.outcome.shapes[index] = ShapeTimings(dict(kept.arms), kept.slot_seconds, kept.extended)
+                self._tell(len(specs) * self.args.duration * kept.launches / self.args.launches)
+
+    def _finished(self, index: int, launch: int) -> None:
+        """A shape is done in a launch: keep it, unless an arm has failed, whose rows are measured again."""
+        self._launches[index] = launch + 1
+        timings = self.outcome.shapes[index]
+        if self._keeper and not self.outcome.failures:
+            kept = Kept(
+                launches=launch + 1,
+                arms=timings.arms,
+                slot_seconds=timings.slot_seconds,
+                extended=timings.extended,
+            )
+            self._keeper.write(index, kept)
+
+    def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> None:
+        """Start all processes, measure their share of the duration at every shape, end them.
+
+        Libraries are imported side by side, which is not timed; models are loaded one after another. Shapes that an
+        earlier call has measured in this launch are left out.
+        """
+        missing = [index for index, done in enumerate(self._launches) if done <= launch]
+        if not missing:
+            return
+        try:
+            for name, spec in specs.items():
+                self._guard(name, self._start, name, spec)
+            for step in (ArmProcess.ready, ArmProcess.load):
+                for name, arm in list(self._arms.items()):
+                    self._guard(name, step, arm)
+            for index in missing:
+                self._shape(index, launch)
+                self._finished(index, launch)
+        finally:
+            for arm in self._arms.values():
+                arm.close()
+            self._arms.clear()
+
+    def _start(self, name: str, spec: ArmSpec) -> None:
+        self._arms[name] = ArmProcess(name, spec, self.threads)
+
+    def _guard(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do work of one arm; if it fails, note why and drop the arm with all that it measured."""
+        try:
+            return work(*arguments)
+        except ArmFailed as failure:
+            self.outcome.failures[name] = str(failure)
+            if name in self._arms:
+                self._arms.pop(name).close()
+            for shape in self.outcome.shapes:
+                shape.arms.pop(name, None)
+            return None
+
+    def _shape(self, index: int, launch: int) -> None:
+        """Warm up every arm alike, then measure rounds; once more where an interval is too wide at the end."""
+        batches = [dict(batch) for batch in self.shapes[index].batches]
+        for name in list(self._arms):
+            first = self._guard(name, self._arms[name].ask, "shape", batches)
+            warm = self._guard(name, self._warm, name, first * len(batches)) if name in self._arms else None
+            if name in self._arms:
+                self._note_fastest(index, name, warm or [int(first * 1e9)] * len(batches))
+                self._start_record(index, name, first)
+        if not self._arms:
+            return
+        timings = self.outcome.shapes[index]
+        self._rounds(index, launch, self.args.duration / self.args.launches)
+        if launch == self.args.launches - 1 and self._too_wide(timings, self.shapes[index].mixed):
+            timings.extended = True
+            self._rounds(index, launch, self.args.duration)
+        for name in list(self._arms):
+            peak = self._guard(name, self._arms[name].ask, "peak")
+            if peak is not None:
+                arm = timings.arms[name]
+                timings.arms[name] = arm.model_copy(update={"peak_memory_bytes": (*arm.peak_memory_bytes, peak)})
+
+    def _warm(self, name: str, pass_seconds: float) -> Any:
+        """Passes may differ from the first call; each may take a multiple of it before the arm counts as hanging."""
+        passes = self.args.warmup_runs
+        return self._arms[name].ask("warm", passes, timeout=CALL_TIMEOUT + 3 * passes * pass_seconds)
+
+    def _slot(self, name: str, seconds: float, passes: int) -> Any:
+        return self._arms[name].ask("slot", seconds, passes, timeout=CALL_TIMEOUT + 2 * seconds)
+
+    def _start_record(self, index: int, name: str, first_call: float) -> None:
+        arms = self.outcome.shapes[index].arms
+        before = arms.get(name) or ArmLatency(slots=(), load_seconds=(), first_call_seconds=())
+        arms[name] = before.model_copy(
+            update={
+                "load_seconds": (*before.load_seconds, self._arms[name].load_seconds),
+                "first_call_seconds": (*before.first_call_seconds, first_call),
+            }
+        )
+
+    def _rounds(self, index: int, launch: int, seconds: float) -> None:
+        """Rounds of one slot per arm, in an order drawn anew, until every arm has been timed for so long."""
+        timings = self.outcome.shapes[index]
+        slots: dict[str, list[Slot]] = {name: [] for name in self._arms}
+        measured = dict.fromkeys(self._arms, 0.0)
+        earlier = [slot for arm in timings.arms.values() for slot in arm.slots if slot.launch == launch]
+        order = len(earlier)
+        round_number = max((slot.round for slot in earlier), default=-1) + 1
+        while self._arms and any(measured[name] < seconds for name in self._arms):
+            passes, timings.slot_seconds = self._slot_length(index)
+            for name in self._generator.sample(sorted(self._arms), len(self._arms)):
+                answer = self._guard(name, self._slot, name, timings.slot_seconds, passes)
+                if answer is not None:
+                    slots[name].append(Slot(launch=launch, round=round_number, order=order, **answer))
+                    self._note_fastest(index, name, answer["nanoseconds"])
+                    measured[name] += sum(answer["nanoseconds"]) / 1e9
+                    self._tell(min(sum(answer["nanoseconds"]) / 1e9, timings.slot_seconds))
+                order += 1
+            round_number += 1
+        for name in self._arms:
+            arm = timings.arms[name]
+            timings.arms[name] = arm.model_copy(update={"slots": (*arm.slots, *slots[name])})
+
+    def _slot_length(self, index: int) -> tuple[int, float]:
+        """Least passes and seconds of every arm's next slot: ``LEAST_CALLS`` of the slowest arm at its fastest so far.
+
+        Warm-up tells it first. Where that was held up by other work, the slots would stay too long and so too few.
+        """
+        passes = -(-LEAST_CALLS // len(self.shapes[index].batches))
+        return passes, max(SLOT_SECONDS, passes * max(self._fastest[index, name] for name in self._arms))
+
+    def _note_fastest(self, index: int, name: str, nanoseconds: Sequence[int]) -> None:
+        """Keep the seconds of an arm's fastest pass over the batches, which other work has held up least."""
+        batches = len(self.shapes[index].batches)
+        passes = (sum(nanoseconds[start : start + batches]) for start in range(0, len(nanoseconds), batches))
+        self._fastest[index, name] = min(self._fastest.get((index, name), float("inf")), min(passes) / 1e9)
+
+    def _too_wide(self, timings: ShapeTimings, mixed: bool) -> bool:
+        """Whether some arm's speedup over the baseline is not known to the wished precision."""
+        if self.baseline not in timings.arms:
+            return False
+        others = [name for name in timings.arms if name != self.baseline]
+        ratios = [speedups.calm_rounds(timings.arms, name, self.baseline, mixed).logs for name in others]
+        return any(
+            len(ratio) >= FEWEST_PAIRS and hodges_lehmann(ratio).half_width > self.args.precision for ratio in ratios
+        )
+
+    def _tell(self, seconds: float) -> None:
+        self._measured += seconds
+        self._advance(int(self._measured) - int(self._told))
+        self._told = self._measured

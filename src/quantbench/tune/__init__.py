@@ -1,0 +1,1 @@
+"""The search for the version to deploy."""

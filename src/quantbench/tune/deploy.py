@@ -1,0 +1,119 @@
+"""The folder to deploy: the best version, the code that scored it, a script that runs it and a recipe that makes it.
+
+``infer.py`` and the folder ``served`` are files of this package as they are, ``serving.json`` is what they work with.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import yaml
+
+from quantbench import embedded
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.model import Model
+from quantbench.pipeline.predict import scored_batch_size
+from quantbench.plugins import registry
+from quantbench.schema.results import Result
+from quantbench.schema.settings import Settings
+from quantbench.served import command
+from quantbench.system.writing import write_atomically
+
+BEST = "best"
+RECIPE = "recipe.yaml"
+CODE = "served"
+"""Folder of the files that the script works by."""
+
+
+def deploy(result: Result, models: Path, threads: int, workbench: Workbench) -> Path:
+    """Copy a finished run's model to ``models/best`` and add what runs it and what makes it again; the folder.
+
+    Args:
+        result: of the version to deploy.
+        models: folder of the runs' models.
+        threads: that the version was timed with.
+        workbench: knows the run's model.
+
+    """
+    settings = result.run.settings
+    target, fresh = models / BEST, models / f".{BEST}.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(models / result.run.name, fresh)
+    write_atomically(fresh / command.SCRIPT, (Path(command.__file__).parent / command.SCRIPT).read_bytes())
+    for file in code(settings):
+        write_atomically(fresh / CODE / file.name, file.read_bytes())
+    about = serving(settings, threads, workbench.model(settings))
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(fresh / command.SERVING, text.encode())
+    write_atomically(fresh / RECIPE, recipe(settings, workbench.places).encode())
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return target
+
+
+def parts(settings: Settings) -> dict[str, ModuleType]:
+    """The modules that serve a model of these settings: of its task, its processor and its runtime."""
+    task, runtime = registry.task(settings.task), registry.runtime(settings.framework)
+    found = {"task": task.SERVED, "processor": task.PROCESSOR.SERVED, "runtime": runtime.SERVED}
+    return {name: cast(ModuleType, module) for name, module in found.items()}
+
+
+def serving(settings: Settings, threads: int, model: Model) -> dict[str, Any]:
+    """What the script works with: how the model was loaded, encoded for, batched and read when it was scored."""
+    task, runtime = registry.task(settings.task), registry.runtime(settings.framework)
+    file = runtime.FILES[settings.quantization_approach]
+    return {
+        **{name: module.__name__.rpartition(".")[2] for name, module in parts(settings).items()},
+        "model": "." if file.endswith(".safetensors") else file,
+        "options": runtime.options(settings),
+        "threads": threads,
+        "batch_size": scored_batch_size(settings),
+        "libraries": list(runtime.SERVED.LIBRARIES),
+        "columns": settings.dataset.data_keys,
+        "facts": model.processor.known(),
+        "args": task.serving(settings, model.processor, model.config),
+    }
+
+
+def code(settings: Settings) -> list[Path]:
+    """The files that a model of these settings is served by, with all that they import beside themselves."""
+    package = [Path(command.__file__).parent / "__init__.py", Path(command.__file__)]
+    wanted = [*package, *(Path(str(module.__file__)) for module in parts(settings).values())]
+    found: dict[str, Path] = {}
+    while wanted:
+        file = wanted.pop()
+        if file.name not in found:
+            found[file.name] = file
+            wanted += _siblings(file)
+        assert found[file.name] == file, f"two files to deploy are called {file.name}"
+    return sorted(found.values())
+
+
+def _siblings(file: Path) -> Iterator[Path]:
+    """The files that a file imports by relative import."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (file.parent / f"{name}.py" for name in names)
+
+
+def recipe(settings: Settings, places: Mapping[str, str]) -> str:
+    """The settings as a configuration that ``quantbench run`` reproduces the model from, wherever it is called.
+
+    Paths of this machine are written in full, since a relative one belongs to the file that it was written in.
+    """
+    data = settings.model_dump(mode="json")
+    data["model_name_or_path"] = _in_full(data["model_name_or_path"], places)
+    data["dataset"]["path"] = _in_full(data["dataset"]["path"], places)
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def _in_full(name: str, places: Mapping[str, str]) -> str:
+    path = Path(places.get(name, name)).expanduser()
+    return str(path.absolute()) if name != embedded.NAME and path.exists() else name

@@ -1,0 +1,131 @@
+"""Versions of a model tried on growing shards of examples that the final evaluation never sees."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from quantbench.analysis.intervals import Interval, paired_bootstrap
+from quantbench.config.plan import run_of
+from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.optimize import optimize
+from quantbench.pipeline.predict import scored_batch_size
+from quantbench.pipeline.rows import need_labels
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import Input, Prediction
+from quantbench.quantize.calibration.sampling import choose
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Calibration, Settings
+from quantbench.tune.search import Verdict, judge
+
+SHARDS = (8, 8, 4, 2)
+"""The examples are looked at in disjoint parts of an eighth, an eighth, a quarter and a half."""
+SHARE = 1 / 3
+"""Examples to tune on, as a share of those of the evaluation set, if there are as many."""
+RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a version: losses (original minus optimized) by metric on how many examples, and the verdict."""
+
+    losses: dict[str, Interval]
+    examples: int
+    verdict: Verdict
+
+
+@dataclass
+class Bench:
+    """Examples to tune on, and what has been spent on them.
+
+    Attributes:
+        settings: of the benchmark; its calibration split gives the examples.
+        folder: where versions that are tried are written.
+        tokens: forwarded so far, one backward pass counting as two.
+
+    """
+
+    settings: Settings
+    workbench: Workbench
+    folder: Path
+    calibration: Calibration
+    tokens: float = 0.0
+    _shards: list[Any] = field(default_factory=list)
+    _specs: dict[str, ArmSpec] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settings, workbench = self.settings, self.workbench
+        split = need_labels(settings, workbench.rows(settings, "calibration"))
+        taken = set(choose(len(split.data), self.calibration))
+        free = [index for index in range(len(split.data)) if index not in taken] or list(range(len(split.data)))
+        random.Random(self.calibration.seed).shuffle(free)
+        self.evaluation_tokens = sum(workbench.examples(settings).costs)
+        wanted = free[: max(len(SHARDS), round(SHARE * workbench.evaluated(settings)))]
+        start = 0
+        for part in SHARDS:
+            stop = min(len(wanted), start + max(1, len(wanted) // part))
+            data = split.data.select(wanted[start:stop])
+            if len(data):
+                self._shards.append(workbench.prepared(settings, data))
+            start = stop
+
+    @property
+    def evaluations(self) -> float:
+        """What was spent so far, in units of one evaluation of the whole evaluation set."""
+        return self.tokens / float(self.evaluation_tokens)
+
+    def spend(self, costs: Sequence[int], times: float = 1.0) -> None:
+        """Count inputs that are forwarded outside of :meth:`outcome`."""
+        self.tokens += times * sum(costs)
+
+    def sample(self, count: int) -> tuple[list[Input], list[int]]:
+        """The first inputs, and what each costs."""
+        inputs = [item for shard in self._shards for item in shard.inputs][:count]
+        return inputs, [cost for shard in self._shards for cost in shard.costs][:count]
+
+    def spec(self, settings: Settings) -> ArmSpec:
+        """The arm of a version, which is made if it is new."""
+        run = run_of(settings)
+        if run.key not in self._specs:
+            _, self._specs[run.key] = optimize(run, self.folder, self.workbench)
+        return self._specs[run.key]
+
+    def outcome(self, settings: Settings, limits: Mapping[str, float], label: str) -> Outcome:
+        """Try a version on shard after shard, until a verdict is certain or there are no more."""
+        task, plain = registry.task(self.settings.task), self.workbench.float_model(self.settings)
+        spec, batch_size = self.spec(settings), scored_batch_size(settings)
+        original: list[Prediction] = []
+        optimized: list[Prediction] = []
+        for number, shard in enumerate(self._shards, start=1):
+            unchanged = self._predictions(plain, shard, "the float export")
+            before = task.score(shard, unchanged, unchanged)
+            original += before.outcomes
+            optimized += task.score(shard, self._predictions(spec, shard, label, batch_size), unchanged).outcomes
+            metrics = partial(task.metrics, before.columns)
+            differences = paired_bootstrap(original, optimized, metrics, resamples=RESAMPLES)
+            losses = {name: _negative(value) for name, value in differences.items() if name in limits}
+            verdict = judge(losses, limits, number == len(self._shards))
+            if verdict != "open":
+                break
+        return Outcome(losses, len(optimized), verdict)
+
+    def original(self) -> dict[str, float]:
+        """Metric values of the original on the first shard, for limits that are relative to them."""
+        task, shard = registry.task(self.settings.task), self._shards[0]
+        rows = self._predictions(self.workbench.float_model(self.settings), shard, "the original")
+        return dict(task.score(shard, rows, rows).metrics)
+
+    def _predictions(self, spec: ArmSpec, shard: Any, label: str, batch_size: int | None = None) -> list[Prediction]:
+        made = self.workbench.made
+        rows = self.workbench.predictions_of(spec, self.settings, shard, label, batch_size)
+        if self.workbench.made > made:
+            self.spend(shard.costs)
+        return rows
+
+
+def _negative(interval: Interval) -> Interval:
+    return Interval(-interval.value, -interval.high, -interval.low)
