@@ -42,8 +42,8 @@ def test_a_row_says_how_each_job_ended(story):
     _, _, said, _ = story
     assert said.returncode == 3, said.stderr
     text = " ".join(said.stdout.split())
-    assert "failed node_exclusion-gelu: ClientError: the image could not be pulled" in text
-    assert "failed node_exclusion-layernorm: it was stopped by somebody" in text
+    assert "failed in training job: ClientError: the image could not be pulled node_exclusion=[gelu]" in text
+    assert "failed in training job: it was stopped by somebody node_exclusion=[layernorm]" in text
 
 
 def test_an_interrupted_job_is_tried_again(story):
