@@ -1,17 +1,17 @@
 """Rules over more than one parameter: what cannot be, although each value is fine by itself.
 
 A rule names the parameters that it looks at, so that a grid in which it forbids only some combinations can skip those
-and a value that can never run is a mistake.
+and a value that can never run is a mistake. Rules of one runtime stand in its file; here they are asked with the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from quantbench.plugins import registry
+from quantbench.plugins.protocols import Rule
 from quantbench.schema.settings import Calibration, FrameworkArgs, Placement, Settings, TaskArgs
 from quantbench.system import instruction_sets
 
@@ -33,15 +33,6 @@ NNCF_DECIDES = {
 """Parameters that NNCF decides by itself, at the values that say nothing."""
 EARLIER_TASK_ARGS = {"pooling": "mean"}
 """Defaults of earlier versions, spelled out in the ``config.yaml`` of their folders."""
-NNCF_ARGS = ("preset", "smooth_quant_alpha")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``check`` returns a message, or None where the settings are fine. ``keys``: first the one to blame."""
-
-    keys: tuple[str, ...]
-    check: Callable[[Settings], str | None]
 
 
 def _opset(settings: Settings) -> str | None:
@@ -197,26 +188,6 @@ def _nothing_measured(settings: Settings) -> str | None:
     return "batch_sizes: [] leaves timing out and max_eval_samples: 0 evaluation: nothing is left to measure; keep one"
 
 
-def _precision(settings: Settings) -> str | None:
-    precision = settings.framework_args.precision
-    if settings.framework == "onnxruntime" and precision != "float32":
-        return f"ONNX Runtime has no {precision} kernels for these models on CPUs; use framework openvino or pytorch"
-    if settings.framework == "pytorch" and precision == "float32" and settings.quantization_approach == "none":
-        return (
-            "framework pytorch in float32 is the original itself, there would be nothing to compare; "
-            "set framework_args.precision: bfloat16, or choose another framework"
-        )
-    return None
-
-
-def _capped_bfloat16(settings: Settings) -> str | None:
-    """OpenVINO asks the CPU, not the cap, whether it can compute in bfloat16, and then finds no kernel."""
-    lowered = settings.framework == "openvino" and settings.framework_args.precision == "bfloat16"
-    if not lowered or settings.backend.args.get(instruction_sets.KEY) != "avx2":
-        return None
-    return f"OpenVINO needs avx512 for bfloat16, {instruction_sets.KEY} is avx2; raise it, or set precision: float32"
-
-
 def _nncf_decides(key: str, settings: Settings) -> str | None:
     value: Any = settings
     for part in key.split("."):
@@ -226,25 +197,6 @@ def _nncf_decides(key: str, settings: Settings) -> str | None:
     return (
         f"with framework openvino and quantization_approach static NNCF decides {key} by itself; remove it, or use "
         "quantization_approach mixed"
-    )
-
-
-def _nncf_arg(name: str, settings: Settings) -> str | None:
-    approach = settings.quantization_approach
-    unset = getattr(settings.framework_args, name) == FrameworkArgs.model_fields[name].default
-    if unset or settings.framework != NNCF[0] or approach == NNCF[1]:
-        return None
-    return f"framework_args.{name} belongs to quantization_approach static, not {approach}; remove it"
-
-
-def _dynamic_products(settings: Settings) -> str | None:
-    placement = settings.placement
-    modes = (placement.default, *placement.matmuls.values())
-    if settings.framework != "openvino" or settings.quantization_approach != "mixed" or "dynamic" not in modes:
-        return None
-    return (
-        "framework openvino has no fast kernel for products with dynamic activations (DynamicQuantizeLinear with "
-        "MatMulInteger); set placement.default and all of placement.matmuls to static or float"
     )
 
 
@@ -262,6 +214,17 @@ def _smoothed_ranges(settings: Settings) -> str | None:
     return f"with placement.smooth_quant ranges are minmax, not {settings.calibration.method}; remove one of them"
 
 
+def _of_runtimes() -> Iterator[Rule]:
+    """The rules of every runtime, each asked for its own settings only."""
+    for name in registry.names("runtimes"):
+        for rule in registry.runtime(name).RULES:
+            yield Rule(rule.keys, partial(_if_framework, name, rule))
+
+
+def _if_framework(name: str, rule: Rule, settings: Settings) -> str | None:
+    return rule.check(settings) if settings.framework == name else None
+
+
 RULES: Sequence[Rule] = (
     Rule(("framework_args.opset",), _opset),
     Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
@@ -276,19 +239,13 @@ RULES: Sequence[Rule] = (
         for name in FrameworkArgs.model_fields
         if name != "precision"
     ),
-    *(
-        Rule((f"framework_args.{name}", "quantization_approach", "framework"), partial(_nncf_arg, name))
-        for name in NNCF_ARGS
-    ),
     *(Rule((key, "quantization_approach", "framework"), partial(_nncf_decides, key)) for key in NNCF_DECIDES),
     *(Rule((f"task_args.{name}", "task"), partial(_task_arg, name)) for name in TaskArgs.model_fields),
     Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
     Rule(("metrics", "task", "task_args"), _metrics),
     Rule(("input_lengths", "task"), _input_lengths),
     Rule(("batch_sizes", "max_eval_samples"), _nothing_measured),
-    Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
-    Rule(("framework_args.precision", "framework", f"backend.args.{instruction_sets.KEY}"), _capped_bfloat16),
-    Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),
+    *_of_runtimes(),
     Rule(("placement.operators", "quantization_approach", "framework"), _own_operators),
     Rule(("placement", "quantization_approach"), _placement),
     Rule(("calibration.method", "quantization_approach"), _mse),

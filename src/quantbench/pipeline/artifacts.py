@@ -222,10 +222,7 @@ class Workbench:
         return self.arm("pytorch", model.folder, model.fingerprint, _in_float32(settings))
 
     def float_model(self, settings: Settings) -> ArmSpec:
-        """The arm of the float ONNX export, made once per model and opset: in float32, by the run's own runtime.
-
-        Where that does not read ONNX, ONNX Runtime is what runs it.
-        """
+        """The arm of the float ONNX export, once per model and opset: in float32, by the run's ``FLOAT_RUNTIME``."""
         model, opset = self.model(settings), settings.framework_args.opset
         versions = {name: self.environment.versions.get(name) for name in ("torch", "transformers", "onnx")}
         content = {"model": model.fingerprint, "opset": opset, "task": settings.task, "code": code.fingerprint()}
@@ -241,7 +238,8 @@ class Workbench:
             return str(exported_sha256(path))
 
         sha256 = self._once(f"float/{key}", make)
-        problem = self._disagreement(self.arm("onnxruntime", path, sha256, _in_float32(settings)), settings)
+        compared = self.arm(registry.float_runtime("pytorch"), path, sha256, _in_float32(settings))
+        problem = self._disagreement(compared, settings)
         if problem is not None:
             raise RunFailed(problem)
         return self.arm(registry.float_runtime(settings.framework), path, sha256, _in_float32(settings))

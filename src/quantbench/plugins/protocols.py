@@ -174,21 +174,43 @@ class Session(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A rule over several parameters: what cannot be, although each value is fine by itself.
+
+    Attributes:
+        keys: dotted keys of the parameters that it looks at, first the one to blame, so that of a grid only the
+            combinations that it forbids are skipped.
+        check: gives a message that says what to do, or None where the settings are fine; pure.
+
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[[Settings], str | None]
+
+
 class Runtime(Protocol):
     """What executes a model.
 
     ``OPERATORS`` maps each quantization approach that models for it can be made with to the operators that can then be
     named, ``FILES`` to the name of the optimized model's main file. ``ARGS`` are the fields of ``framework_args`` that
-    it knows. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that is not empty. ``SERVED`` is its file
-    for deployed models, by which it loads them itself.
+    it knows, ``RULES`` are asked for settings with this runtime only. ``LIBRARIES`` must be installed, through the
+    extra ``EXTRA`` if that is not empty; their versions are recorded. ``FLOAT_RUNTIME`` names the runtime that runs the
+    float ONNX export in the arm ``onnx-float``: itself, or another where it reads no ONNX. ``EXECUTED`` says in a card
+    what :meth:`executed` counts, and is empty if that is nothing; ``EXECUTED_ALONE`` says it where no other runtime
+    stands beside it, and may be empty. ``SERVED`` is its file for deployed models, by which it loads them itself.
     """
 
     SUMMARY: str
     OPERATORS: Mapping[str, tuple[str, ...]]
     FILES: Mapping[str, str]
     ARGS: tuple[str, ...]
+    RULES: tuple[Rule, ...]
     LIBRARIES: tuple[str, ...]
     EXTRA: str
+    FLOAT_RUNTIME: str
+    EXECUTED: str
+    EXECUTED_ALONE: str
     SERVED: ServedRuntime
 
     def options(self, settings: Settings) -> dict[str, JsonValue]:
@@ -197,6 +219,18 @@ class Runtime(Protocol):
 
     def executed(self, spec: ArmSpec, scratch: Path) -> dict[str, int]:
         """Operators that a session of ``spec`` really runs, by type; ``scratch`` is a folder for files on the way."""
+        ...
+
+    def is_integer(self, operator: str) -> bool:
+        """Whether an operator, as :meth:`executed` names it, computes on 8-bit integers."""
+        ...
+
+    def why_float(self, settings: Settings) -> str:
+        """Why it may compute a quantized model in float, and what to do about it: a sentence without its full stop."""
+        ...
+
+    def notes(self, settings: Settings, environment: Environment) -> tuple[str, ...]:
+        """What a reader must know of a run on this machine: what was not capped, which precision is emulated."""
         ...
 
     def load(self, spec: ArmSpec, num_threads: int) -> Session:
