@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-Kind = Literal["tasks", "runtimes", "exclusions", "launchers", "reports"]
-KINDS: tuple[Kind, ...] = ("tasks", "runtimes", "exclusions", "launchers", "reports")
-COMPUTING: tuple[Kind, ...] = ("runtimes",)
+Kind = Literal["tasks", "runtimes", "quantizers", "exclusions", "launchers", "reports"]
+KINDS: tuple[Kind, ...] = ("tasks", "runtimes", "quantizers", "exclusions", "launchers", "reports")
+COMPUTING: tuple[Kind, ...] = ("runtimes", "quantizers")
 """Kinds whose libraries make models and run them, so that results depend on their versions."""
 
 

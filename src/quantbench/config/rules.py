@@ -1,18 +1,18 @@
 """Rules over more than one parameter: what cannot be, although each value is fine by itself.
 
 A rule names the parameters that it looks at, so that a grid in which it forbids only some combinations can skip those
-and a value that can never run is a mistake. Rules of one runtime stand in its file; here they are asked with the rest.
+and a value that can never run is a mistake. Rules of a runtime or a quantizer stand in its file; here they are asked
+with the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
-from quantbench.schema.settings import Calibration, FrameworkArgs, Placement, Settings, TaskArgs
+from quantbench.schema.settings import FrameworkArgs, Placement, Settings, TaskArgs
 from quantbench.system import instruction_sets
 
 MIN_OPSET = 11
@@ -21,16 +21,6 @@ MAX_OPSET = 20
 PER_CHANNEL_MIN_OPSET = 13
 """``DequantizeLinear`` takes an axis since opset 13 (ONNX operator specification)."""
 
-NNCF = ("openvino", "static")
-"""Framework and approach with which NNCF makes the optimized model."""
-NNCF_DECIDES = {
-    **{
-        key: Settings.model_fields[key].default
-        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
-    },
-    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
-}
-"""Parameters that NNCF decides by itself, at the values that say nothing."""
 EARLIER_TASK_ARGS = {"pooling": "mean"}
 """Defaults of earlier versions, spelled out in the ``config.yaml`` of their folders."""
 
@@ -188,21 +178,10 @@ def _nothing_measured(settings: Settings) -> str | None:
     return "batch_sizes: [] leaves timing out and max_eval_samples: 0 evaluation: nothing is left to measure; keep one"
 
 
-def _nncf_decides(key: str, settings: Settings) -> str | None:
-    value: Any = settings
-    for part in key.split("."):
-        value = getattr(value, part)
-    if (settings.framework, settings.quantization_approach) != NNCF or value == NNCF_DECIDES[key]:
-        return None
-    return (
-        f"with framework openvino and quantization_approach static NNCF decides {key} by itself; remove it, or use "
-        "quantization_approach mixed"
-    )
-
-
 def _own_operators(settings: Settings) -> str | None:
     approach, operators = settings.quantization_approach, settings.placement.operators
-    if approach != "mixed" or operators in ("standard", settings.framework):
+    own = registry.runtime(settings.framework).OWN_OPERATORS and operators == settings.framework
+    if approach != "mixed" or operators == "standard" or own:
         return None
     return f"placement.operators {operators} are not known to framework {settings.framework}; use standard"
 
@@ -225,6 +204,18 @@ def _if_framework(name: str, rule: Rule, settings: Settings) -> str | None:
     return rule.check(settings) if settings.framework == name else None
 
 
+def _of_quantizers() -> Iterator[Rule]:
+    """The rules of every quantizer, each asked for settings whose model it makes."""
+    for name in registry.names("quantizers"):
+        for rule in registry.quantizer(name).RULES:
+            yield Rule(rule.keys, partial(_if_quantizer, name, rule))
+
+
+def _if_quantizer(name: str, rule: Rule, settings: Settings) -> str | None:
+    maker = registry.runtime(settings.framework).QUANTIZERS.get(settings.quantization_approach)
+    return rule.check(settings) if maker == name else None
+
+
 RULES: Sequence[Rule] = (
     Rule(("framework_args.opset",), _opset),
     Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
@@ -239,7 +230,7 @@ RULES: Sequence[Rule] = (
         for name in FrameworkArgs.model_fields
         if name != "precision"
     ),
-    *(Rule((key, "quantization_approach", "framework"), partial(_nncf_decides, key)) for key in NNCF_DECIDES),
+    *_of_quantizers(),
     *(Rule((f"task_args.{name}", "task"), partial(_task_arg, name)) for name in TaskArgs.model_fields),
     Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
     Rule(("metrics", "task", "task_args"), _metrics),

@@ -23,8 +23,9 @@ from quantbench.pipeline.model import Model, open_model
 from quantbench.pipeline.rows import Split, counted, key_of, overlap, read_split
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Examples, Input, Inputs, Prediction
+from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration import activations
-from quantbench.quantize.calibration.ranges import Collector, Ranges, Sample
+from quantbench.quantize.calibration.ranges import Collector, Ranges
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.quantize.mixed import products
 from quantbench.schema.base import digest
@@ -39,14 +40,6 @@ from quantbench.system import code
 from quantbench.system.writing import write_atomically
 
 EXPORT_SHAPE = (2, 8)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Calibration samples: how many, and each as arrays of shape (1, length)."""
-
-    count: int
-    sample: Sample
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from quantbench.discovery import KINDS, Kind, load, names
-from quantbench.plugins.protocols import Exclusion, Launcher, Report, Runtime, Task
+from quantbench.plugins.protocols import Exclusion, Launcher, Quantizer, Report, Runtime, Task
 
 __all__ = [
     "KINDS",
@@ -17,6 +17,8 @@ __all__ = [
     "float_runtime",
     "launcher",
     "names",
+    "quantizer",
+    "quantizer_for",
     "report",
     "runtime",
     "task",
@@ -50,6 +52,17 @@ def runtime(name: str) -> Runtime:
 def float_runtime(name: str) -> str:
     """The runtime that runs the float ONNX export beside models of a runtime: itself, if that reads ONNX."""
     return runtime(name).FLOAT_RUNTIME
+
+
+def quantizer(name: str) -> Quantizer:
+    """The quantizer of that name."""
+    return cast(Quantizer, load("quantizers", name))
+
+
+def quantizer_for(framework: str, approach: str) -> Quantizer | None:
+    """The quantizer that makes models of an approach for a runtime; None where that has no such models."""
+    name = runtime(framework).QUANTIZERS.get(approach)
+    return None if name is None else quantizer(name)
 
 
 def exclusion(name: str) -> Exclusion:

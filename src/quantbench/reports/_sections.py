@@ -9,17 +9,12 @@ from quantbench.analysis.interference import undisturbed_ms
 from quantbench.analysis.losses import differences
 from quantbench.analysis.machines import by_machine
 from quantbench.analysis.speedups import shape_name
-from quantbench.config.rules import NNCF
 from quantbench.plugins import registry
 from quantbench.reports._markdown import counts, spread, table
 from quantbench.schema.results import Artifact, Latency, Noise, Result
 from quantbench.schema.settings import Config
 
 ARMS = ("pytorch", "onnx-float", "optimized")
-NNCF_CHOSE = (
-    "With framework openvino and quantization_approach static NNCF chose operators, granularity and number types; the "
-    "range of an activation is the mean over the samples of each sample's extremes"
-)
 
 
 def keys(config: Config) -> list[str]:
@@ -234,9 +229,11 @@ def notes(done: Sequence[Result]) -> list[str]:
             settings = result.run.settings
             why = registry.runtime(settings.framework).why_float(settings)
             found.append(f"{result.run.name}: nothing was computed in int8. {why}")
-    if any((result.run.settings.framework, result.run.settings.quantization_approach) == NNCF for result in done):
-        found.append(NNCF_CHOSE)
-    return found
+    makers = [
+        registry.quantizer_for(result.run.settings.framework, result.run.settings.quantization_approach)
+        for result in done
+    ]
+    return found + list(dict.fromkeys(maker.NOTE for maker in makers if maker and maker.NOTE))
 
 
 def _integer_operators(result: Result) -> dict[str, int]:

@@ -13,7 +13,6 @@ from jinja2 import StrictUndefined
 from quantbench.analysis import speedups
 from quantbench.analysis.machines import by_machine
 from quantbench.config.keys import lookup
-from quantbench.config.rules import NNCF, NNCF_DECIDES
 from quantbench.plugins import registry
 from quantbench.reports import _sections
 from quantbench.reports._markdown import BAR, table
@@ -213,9 +212,8 @@ def _idle(config: Config) -> set[str]:
     idle = set() if approaches & CALIBRATED else {"calibration"}
     known = {name for framework in frameworks for name in registry.runtime(framework).ARGS}
     idle.update(f"framework_args.{name}" for name in FrameworkArgs.model_fields if name not in known)
-    if {(framework, approach) for framework in frameworks for approach in approaches} == {NNCF}:
-        idle.update(NNCF_DECIDES)
-    return idle
+    makers = [registry.quantizer_for(framework, approach) for framework in frameworks for approach in approaches]
+    return idle.union(set.intersection(*(set(maker.DECIDES) if maker else set() for maker in makers)))
 
 
 def _every(config: Config, key: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from quantbench.plugins.protocols import Rule
 from quantbench.runtimes._caps import UNCAPPED
 from quantbench.schema.results import ArmSpec, Environment
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Mode, Precision, Settings
 from quantbench.served import onnxruntime as served
 
 SUMMARY = "ONNX Runtime, CPU execution provider"
@@ -59,7 +59,15 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {
     "none": (),
 }
 """Operators that can be quantized, per approach; static and dynamic as ONNX Runtime 1.32 can (its registries)."""
-FILES = dict.fromkeys(OPERATORS, "model.onnx")
+QUANTIZERS: Mapping[str, str] = {
+    "static": "onnxruntime-static",
+    "dynamic": "onnxruntime-dynamic",
+    "mixed": "mixed",
+    "none": "none",
+}
+LOADS_FOLDER = False
+FAST_PRODUCTS: tuple[Mode, ...] = ("dynamic", "static")
+OWN_OPERATORS = True
 FLOAT_RUNTIME = "onnxruntime"
 EXECUTED = "ONNX Runtime's graph at the optimization level of the run"
 EXECUTED_ALONE = "the graph that ONNX Runtime made of it at the optimization level of the run"
@@ -103,6 +111,11 @@ def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
     for node in onnx.load(str(optimized), load_external_data=False).graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return dict(sorted(counts.items()))
+
+
+def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
+    """There are kernels of float32 only."""
+    return ("float32",)
 
 
 def is_integer(operator: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +11,18 @@ from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
 from quantbench.schema.results import ArmSpec, Environment
-from quantbench.schema.settings import FrameworkArgs, Settings
+from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import openvino as served
-from quantbench.system import instruction_sets
+from quantbench.system import instruction_sets as levels
+from quantbench.system.instruction_sets import BFLOAT16_SETS
 
 SUMMARY = "OpenVINO, CPU plug-in; int8 through NNCF"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"static": ("MatMul",), "mixed": ("MatMul",), "none": ()}
 """With ``static`` NNCF chooses the operators; the default is all that can be named."""
-FILES = {"static": "model.xml", "mixed": "model.onnx", "none": "model.onnx"}
+QUANTIZERS: Mapping[str, str] = {"mixed": "mixed", "static": "nncf", "none": "none"}
+LOADS_FOLDER = False
+FAST_PRODUCTS: tuple[Mode, ...] = ("static",)
+OWN_OPERATORS = False
 ARGS = ("opset", "precision", "preset", "smooth_quant_alpha")
 LIBRARIES = ("openvino", "nncf")
 EXTRA = "openvino"
@@ -47,9 +51,9 @@ DATA_LAYERS = ("Input", "Output", "Const", "Constant", "Parameter", "Result")
 
 def _capped_bfloat16(settings: Settings) -> str | None:
     """OpenVINO asks the CPU, not the cap, whether it can compute in bfloat16, and then finds no kernel."""
-    if settings.framework_args.precision != "bfloat16" or settings.backend.args.get(instruction_sets.KEY) != "avx2":
+    if settings.framework_args.precision != "bfloat16" or settings.backend.args.get(levels.KEY) != "avx2":
         return None
-    return f"OpenVINO needs avx512 for bfloat16, {instruction_sets.KEY} is avx2; raise it, or set precision: float32"
+    return f"OpenVINO needs avx512 for bfloat16, {levels.KEY} is avx2; raise it, or set precision: float32"
 
 
 def _dynamic_products(settings: Settings) -> str | None:
@@ -75,7 +79,7 @@ RULES = (
         Rule((f"framework_args.{name}", "quantization_approach", "framework"), partial(_static_only, name))
         for name in ("preset", "smooth_quant_alpha")
     ),
-    Rule(("framework_args.precision", "framework", f"backend.args.{instruction_sets.KEY}"), _capped_bfloat16),
+    Rule(("framework_args.precision", "framework", f"backend.args.{levels.KEY}"), _capped_bfloat16),
     Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),
 )
 
@@ -101,6 +105,12 @@ def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
+    """bfloat16 only where the CPU computes in it."""
+    fast = set(BFLOAT16_SETS).intersection(instruction_sets)
+    return ("bfloat16", "float32") if fast else ("float32",)
+
+
 def is_integer(operator: str) -> bool:
     """By the type and the precision of a layer."""
     return operator in INTEGER_LAYERS
@@ -113,5 +123,5 @@ def why_float(settings: Settings) -> str:
 
 def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:
     """What a cap did not reach, and that bfloat16 is emulated where it is."""
-    emulates = instruction_sets.lacks_precision(settings.framework_args.precision, environment)
+    emulates = levels.lacks_precision(settings.framework_args.precision, environment)
     return (*([PARTLY_CAPPED] if environment.cap else []), *([EMULATED] if emulates else []))

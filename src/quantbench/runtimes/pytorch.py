@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -11,13 +11,16 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
 from quantbench.runtimes._caps import UNCAPPED
 from quantbench.schema.results import ArmSpec, Environment
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Mode, Precision, Settings
 from quantbench.served import pytorch as served
 from quantbench.system import instruction_sets
 
 SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}
-FILES = {"none": "model.safetensors"}
+QUANTIZERS: Mapping[str, str] = {"none": "checkpoint"}
+LOADS_FOLDER = True
+FAST_PRODUCTS: tuple[Mode, ...] = ()
+OWN_OPERATORS = False
 ARGS = ("opset", "precision")
 LIBRARIES = ("torch", "transformers")
 EXTRA = ""
@@ -58,6 +61,11 @@ def options(settings: Settings) -> dict[str, JsonValue]:
 def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
     """Nothing: eager PyTorch has no graph to look at."""
     return {}
+
+
+def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
+    """That of the original: eager PyTorch is what ``tune`` is to beat."""
+    return ("float32",)
 
 
 def is_integer(operator: str) -> bool:
