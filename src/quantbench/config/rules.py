@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from quantbench.plugins import registry
+from quantbench.plugins import arguments, registry
 from quantbench.plugins.protocols import Rule
 from quantbench.schema.settings import FrameworkArgs, Placement, Settings, TaskArgs
 from quantbench.system import instruction_sets
@@ -60,17 +60,26 @@ def _activation_type(settings: Settings) -> str | None:
 
 
 def _backend_args(settings: Settings) -> str | None:
-    known = registry.launcher(settings.backend.name).ARGS
+    known = registry.launcher(settings.backend.name).Args.model_fields
     wrong = [name for name in settings.backend.args if name not in known]
-    if wrong:
-        return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}")
-    problems = registry.launcher(settings.backend.name).check(settings.backend.args)
-    return "; ".join(f"{name}: {message}" for name, message in problems) or None
+    return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}") if wrong else None
+
+
+def _of_launchers() -> Iterator[Rule]:
+    """A rule for every argument that some launcher has."""
+    launchers = map(registry.launcher, registry.names("launchers"))
+    for name in dict.fromkeys(arg for launcher in launchers for arg in launcher.Args.model_fields):
+        yield Rule((f"backend.args.{name}", "backend.name"), partial(_backend_arg, name))
+
+
+def _backend_arg(name: str, settings: Settings) -> str | None:
+    found = arguments.mistakes(registry.launcher(settings.backend.name).Args, settings.backend.args)
+    return f"{name}: {found[name]}" if name in found else None
 
 
 def _supported_instructions(settings: Settings) -> str | None:
     level = settings.backend.args.get(instruction_sets.KEY)
-    if level is None or level in instruction_sets.LEVELS:
+    if level is None or (isinstance(level, str) and level in instruction_sets.LEVELS):
         return None
     return registry.unknown_name(str(level), ["null", *instruction_sets.LEVELS], instruction_sets.KEY)
 
@@ -223,6 +232,7 @@ RULES: Sequence[Rule] = (
     Rule(("activation_type", "quantization_approach"), _activation_type),
     Rule(("weight_type", "activation_type"), _mixed_types),
     Rule(("backend.args",), _backend_args),
+    *_of_launchers(),
     Rule((f"backend.args.{instruction_sets.KEY}",), _supported_instructions),
     Rule(("framework", "quantization_approach"), _framework),
     *(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pydantic import JsonValue
 
+from quantbench.plugins.arguments import LauncherArgs
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
@@ -331,19 +332,16 @@ class LaunchContext:
 class Launcher(Protocol):
     """Where runs execute.
 
-    ``ARGS`` names what may stand in ``backend.args``. ``REMOTE`` says that runs execute elsewhere, so that what this
-    machine is does not matter. ``LIBRARIES`` must be installed here, through the extra ``EXTRA`` if that is not empty.
+    ``Args`` is what may stand in ``backend.args``: its fields' descriptions complete "must …". ``REMOTE`` says that
+    runs execute elsewhere, so that what this machine is does not matter. ``LIBRARIES`` must be installed here, through
+    the extra ``EXTRA`` if that is not empty.
     """
 
     SUMMARY: str
-    ARGS: tuple[str, ...]
+    Args: type[LauncherArgs]
     REMOTE: bool
     LIBRARIES: tuple[str, ...]
     EXTRA: str
-
-    def check(self, args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-        """Mistakes in ``backend.args`` as (name of the argument, message); pure."""
-        ...
 
     def requests(self, runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
         """What :meth:`launch` would ask for, a document per run; nothing is done."""
