@@ -23,12 +23,12 @@ from quantbench.api import tuning
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.artifacts import Workbench
-from quantbench.plugins.registry import task
+from quantbench.plugins.registry import runtime, task
 from quantbench.reports._markdown import spread, table
 from quantbench.results.store import Store
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import FrameworkArgs, Settings, TimeBenchmarkArgs
-from quantbench.system import cache, environment, instruction_sets
+from quantbench.system import cache, environment
 from quantbench.system.progress import Silent
 from quantbench.timing.session import Shape, time_arms
 from quantbench.tune.budget import Budget
@@ -123,7 +123,9 @@ def _compare(bench: Bench, best: Settings | None, scored: bool) -> str:
     specs = {name: bench.spec(settings) for name, settings in versions.items()}
     specs["PyTorch"] = bench.workbench.original(base)
     notes = {
-        note for settings in versions.values() for note in instruction_sets.notes(settings, bench.workbench.environment)
+        note
+        for settings in versions.values()
+        for note in runtime(settings.framework).notes(settings, bench.workbench.environment)
     }
     losses = {name: _loss(bench, spec) if scored else "–" for name, spec in specs.items()}
     rows = _ratios(bench, specs, losses)

@@ -23,7 +23,6 @@ from quantbench.quantize import with_nncf
 from quantbench.quantize.calibration.activations import collect
 from quantbench.quantize.mixed.products import find, units
 from quantbench.quantize.mixed.write import write_mixed
-from quantbench.reports._sections import is_integer
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Dataset, FrameworkArgs, Settings
 from quantbench.system import instruction_sets
@@ -117,14 +116,14 @@ def test_what_nncf_made_is_counted_and_executed_in_int8(quantized):
     assert made["per_channel"] is True
     assert "uint8" in made["activation_type"]
     executed = RUNTIME.executed(spec(quantized), quantized.parent)
-    assert sum(count for name, count in executed.items() if is_integer(name)) >= PROJECTIONS
+    assert sum(count for name, count in executed.items() if RUNTIME.is_integer(name)) >= PROJECTIONS
     assert not any(name.startswith("FakeQuantize") for name in executed)
 
 
 def test_a_float_export_executes_nothing_in_int8(exported):
     executed = RUNTIME.executed(spec(exported(17)), exported(17).parent)
     assert executed["FullyConnected [f32]"] == PROJECTIONS
-    assert not any(map(is_integer, executed))
+    assert not any(map(RUNTIME.is_integer, executed))
     assert with_nncf.quantized_operators(with_nncf.read(exported(17))) == {}
     assert with_nncf.chosen(with_nncf.read(exported(17)))["weight_type"] == "float32"
 
@@ -133,9 +132,9 @@ def test_a_float_export_executes_nothing_in_int8(exported):
 @pytest.mark.slow
 def test_other_encoders_execute_nothing_in_int8_before_and_products_after(kind, tmp_path):
     path = export_tiny_encoder(tmp_path, kind, 17)
-    assert not any(map(is_integer, RUNTIME.executed(spec(path), tmp_path)))
+    assert not any(map(RUNTIME.is_integer, RUNTIME.executed(spec(path), tmp_path)))
     executed = RUNTIME.executed(spec(int8(path, tmp_path / "int8" / "model.xml")), tmp_path)
-    assert sum(count for name, count in executed.items() if is_integer(name)) >= PROJECTIONS
+    assert sum(count for name, count in executed.items() if RUNTIME.is_integer(name)) >= PROJECTIONS
 
 
 @pytest.mark.skipif(not HAS_AVX512, reason="bfloat16 needs avx512 at least")
@@ -143,7 +142,7 @@ def test_bfloat16_is_what_is_executed_where_it_was_asked_for(exported, quantized
     executed = RUNTIME.executed(spec(exported(17), "bfloat16"), exported(17).parent)
     assert executed["FullyConnected [bf16]"] == PROJECTIONS
     beside = RUNTIME.executed(spec(quantized, "bfloat16"), quantized.parent)
-    assert any(map(is_integer, beside))
+    assert any(map(RUNTIME.is_integer, beside))
     assert any(name.endswith("[bf16]") for name in beside)
     inputs = tiny_inputs(4, 8)
     [got], wanted = RUNTIME.load(spec(exported(17), "bfloat16"), 2).predict(inputs), original(exported(17), inputs)
@@ -214,7 +213,7 @@ def test_static_products_of_our_own_placement_run_in_int8(exported, tmp_path):
     path = tmp_path / "model.onnx"
     write_mixed(exported(17), settings, "int8", [], statistics, path)
     executed = RUNTIME.executed(spec(path), tmp_path)
-    assert sum(count for name, count in executed.items() if is_integer(name)) == PROJECTIONS - 1
+    assert sum(count for name, count in executed.items() if RUNTIME.is_integer(name)) == PROJECTIONS - 1
     [got], wanted = RUNTIME.load(spec(path), 2).predict(tiny_inputs(4, 8)), original(exported(17), tiny_inputs(4, 8))
     assert np.sqrt(np.mean((got - wanted) ** 2)) < 0.3 * wanted.std(), (
         "0.21 where the CPU has no VNNI and sums saturate"
@@ -302,7 +301,7 @@ def test_products_in_int8_use_no_more_than_the_cap(exported, quantized):
     products = [kernel for layer, kernel in kernels if layer in ("FullyConnected", "MatMul", "Softmax", "Subgraph")]
     assert products
     assert not [name for name in products if "avx512" in name or "amx" in name]
-    assert sum(count for name, count in executed.items() if is_integer(name)) >= PROJECTIONS
+    assert sum(count for name, count in executed.items() if RUNTIME.is_integer(name)) >= PROJECTIONS
     _, executed = capped("avx512_vnni", exported(17), "bfloat16")
     assert executed["FullyConnected [bf16]"] == PROJECTIONS, "emulated, as the note says"
     with pytest.raises(subprocess.CalledProcessError):

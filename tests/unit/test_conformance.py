@@ -1,4 +1,4 @@
-"""What every plug-in must provide, over all files of the five folders."""
+"""What every plug-in must provide, over all files of the six folders."""
 
 import ast
 import inspect
@@ -21,6 +21,7 @@ ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 LOADERS = {
     "tasks": registry.task,
     "runtimes": registry.runtime,
+    "quantizers": registry.quantizer,
     "exclusions": registry.exclusion,
     "launchers": registry.launcher,
     "reports": registry.report,
@@ -28,10 +29,13 @@ LOADERS = {
 PROTOCOLS = {
     "tasks": protocols.Task,
     "runtimes": protocols.Runtime,
+    "quantizers": protocols.Quantizer,
     "exclusions": protocols.Exclusion,
     "launchers": protocols.Launcher,
     "reports": protocols.Report,
 }
+NAMING_RUNTIMES = {"cli.py", "schema/settings.py", "api/benchmark.py", "diagnose/run.py"}
+"""An example in a help text, defaults and values of settings, and the session that ``why`` looks into."""
 HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "openvino", "nncf", "huggingface_hub")
 
 
@@ -40,6 +44,7 @@ def test_the_folders_hold_what_the_design_names():
     assert four <= set(registry.names("tasks"))
     assert {"pytorch", "onnxruntime", "openvino"} <= set(registry.names("runtimes"))
     assert set(registry.names("exclusions")) == {"layernorm", "gelu", "residual", "gather", "softmax"}
+    assert {"mixed", "nncf", "checkpoint", "none"} <= set(registry.names("quantizers"))
     assert "local" in registry.names("launchers")
     assert {"card", "summary", "table"} <= set(registry.names("reports"))
 
@@ -120,6 +125,27 @@ def test_a_tasks_default_metrics_are_known(name):
     metric, drop = task.default_limit(settings)
     assert metric in {value for known in task.default_metrics(settings) for value in task.METRICS[known]}
     assert drop > 0
+
+
+@pytest.mark.parametrize("name", registry.names("runtimes"))
+def test_a_runtime_has_a_quantizer_for_every_approach(name):
+    runtime = registry.runtime(name)
+    assert set(runtime.QUANTIZERS) == set(runtime.OPERATORS)
+    assert set(runtime.QUANTIZERS.values()) <= set(registry.names("quantizers"))
+    assert runtime.FLOAT_RUNTIME in registry.names("runtimes")
+    assert registry.float_runtime(runtime.FLOAT_RUNTIME) == runtime.FLOAT_RUNTIME
+
+
+def test_only_files_of_runtimes_and_quantizers_name_a_runtime():
+    package = Path(quantbench.__file__).parent
+    own = {"runtimes", "quantizers", "served", "quantize"}
+    named = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] not in own
+        and re.search(r"\b(onnxruntime|openvino|nncf)\b", path.read_text())
+    }
+    assert named <= NAMING_RUNTIMES
 
 
 def test_listing_imports_no_plugin():

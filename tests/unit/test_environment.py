@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.machines import arm, machine, siblings
 
+from quantbench import discovery
 from quantbench.analysis.machines import unlike
 from quantbench.schema.results import ArmSpec
 from quantbench.system import environment
@@ -42,6 +43,16 @@ def test_versions_are_the_installed_ones():
     found = detect().versions
     assert found["onnxruntime"] == version("onnxruntime")
     assert found["torch"] == version("torch")
+
+
+def test_versions_are_those_of_every_benchmark_and_of_what_computes():
+    own = {"quantbench", "python", "torch", "transformers", "datasets", "tokenizers", "onnx", "numpy"}
+    assert set(detect().versions) == own | {"onnxruntime", "openvino", "nncf"}
+
+
+def test_a_library_is_known_by_the_name_that_it_is_imported_by():
+    assert discovery.version_of("PIL") == version("pillow")
+    assert discovery.version_of("no_library_has_this_name") is None
 
 
 def test_cores_follow_the_affinity():

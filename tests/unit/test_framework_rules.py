@@ -14,8 +14,9 @@ from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
 from quantbench.plugins import registry
 from quantbench.reports import _sections
+from quantbench.runtimes._caps import UNCAPPED
+from quantbench.runtimes.openvino import PARTLY_CAPPED
 from quantbench.schema.settings import SessionOptions
-from quantbench.system import instruction_sets
 from quantbench.system.environment import detect
 
 BASE = {
@@ -162,31 +163,34 @@ def test_the_precision_is_part_of_an_arms_options():
 
 
 @pytest.mark.parametrize(
-    ("operator", "integer"),
+    ("framework", "operator", "integer"),
     [
-        ("QLinearMatMul", True),
-        ("MatMulIntegerToFloat", True),
-        ("DynamicQuantizeMatMul", True),
-        ("DynamicQuantizeLinear", False),
-        ("FullyConnected [u8]", True),
-        ("FullyConnected [i8]", True),
-        ("FullyConnected [f32]", False),
-        ("MatMul [bf16]", False),
-        ("Reorder [u8]", False),
-        ("Transpose [i8]", False),
-        ("Eltwise [u8]", False),
-        ("Subgraph [i8]", True),
+        ("onnxruntime", "QLinearMatMul", True),
+        ("onnxruntime", "MatMulIntegerToFloat", True),
+        ("onnxruntime", "DynamicQuantizeMatMul", True),
+        ("onnxruntime", "DynamicQuantizeLinear", False),
+        ("openvino", "FullyConnected [u8]", True),
+        ("openvino", "FullyConnected [i8]", True),
+        ("openvino", "FullyConnected [f32]", False),
+        ("openvino", "MatMul [bf16]", False),
+        ("openvino", "Reorder [u8]", False),
+        ("openvino", "Transpose [i8]", False),
+        ("openvino", "Eltwise [u8]", False),
+        ("openvino", "Subgraph [i8]", True),
     ],
 )
-def test_operators_that_compute_on_integers_are_known(operator, integer):
-    assert _sections.is_integer(operator) == integer
+def test_operators_that_compute_on_integers_are_known(framework, operator, integer):
+    assert registry.runtime(framework).is_integer(operator) == integer
 
 
 @pytest.mark.parametrize("name", registry.names("runtimes"))
-def test_a_runtime_names_a_file_for_every_approach_and_only_known_arguments(name):
-    runtime = registry.runtime(name)
-    assert set(runtime.FILES) == set(runtime.OPERATORS)
-    assert set(runtime.ARGS) <= set(settings().framework_args.model_dump())
+def test_a_runtime_knows_only_arguments_that_there_are(name):
+    assert set(registry.runtime(name).ARGS) <= set(settings().framework_args.model_dump())
+
+
+def notes(settings, environment):
+    """What the settings' runtime says of a machine."""
+    return registry.runtime(settings.framework).notes(settings, environment)
 
 
 def capable(*sets):
@@ -196,19 +200,19 @@ def capable(*sets):
 @pytest.mark.parametrize("framework", ["openvino", "pytorch"])
 def test_bfloat16_that_the_cpu_does_not_have_is_noted(framework):
     lowered = settings(framework=framework, quantization_approach="none", framework_args={"precision": "bfloat16"})
-    [note] = instruction_sets.notes(lowered, capable("avx512_vnni"))
+    [note] = notes(lowered, capable("avx512_vnni"))
     assert "bfloat16 without avx512_bf16" in note
-    assert instruction_sets.notes(lowered, capable("avx512_bf16")) == ()
-    assert instruction_sets.notes(lowered, capable("amx_bf16")) == ()
+    assert notes(lowered, capable("avx512_bf16")) == ()
+    assert notes(lowered, capable("amx_bf16")) == ()
     capped = capable("avx512_bf16").model_copy(update={"cap": "avx512"})
-    assert note in instruction_sets.notes(lowered, capped)
+    assert note in notes(lowered, capped)
 
 
 def test_only_what_was_not_capped_is_said_to_be():
     capped = capable().model_copy(update={"cap": "avx2"})
-    assert instruction_sets.UNCAPPED in instruction_sets.notes(settings(), capped)
-    assert instruction_sets.notes(settings(**NNCF), capped) == (instruction_sets.PARTLY_CAPPED,)
-    assert instruction_sets.notes(settings(**NNCF), capable()) == ()
+    assert UNCAPPED in notes(settings(), capped)
+    assert notes(settings(**NNCF), capped) == (PARTLY_CAPPED,)
+    assert notes(settings(**NNCF), capable()) == ()
 
 
 def test_arms_of_different_frameworks_are_counted_apart():

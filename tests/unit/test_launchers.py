@@ -14,6 +14,7 @@ from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
 from quantbench.launchers import ray, sagemaker_training
 from quantbench.plugins import registry
+from quantbench.plugins.arguments import mistakes
 from quantbench.plugins.protocols import LaunchContext
 from quantbench.results.store import Store
 from quantbench.schema.results import Run
@@ -70,16 +71,32 @@ def test_mistakes_are_told_with_their_line(tmp_path, backend, message):
     ],
 )
 def test_sagemakers_arguments_are_checked(name, value):
-    ((where, message),) = sagemaker_training.check({**ARGS, name: value})
+    ((where, message),) = mistakes(sagemaker_training.Args, {**ARGS, name: value}).items()
     assert where == name
-    assert repr(value) in message
+    assert message.startswith(f"is {value!r}; must ")
 
 
 def test_good_arguments_are_no_mistake():
     whole = {"spot": True, "tags": {"a": "b"}, "max_runtime": 60, "region": "eu-central-1", "retries": 0}
-    assert sagemaker_training.check({**ARGS, **whole}) == []
-    assert ray.check({"address": "auto", "labels": {"zone": "a"}, "retries": 0, "instance_type": "x"}) == []
-    assert ray.check({}) == []
+    assert mistakes(sagemaker_training.Args, {**ARGS, **whole}) == {}
+    assert mistakes(ray.Args, {"address": "auto", "labels": {"zone": "a"}, "retries": 0, "instance_type": "x"}) == {}
+    assert mistakes(ray.Args, {}) == {}
+
+
+def test_every_wrong_argument_is_told_at_its_own_line(tmp_path):
+    lines = "backend:\n  name: ray\n  args:\n    retries: -1\n    labels: {zone: 1}\n    supported_instructions: [a]\n"
+    with pytest.raises(BadInput) as error:
+        load_config(write(tmp_path, lines))
+    told = str(error.value)
+    assert "mine.yaml:8: retries: is -1; must be a whole number, 0 or more" in told
+    assert "mine.yaml:9: labels: is {'zone': 1}; must map labels of nodes to values, such as {zone: a}" in told
+    assert "mine.yaml:10: unknown supported_instructions" in told
+
+
+@pytest.mark.parametrize("name", registry.names("launchers"))
+def test_every_argument_says_what_it_must_be(name):
+    fields = registry.launcher(name).Args.model_fields
+    assert all(fields[arg].description for arg in fields if arg != "supported_instructions")
 
 
 @given(st.text(max_size=200), st.text("0123456789abcdef", min_size=64, max_size=64))
@@ -116,7 +133,7 @@ def test_an_interrupt_says_that_what_was_under_way_on_ray_is_begun_again(tmp_pat
     runs = make_plan(reference_config("backend={name: ray, args: {address: 'host:1'}}")).runs
     context = LaunchContext(Store(tmp_path), detect(), Silent(), execute=lambda _: ())
     with pytest.raises(KeyboardInterrupt) as caught:
-        list(ray._results(ray._Cluster({}), runs, context))
+        list(ray._results(ray._Cluster(ray.Args()), runs, context))
     told = benchmark.interrupted(tmp_path, str(caught.value))
     assert told.startswith("interrupted: 0 run(s) are finished and kept, what was under way on the cluster ends")
     assert "is begun again; the same command goes on from there" in told

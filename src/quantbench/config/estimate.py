@@ -44,7 +44,7 @@ def estimate(runs: Sequence[Run]) -> Shared:
                 *_data(s, "calibration_split"),
                 s.framework_args.opset,
                 s.calibration.model_dump(mode="json"),
-                s.framework == "openvino" and s.quantization_approach == "static",
+                _reads_samples(s),
             ]
         )
         for s in settings
@@ -70,6 +70,12 @@ def estimate(runs: Sequence[Run]) -> Shared:
         noise_seconds=noise,
         total_seconds=timing + noise + work,
     )
+
+
+def _reads_samples(settings: Settings) -> bool:
+    """Whether the quantizer collects ranges itself, so that its pass over the samples is shared with none."""
+    quantizer = registry.quantizer_for(settings.framework, settings.quantization_approach)
+    return quantizer is not None and quantizer.reads(settings) == "samples"
 
 
 def _float_arm(settings: Settings) -> tuple[str, int, str, str]:

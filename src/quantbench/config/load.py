@@ -29,7 +29,7 @@ from quantbench.config.keys import (
 )
 from quantbench.config.yaml_lines import not_plain, parse_value, read_yaml, shown, wrong_value
 from quantbench.errors import BadInput, Mistake, by_line
-from quantbench.plugins import registry
+from quantbench.plugins import protocols, registry
 from quantbench.schema.base import canonical_json
 from quantbench.schema.settings import Config, Dimension, Settings
 
@@ -359,7 +359,7 @@ class _Builder:
         """A broken rule over sound values is a mistake if a value can then never run; else combinations are skipped."""
         sound = [rule for rule in rules.RULES if not any(overlap(k, bad) for k in rule.keys for bad in self.bad)]
         runnable: set[tuple[str, str]] = set()
-        broken: list[tuple[dict[str, Any], rules.Rule, str]] = []
+        broken: list[tuple[dict[str, Any], protocols.Rule, str]] = []
         for values, settings in combinations(config):
             found = rules.broken(settings, sound)
             broken += [(values, rule, message) for rule, message in found]

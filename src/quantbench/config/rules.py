@@ -1,18 +1,18 @@
 """Rules over more than one parameter: what cannot be, although each value is fine by itself.
 
 A rule names the parameters that it looks at, so that a grid in which it forbids only some combinations can skip those
-and a value that can never run is a mistake.
+and a value that can never run is a mistake. Rules of a runtime or a quantizer stand in its file; here they are asked
+with the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
-from quantbench.plugins import registry
-from quantbench.schema.settings import Calibration, FrameworkArgs, Placement, Settings, TaskArgs
+from quantbench.plugins import arguments, registry
+from quantbench.plugins.protocols import Rule
+from quantbench.schema.settings import FrameworkArgs, Placement, Settings, TaskArgs
 from quantbench.system import instruction_sets
 
 MIN_OPSET = 11
@@ -21,27 +21,8 @@ MAX_OPSET = 20
 PER_CHANNEL_MIN_OPSET = 13
 """``DequantizeLinear`` takes an axis since opset 13 (ONNX operator specification)."""
 
-NNCF = ("openvino", "static")
-"""Framework and approach with which NNCF makes the optimized model."""
-NNCF_DECIDES = {
-    **{
-        key: Settings.model_fields[key].default
-        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
-    },
-    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
-}
-"""Parameters that NNCF decides by itself, at the values that say nothing."""
 EARLIER_TASK_ARGS = {"pooling": "mean"}
 """Defaults of earlier versions, spelled out in the ``config.yaml`` of their folders."""
-NNCF_ARGS = ("preset", "smooth_quant_alpha")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``check`` returns a message, or None where the settings are fine. ``keys``: first the one to blame."""
-
-    keys: tuple[str, ...]
-    check: Callable[[Settings], str | None]
 
 
 def _opset(settings: Settings) -> str | None:
@@ -79,17 +60,26 @@ def _activation_type(settings: Settings) -> str | None:
 
 
 def _backend_args(settings: Settings) -> str | None:
-    known = registry.launcher(settings.backend.name).ARGS
+    known = registry.launcher(settings.backend.name).Args.model_fields
     wrong = [name for name in settings.backend.args if name not in known]
-    if wrong:
-        return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}")
-    problems = registry.launcher(settings.backend.name).check(settings.backend.args)
-    return "; ".join(f"{name}: {message}" for name, message in problems) or None
+    return registry.unknown_name(wrong[0], known, f"argument of backend {settings.backend.name}") if wrong else None
+
+
+def _of_launchers() -> Iterator[Rule]:
+    """A rule for every argument that some launcher has."""
+    launchers = map(registry.launcher, registry.names("launchers"))
+    for name in dict.fromkeys(arg for launcher in launchers for arg in launcher.Args.model_fields):
+        yield Rule((f"backend.args.{name}", "backend.name"), partial(_backend_arg, name))
+
+
+def _backend_arg(name: str, settings: Settings) -> str | None:
+    found = arguments.mistakes(registry.launcher(settings.backend.name).Args, settings.backend.args)
+    return f"{name}: {found[name]}" if name in found else None
 
 
 def _supported_instructions(settings: Settings) -> str | None:
     level = settings.backend.args.get(instruction_sets.KEY)
-    if level is None or level in instruction_sets.LEVELS:
+    if level is None or (isinstance(level, str) and level in instruction_sets.LEVELS):
         return None
     return registry.unknown_name(str(level), ["null", *instruction_sets.LEVELS], instruction_sets.KEY)
 
@@ -197,60 +187,10 @@ def _nothing_measured(settings: Settings) -> str | None:
     return "batch_sizes: [] leaves timing out and max_eval_samples: 0 evaluation: nothing is left to measure; keep one"
 
 
-def _precision(settings: Settings) -> str | None:
-    precision = settings.framework_args.precision
-    if settings.framework == "onnxruntime" and precision != "float32":
-        return f"ONNX Runtime has no {precision} kernels for these models on CPUs; use framework openvino or pytorch"
-    if settings.framework == "pytorch" and precision == "float32" and settings.quantization_approach == "none":
-        return (
-            "framework pytorch in float32 is the original itself, there would be nothing to compare; "
-            "set framework_args.precision: bfloat16, or choose another framework"
-        )
-    return None
-
-
-def _capped_bfloat16(settings: Settings) -> str | None:
-    """OpenVINO asks the CPU, not the cap, whether it can compute in bfloat16, and then finds no kernel."""
-    lowered = settings.framework == "openvino" and settings.framework_args.precision == "bfloat16"
-    if not lowered or settings.backend.args.get(instruction_sets.KEY) != "avx2":
-        return None
-    return f"OpenVINO needs avx512 for bfloat16, {instruction_sets.KEY} is avx2; raise it, or set precision: float32"
-
-
-def _nncf_decides(key: str, settings: Settings) -> str | None:
-    value: Any = settings
-    for part in key.split("."):
-        value = getattr(value, part)
-    if (settings.framework, settings.quantization_approach) != NNCF or value == NNCF_DECIDES[key]:
-        return None
-    return (
-        f"with framework openvino and quantization_approach static NNCF decides {key} by itself; remove it, or use "
-        "quantization_approach mixed"
-    )
-
-
-def _nncf_arg(name: str, settings: Settings) -> str | None:
-    approach = settings.quantization_approach
-    unset = getattr(settings.framework_args, name) == FrameworkArgs.model_fields[name].default
-    if unset or settings.framework != NNCF[0] or approach == NNCF[1]:
-        return None
-    return f"framework_args.{name} belongs to quantization_approach static, not {approach}; remove it"
-
-
-def _dynamic_products(settings: Settings) -> str | None:
-    placement = settings.placement
-    modes = (placement.default, *placement.matmuls.values())
-    if settings.framework != "openvino" or settings.quantization_approach != "mixed" or "dynamic" not in modes:
-        return None
-    return (
-        "framework openvino has no fast kernel for products with dynamic activations (DynamicQuantizeLinear with "
-        "MatMulInteger); set placement.default and all of placement.matmuls to static or float"
-    )
-
-
 def _own_operators(settings: Settings) -> str | None:
     approach, operators = settings.quantization_approach, settings.placement.operators
-    if approach != "mixed" or operators in ("standard", settings.framework):
+    own = registry.runtime(settings.framework).OWN_OPERATORS and operators == settings.framework
+    if approach != "mixed" or operators == "standard" or own:
         return None
     return f"placement.operators {operators} are not known to framework {settings.framework}; use standard"
 
@@ -262,6 +202,29 @@ def _smoothed_ranges(settings: Settings) -> str | None:
     return f"with placement.smooth_quant ranges are minmax, not {settings.calibration.method}; remove one of them"
 
 
+def _of_runtimes() -> Iterator[Rule]:
+    """The rules of every runtime, each asked for its own settings only."""
+    for name in registry.names("runtimes"):
+        for rule in registry.runtime(name).RULES:
+            yield Rule(rule.keys, partial(_if_framework, name, rule))
+
+
+def _if_framework(name: str, rule: Rule, settings: Settings) -> str | None:
+    return rule.check(settings) if settings.framework == name else None
+
+
+def _of_quantizers() -> Iterator[Rule]:
+    """The rules of every quantizer, each asked for settings whose model it makes."""
+    for name in registry.names("quantizers"):
+        for rule in registry.quantizer(name).RULES:
+            yield Rule(rule.keys, partial(_if_quantizer, name, rule))
+
+
+def _if_quantizer(name: str, rule: Rule, settings: Settings) -> str | None:
+    maker = registry.runtime(settings.framework).QUANTIZERS.get(settings.quantization_approach)
+    return rule.check(settings) if maker == name else None
+
+
 RULES: Sequence[Rule] = (
     Rule(("framework_args.opset",), _opset),
     Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
@@ -269,6 +232,7 @@ RULES: Sequence[Rule] = (
     Rule(("activation_type", "quantization_approach"), _activation_type),
     Rule(("weight_type", "activation_type"), _mixed_types),
     Rule(("backend.args",), _backend_args),
+    *_of_launchers(),
     Rule((f"backend.args.{instruction_sets.KEY}",), _supported_instructions),
     Rule(("framework", "quantization_approach"), _framework),
     *(
@@ -276,19 +240,13 @@ RULES: Sequence[Rule] = (
         for name in FrameworkArgs.model_fields
         if name != "precision"
     ),
-    *(
-        Rule((f"framework_args.{name}", "quantization_approach", "framework"), partial(_nncf_arg, name))
-        for name in NNCF_ARGS
-    ),
-    *(Rule((key, "quantization_approach", "framework"), partial(_nncf_decides, key)) for key in NNCF_DECIDES),
+    *_of_quantizers(),
     *(Rule((f"task_args.{name}", "task"), partial(_task_arg, name)) for name in TaskArgs.model_fields),
     Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
     Rule(("metrics", "task", "task_args"), _metrics),
     Rule(("input_lengths", "task"), _input_lengths),
     Rule(("batch_sizes", "max_eval_samples"), _nothing_measured),
-    Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
-    Rule(("framework_args.precision", "framework", f"backend.args.{instruction_sets.KEY}"), _capped_bfloat16),
-    Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),
+    *_of_runtimes(),
     Rule(("placement.operators", "quantization_approach", "framework"), _own_operators),
     Rule(("placement", "quantization_approach"), _placement),
     Rule(("calibration.method", "quantization_approach"), _mse),

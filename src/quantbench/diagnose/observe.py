@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 
 from quantbench.diagnose.causes import Look, Sentence, Span, join, position_axes, span
-from quantbench.pipeline.artifacts import Samples
 from quantbench.plugins.protocols import Examples, Processor
+from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration.ranges import accepted, open_session
 from quantbench.quantize.fake_quant import Rounding, observed
 

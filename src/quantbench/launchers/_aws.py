@@ -5,11 +5,9 @@ Credentials are found by boto3 as always (environment, profile, instance role) a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from pydantic import JsonValue
 
 from quantbench.errors import BadInput, Mistake
 
@@ -42,19 +40,21 @@ def asking(what: str) -> Iterator[None]:
 
 
 class Account:
-    """The AWS account: its training jobs and the bucket of their files."""
+    """The AWS account: its training jobs and the bucket of their files.
 
-    def __init__(self, args: Mapping[str, JsonValue]) -> None:
+    ``region`` and ``bucket`` are those that the user named; None for what the environment and SageMaker say.
+    """
+
+    def __init__(self, region: str | None = None, bucket: str | None = None) -> None:
         import boto3
         from botocore.config import Config
 
-        region = args.get("region")
-        session = boto3.session.Session(region_name=None if region is None else str(region))
+        session = boto3.session.Session(region_name=region)
         if session.region_name is None:
             raise mistake("region", "is not set, and AWS_REGION or your AWS profile names none; set one")
         if session.get_credentials() is None:
             raise mistake("", "no AWS credentials are found; log in, such as with 'aws configure' or 'aws sso login'")
-        self.args = args
+        self._named = bucket
         self._session = session
         config = Config(retries={"mode": "adaptive", "max_attempts": 10})
         self.jobs = session.client("sagemaker", config=config)
@@ -62,8 +62,8 @@ class Account:
 
     def bucket_name(self) -> str:
         """The bucket that is named, or the one that SageMaker's own tools use by default."""
-        if self.args.get("bucket"):
-            return str(self.args["bucket"])
+        if self._named:
+            return self._named
         with asking("the account number"):
             account = self._session.client("sts").get_caller_identity()["Account"]
         return f"sagemaker-{self._session.region_name}-{account}"
@@ -77,7 +77,7 @@ class Account:
             try:
                 self.s3.head_bucket(Bucket=self.bucket)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in ("404", "NoSuchBucket") or self.args.get("bucket"):
+                if error.response["Error"]["Code"] not in ("404", "NoSuchBucket") or self._named:
                     raise
                 region = self._session.region_name
                 where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import JsonValue
 
+from quantbench.plugins.arguments import LauncherArgs
 from quantbench.plugins.protocols import LaunchContext, Output
 from quantbench.schema.results import Job, Result, Run
 
 SUMMARY = "this machine"
-ARGS = ("supported_instructions",)
+Args = LauncherArgs
 REMOTE = False
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
-
-
-def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-    """See ``protocols.Launcher``; names and levels are checked by ``rules``."""
-    return []
 
 
 def requests(runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:

@@ -14,15 +14,16 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from quantbench.errors import BadInput, Interrupted, Mistake
 from quantbench.launchers import _archives
+from quantbench.plugins.arguments import Count, LauncherArgs, Text
 from quantbench.plugins.protocols import LaunchContext, Output
 from quantbench.schema.results import Failure, Job, Result, Run
 from quantbench.schema.settings import Settings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from quantbench.pipeline.artifacts import Workbench
 
 SUMMARY = "a Ray cluster, one run per node at a time"
-ARGS = ("address", "instance_type", "labels", "retries", "supported_instructions")
 REMOTE = True
 LIBRARIES = ("ray",)
 EXTRA = "ray"
@@ -40,7 +40,6 @@ SLOT = "quantbench_slot"
 """Resource of a node that runs may be given to; a node offers one."""
 INSTANCE_TYPE = "instance_type"
 """Label of a node that says what it is."""
-RETRIES = 2
 SUBMITTED = 2
 """Tasks per node that Ray is given at a time, so that none waits; a window, since each wait looks at all of them."""
 CONNECT_SECONDS = 10.0
@@ -54,31 +53,29 @@ Shipped = tuple[list[Any], bool]
 logger = logging.getLogger("quantbench")
 
 
-def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-    """See ``protocols.Launcher``."""
-    found = []
-    for name in ("address", "instance_type"):
-        if not isinstance(args.get(name, ""), str | None):
-            found.append((name, f"is {args[name]!r}; must be text"))
-    retries = args.get("retries", RETRIES)
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        found.append(("retries", f"is {retries!r}; must be a whole number, 0 or more"))
-    labels = args.get("labels", {})
-    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        found.append(("labels", f"is {labels!r}; must map labels of nodes to values, such as {{zone: a}}"))
-    return found
+class Args(LauncherArgs):
+    """Where the cluster is (nowhere: one is started here), which nodes may be used, and how often a lost run is
+    tried again.
+    """
+
+    address: Text | None = Field(None, description="be text")
+    instance_type: Text | None = Field(None, description="be text")
+    labels: dict[str, str] = Field({}, description="map labels of nodes to values, such as {zone: a}")
+    retries: Count = 2
 
 
 def requests(runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
     """The job of each run and the options that its task is submitted with."""
-    return [
-        {"job": Job(run=run).model_dump(mode="json"), "options": _options(run.settings.backend.args)} for run in runs
-    ]
+    return [{"job": Job(run=run).model_dump(mode="json"), "options": _options(_args(run))} for run in runs]
 
 
-def _options(args: Mapping[str, JsonValue]) -> dict[str, Any]:
+def _args(run: Run) -> Args:
+    return Args.model_validate(run.settings.backend.args)
+
+
+def _options(args: Args) -> dict[str, Any]:
     """Options of a Ray task."""
-    level = args.get(instruction_sets.KEY)
+    level = args.supported_instructions
     variables = {"OMP_NUM_THREADS": ""} | (instruction_sets.CAPS[str(level)] if level else {})
     return {
         "num_cpus": 0,
@@ -89,17 +86,14 @@ def _options(args: Mapping[str, JsonValue]) -> dict[str, Any]:
     }
 
 
-def _wanted(args: Mapping[str, JsonValue]) -> dict[str, str]:
+def _wanted(args: Args) -> dict[str, str]:
     """Labels that a node must have."""
-    labels = args.get("labels") or {}
-    assert isinstance(labels, dict), "checked before"
-    named = {INSTANCE_TYPE: args[INSTANCE_TYPE]} if args.get(INSTANCE_TYPE) else {}
-    return {str(name): str(value) for name, value in {**labels, **named}.items()}
+    return {**args.labels, **({INSTANCE_TYPE: args.instance_type} if args.instance_type else {})}
 
 
 def launch(runs: Sequence[Run], context: LaunchContext) -> Iterator[Result]:
     """Connect to the cluster, or start one here; see ``protocols.Launcher``."""
-    cluster = _Cluster(runs[0].settings.backend.args)
+    cluster = _Cluster(_args(runs[0]))
     cluster.connect()
     return _results(cluster, runs, context)
 
@@ -108,7 +102,7 @@ def launch(runs: Sequence[Run], context: LaunchContext) -> Iterator[Result]:
 class _Cluster:
     """The connection to a cluster."""
 
-    args: Mapping[str, JsonValue]
+    args: Args
 
     def connect(self) -> None:
         """Connect, or start a cluster of this machine alone where no address is given.
@@ -119,14 +113,14 @@ class _Cluster:
         """
         import ray
 
-        address = self.args.get("address")
-        self._reach(str(address or ""))
+        address = self.args.address
+        self._reach(address or "")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if address:
-                ray.init(address=str(address), **quiet)
+                ray.init(address=address, **quiet)
             else:
-                own = {INSTANCE_TYPE: str(self.args[INSTANCE_TYPE])} if self.args.get(INSTANCE_TYPE) else None
+                own = {INSTANCE_TYPE: self.args.instance_type} if self.args.instance_type else None
                 ray.init(address="local", resources={SLOT: 1}, labels=own, include_dashboard=False, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise self._unreachable(error) from error
@@ -145,7 +139,7 @@ class _Cluster:
 
     def _unreachable(self, error: Exception) -> BadInput:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        message = f"no Ray cluster at {self.args.get('address')!r}: {reason}; start one with 'ray start --head', or "
+        message = f"no Ray cluster at {self.args.address!r}: {reason}; start one with 'ray start --head', or "
         return BadInput([Mistake("backend.args.address", message + "leave address out to have it started here")])
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -208,7 +202,7 @@ class _Tasks:
             for reference in done:
                 run = waiting.pop(reference)
                 outcome, lost = self._outcome(reference, run)
-                if lost is not None and self._attempts[run.key] <= int(str(self.cluster.args.get("retries", RETRIES))):
+                if lost is not None and self._attempts[run.key] <= self.cluster.args.retries:
                     logger.warning("%s is tried again: %s", run.name, lost)
                     queue.append(run)
                 else:
@@ -225,7 +219,7 @@ class _Tasks:
         self._attempts[run.key] = self._attempts.get(run.key, 0) + 1
         local = _archives.local_inputs(run.settings, self.context.output.places)
         inputs = {name: self._ship(name, path) for name, path in local.items()}
-        task = ray.remote(_execute).options(**_options(run.settings.backend.args))
+        task = ray.remote(_execute).options(**_options(_args(run)))
         return task.remote(run.model_dump_json(), inputs)
 
     def _ship(self, name: str, path: Path) -> Shipped:

@@ -17,20 +17,18 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from quantbench.launchers import _archives
 from quantbench.launchers._aws import CONFIG_CHANNEL, JOB_FILE, PREFIX, RESULT_FILE, Account, asking
+from quantbench.plugins.arguments import Count, LauncherArgs
 from quantbench.plugins.protocols import LaunchContext, Output
 from quantbench.schema.results import Failure, Job, Result, Run
 from quantbench.system.writing import write_atomically
 
 SUMMARY = "SageMaker training jobs, one per run"
-NEEDED = ("image", "instance_type", "role")
-DEFAULTS: dict[str, JsonValue] = {"max_runtime": 7200, "retries": 2, "spot": False, "tags": {}, "volume_size": 30}
-ARGS = (*NEEDED, *DEFAULTS, "bucket", "region", "supported_instructions")
 REMOTE = True
 LIBRARIES = ("boto3",)
 EXTRA = "sagemaker"
@@ -47,48 +45,54 @@ ENDED = ("Completed", "Failed", "Stopped")
 NO_SUCH_JOB = ("ValidationException", "ResourceNotFound")
 """Codes that DescribeTrainingJob answers with where there is no job of that name."""
 
+EXAMPLE_ROLE = "arn:aws:iam::123456789012:role/NAME"
+Positive = Annotated[int, Field(ge=1, strict=True, description="be a whole number, 1 or more")]
+
 logger = logging.getLogger("quantbench")
 
 
-def check(args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-    """See ``protocols.Launcher``; patterns and limits are those of CreateTrainingJob."""
-    patterns = {
-        "role": (r"arn:aws[a-z\-]*:iam::\d{12}:role/.+", "the ARN of a role, arn:aws:iam::123456789012:role/NAME"),
-        "image": (r"\S{1,255}", "the image of the container in a registry, see docs/launchers.md"),
-        "instance_type": (r"ml\.[a-z0-9\-]+\.[a-z0-9]+", "an instance type such as ml.c7i.2xlarge"),
-        "bucket": (r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", "the name of an S3 bucket"),
-        "region": (r"[a-z]{2}(-[a-z]+)+-\d", "a region such as eu-central-1"),
-    }
-    found = [(name, f"is missing; set {patterns[name][1]}") for name in NEEDED if args.get(name) is None]
-    for name, (pattern, meant) in patterns.items():
-        value = args.get(name)
-        if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value)):
-            found.append((name, f"is {value!r}; must be {meant}"))
-    for name, least in (("max_runtime", 1), ("retries", 0), ("volume_size", 1)):
-        value = args.get(name, DEFAULTS[name])
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            found.append((name, f"is {value!r}; must be a whole number, {least} or more"))
-    if not isinstance(args.get("spot", False), bool):
-        found.append(("spot", f"is {args['spot']!r}; must be true or false"))
-    tags = args.get("tags") or {}
-    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
-        found.append(("tags", f"is {tags!r}; must map names to texts"))
-    return found
+def _like(pattern: str, meant: str) -> Any:
+    """A text that is as a pattern says as a whole, and what to call it."""
+    return Field(pattern=f"^(?:{pattern})$", description=f"be {meant}")
+
+
+class Args(LauncherArgs):
+    """Of the account and the jobs; patterns and limits are those of CreateTrainingJob."""
+
+    image: Annotated[str, _like(r"\S{1,255}", "the image of the container in a registry, see docs/launchers.md")]
+    instance_type: Annotated[str, _like(r"ml\.[a-z0-9\-]+\.[a-z0-9]+", "an instance type such as ml.c7i.2xlarge")]
+    role: Annotated[str, _like(r"arn:aws[a-z\-]*:iam::[0-9]{12}:role/.+", f"the ARN of a role, {EXAMPLE_ROLE}")]
+    bucket: Annotated[str | None, _like(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", "the name of an S3 bucket")] = None
+    region: Annotated[str | None, _like(r"[a-z]{2}(-[a-z]+)+-[0-9]", "a region such as eu-central-1")] = None
+    max_runtime: Positive = 7200
+    retries: Count = 2
+    spot: Annotated[bool, Field(strict=True, description="be true or false")] = False
+    tags: Annotated[dict[str, str] | None, Field(description="map names to texts")] = None
+    volume_size: Positive = 30
 
 
 def requests(runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
     """The CreateTrainingJob request of each run; the random part of a new name is drawn anew at every call."""
     if not runs:
         return []
-    bucket = Account(runs[0].settings.backend.args).bucket_name()
+    bucket = _account(runs).bucket_name()
     return [_request(run, _Ticket.of(output, run).name, bucket, output) for run in runs]
 
 
 def launch(runs: Sequence[Run], context: LaunchContext) -> Iterator[Result]:
     """Connect to the account and its bucket; see ``protocols.Launcher``."""
-    account = Account(runs[0].settings.backend.args)
+    account = _account(runs)
     account.open_bucket()
     return _Jobs(account, runs, context).results()
+
+
+def _args(run: Run) -> Args:
+    return Args.model_validate(run.settings.backend.args)
+
+
+def _account(runs: Sequence[Run]) -> Account:
+    args = _args(runs[0])
+    return Account(args.region, args.bucket)
 
 
 @dataclass(frozen=True)
@@ -134,16 +138,16 @@ def _channels(run: Run, output: Output) -> dict[str, tuple[str, Path]]:
 
 def _request(run: Run, name: str, bucket: str, output: Output) -> dict[str, Any]:
     """The CreateTrainingJob request of a run."""
-    args = {**DEFAULTS, **run.settings.backend.args}
+    args = _args(run)
     root = f"s3://{bucket}/{PREFIX}"
     prefixes = {CONFIG_CHANNEL: f"{root}/jobs/{name}/"}
     inputs = _channels(run, output)
     prefixes |= {channel: f"{root}/inputs/{_archives.content_hash(path)}/" for channel, (_, path) in inputs.items()}
-    stopping = {"MaxRuntimeInSeconds": args["max_runtime"]}
+    stopping = {"MaxRuntimeInSeconds": args.max_runtime}
     request: dict[str, Any] = {
         "TrainingJobName": name,
-        "AlgorithmSpecification": {"TrainingImage": args["image"], "TrainingInputMode": "File"},
-        "RoleArn": args["role"],
+        "AlgorithmSpecification": {"TrainingImage": args.image, "TrainingInputMode": "File"},
+        "RoleArn": args.role,
         "HyperParameters": {"run": run.name[:2500], "key": run.key},
         "InputDataConfig": [
             {
@@ -160,18 +164,17 @@ def _request(run: Run, name: str, bucket: str, output: Output) -> dict[str, Any]
         ],
         "OutputDataConfig": {"S3OutputPath": f"{root}/output"},
         "ResourceConfig": {
-            "InstanceType": args["instance_type"],
+            "InstanceType": args.instance_type,
             "InstanceCount": 1,
-            "VolumeSizeInGB": args["volume_size"],
+            "VolumeSizeInGB": args.volume_size,
         },
         "StoppingCondition": stopping,
-        "EnableManagedSpotTraining": args["spot"],
+        "EnableManagedSpotTraining": args.spot,
     }
-    if args["spot"]:
-        stopping["MaxWaitTimeInSeconds"] = 2 * int(str(args["max_runtime"]))
-    tags = args["tags"]
-    if isinstance(tags, dict) and tags:
-        request["Tags"] = [{"Key": str(key), "Value": str(value)} for key, value in tags.items()]
+    if args.spot:
+        stopping["MaxWaitTimeInSeconds"] = 2 * args.max_runtime
+    if args.tags:
+        request["Tags"] = [{"Key": key, "Value": value} for key, value in args.tags.items()]
     return request
 
 
@@ -256,7 +259,6 @@ class _Jobs:
     def _look(self) -> tuple[bool, list[tuple[_Ticket, Result]]]:
         """Look at every running job once: whether anything changed, and the results of those that have ended."""
         changed, ended = False, []
-        retries = int(str(self.account.args.get("retries", DEFAULTS["retries"])))
         for key, (run, ticket) in list(self._running.items()):
             told = self._describe(ticket.name) or {"TrainingJobStatus": "Failed", "FailureReason": "the job is gone"}
             status = f"{told['TrainingJobStatus']}, {told.get('SecondaryStatus', '')}"
@@ -266,7 +268,7 @@ class _Jobs:
             if told["TrainingJobStatus"] not in ENDED:
                 continue
             del self._running[key]
-            if _lost(told) and ticket.attempt <= retries:
+            if _lost(told) and ticket.attempt <= _args(run).retries:
                 logger.warning("%s is tried again: %s", run.name, _reason(told))
                 ticket.again(run)
                 self._queue.append(run)

@@ -232,7 +232,7 @@ def look(
     """Where an export and PyTorch differ on prepared examples, and on inputs of the length that is timed.
 
     Args:
-        exported: the ONNX Runtime arm of the export.
+        exported: the arm of the export.
         original: the PyTorch arm of its checkpoint.
         examples: of the evaluation split.
         processor: makes batches.
@@ -255,7 +255,7 @@ def look(
     modules = {name: partial(module, name) for name in ("its default", EAGER)}
     unit = "tokens" if processor.HAS_LENGTH else "patches"
     try:
-        session = registry.runtime("onnxruntime").load(exported, threads)
+        session = registry.runtime(exported.runtime).load(exported, threads)
     except Exception as error:  # a runtime's own, of any kind
         return f"the export cannot be loaded: {first_line(error)}"
     return difference(batches, session.predict, modules, outputs, unit)

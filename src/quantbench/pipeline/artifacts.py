@@ -23,8 +23,9 @@ from quantbench.pipeline.model import Model, open_model
 from quantbench.pipeline.rows import Split, counted, key_of, overlap, read_split
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Examples, Input, Inputs, Prediction
+from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration import activations
-from quantbench.quantize.calibration.ranges import Collector, Ranges, Sample
+from quantbench.quantize.calibration.ranges import Collector, Ranges
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.quantize.mixed import products
 from quantbench.schema.base import digest
@@ -39,14 +40,6 @@ from quantbench.system import code
 from quantbench.system.writing import write_atomically
 
 EXPORT_SHAPE = (2, 8)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Calibration samples: how many, and each as arrays of shape (1, length)."""
-
-    count: int
-    sample: Sample
 
 
 @dataclass
@@ -222,10 +215,7 @@ class Workbench:
         return self.arm("pytorch", model.folder, model.fingerprint, _in_float32(settings))
 
     def float_model(self, settings: Settings) -> ArmSpec:
-        """The arm of the float ONNX export, made once per model and opset: in float32, by the run's own runtime.
-
-        Where that does not read ONNX, ONNX Runtime is what runs it.
-        """
+        """The arm of the float ONNX export, once per model and opset: in float32, by the run's ``FLOAT_RUNTIME``."""
         model, opset = self.model(settings), settings.framework_args.opset
         versions = {name: self.environment.versions.get(name) for name in ("torch", "transformers", "onnx")}
         content = {"model": model.fingerprint, "opset": opset, "task": settings.task, "code": code.fingerprint()}
@@ -241,7 +231,8 @@ class Workbench:
             return str(exported_sha256(path))
 
         sha256 = self._once(f"float/{key}", make)
-        problem = self._disagreement(self.arm("onnxruntime", path, sha256, _in_float32(settings)), settings)
+        compared = self.arm(registry.float_runtime("pytorch"), path, sha256, _in_float32(settings))
+        problem = self._disagreement(compared, settings)
         if problem is not None:
             raise RunFailed(problem)
         return self.arm(registry.float_runtime(settings.framework), path, sha256, _in_float32(settings))

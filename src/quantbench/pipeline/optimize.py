@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from quantbench.errors import RunFailed
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph.view import Graph
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.pipeline.preflight import sources
 from quantbench.plugins import registry
-from quantbench.quantize import number_types, with_nncf
-from quantbench.quantize.checkpoint import write_checkpoint
-from quantbench.quantize.inspection import quantized_operators
-from quantbench.quantize.mixed.write import write_mixed
-from quantbench.quantize.with_onnxruntime import write_quantized
+from quantbench.plugins.protocols import Quantizer
+from quantbench.plugins.quantizing import Inspection, QuantizerInputs, Reads
+from quantbench.quantize import number_types
 from quantbench.schema.base import digest
 from quantbench.schema.results import ArmSpec, Artifact, Run
 from quantbench.schema.settings import Settings
@@ -28,9 +23,6 @@ from quantbench.sources import sentence_transformers
 from quantbench.system import instruction_sets
 from quantbench.system.files import file_sha256
 from quantbench.system.writing import write_atomically
-
-CHECKPOINT, IR = ".safetensors", ".xml"
-"""Endings of the main file of a PyTorch checkpoint and of an OpenVINO IR; others are ONNX files."""
 
 
 def optimize(run: Run, models: Path, workbench: Workbench) -> tuple[Artifact, ArmSpec]:
@@ -40,16 +32,18 @@ def optimize(run: Run, models: Path, workbench: Workbench) -> tuple[Artifact, Ar
         RunFailed: if a node-exclusion group that is not optional matches nothing.
 
     """
-    settings = run.settings
+    settings, runtime = run.settings, registry.runtime(run.settings.framework)
     excluded = select_nodes(settings.node_exclusion, Graph.read(Path(workbench.float_model(settings).path)))
-    path = models / run.name / registry.runtime(settings.framework).FILES[settings.quantization_approach]
+    quantizer = _quantizer(settings)
+    path = models / run.name / quantizer.FILE
     with workbench.reporter.stage(f"Quantizing {run.name}", 1) as advance:
         recipe = write_model(path, settings, excluded, workbench)
-        made = _made(path)
-        whole = path.parent if path.suffix == CHECKPOINT else path
-        spec = workbench.arm(settings.framework, whole, made.sha256, settings)
-        artifact = _artifact(path.relative_to(models.parent), spec, made, recipe, excluded)
-        _write_folder(path, run, artifact, workbench)
+        files = quantizer.files(path)
+        whole = path.parent if runtime.LOADS_FOLDER else path
+        spec = workbench.arm(settings.framework, whole, _content(files), settings)
+        size = sum(file.stat().st_size for file in files)
+        artifact = _artifact(path.relative_to(models.parent), spec, size, quantizer.inspect(path), recipe, excluded)
+        _write_folder(path.parent, run, artifact, workbench)
         advance(1)
     return artifact, spec
 
@@ -58,65 +52,53 @@ def write_model(
     path: Path, settings: Settings, excluded: dict[str, tuple[str, ...]], workbench: Workbench
 ) -> dict[str, Any]:
     """Write the model file of the settings' approach; the choices that made it, with ``auto`` resolved."""
-    exported = Path(workbench.float_model(settings).path)
-    activation, weight = number_types.resolve(settings, instruction_sets.usable(workbench.environment))
-    keep = sorted({name for names in excluded.values() for name in names})
-    approach, args = settings.quantization_approach, settings.framework_args
-    known = set(registry.runtime(settings.framework).ARGS)
+    types = number_types.resolve(settings, instruction_sets.usable(workbench.environment))
     recipe: dict[str, Any] = {
-        "quantization_approach": approach,
-        "activation_type": activation,
-        "weight_type": weight,
+        "quantization_approach": settings.quantization_approach,
+        "activation_type": types[0],
+        "weight_type": types[1],
         "per_channel": settings.per_channel,
         "operators_to_quantize": list(settings.operators_to_quantize),
-        **args.model_dump(mode="json", include=known),
+        **settings.framework_args.model_dump(mode="json", include=set(registry.runtime(settings.framework).ARGS)),
     }
-    if approach == "none":
-        if path.suffix == CHECKPOINT:
-            write_checkpoint(workbench.original(settings), args.precision, path)
-        else:
-            write_atomically(path, exported.read_bytes())
-        return {**recipe, "activation_type": args.precision, "weight_type": args.precision, "operators_to_quantize": []}
-    if approach == "mixed":
-        statistics = workbench.statistics(settings) if settings.calibrated else {}
-        with workbench.phase("quantization"):
-            return {**recipe, "modes": write_mixed(exported, settings, weight, keep, statistics, path)}
-    if path.suffix == IR:
-        samples = workbench.samples(settings)
-        with workbench.phase("quantization"):
-            with_nncf.write_int8(exported, args, samples.count, samples.sample, path)
-        return {**recipe, **with_nncf.chosen(with_nncf.read(path))}
-    ranges = workbench.ranges(settings) if approach == "static" else None
+    read = reads(settings)
+    inputs = QuantizerInputs(
+        original=workbench.original(settings),
+        exported=Path(workbench.float_model(settings).path),
+        types=types,
+        keep=sorted({name for names in excluded.values() for name in names}),
+        ranges=workbench.ranges(settings) if read == "ranges" else None,
+        statistics=workbench.statistics(settings) if read == "statistics" else {},
+        samples=workbench.samples(settings) if read == "samples" else None,
+    )
     with workbench.phase("quantization"):
-        write_quantized(exported, settings, (activation, weight), keep, ranges, path)
-    return recipe
+        return {**recipe, **_quantizer(settings).write(settings, inputs, path)}
 
 
-@dataclass(frozen=True)
-class Made:
-    """What is in the files of an optimized model; see ``results.Artifact``."""
-
-    sha256: str
-    bytes: int
-    operators: dict[str, int]
-    graph: str
+def reads(settings: Settings) -> Reads:
+    """What a run's model needs of the calibration split."""
+    return _quantizer(settings).reads(settings)
 
 
-def _made(path: Path) -> Made:
-    if path.suffix == CHECKPOINT:
-        sha256 = file_sha256(path)
-        return Made(sha256, path.stat().st_size, {}, sha256)
-    if path.suffix == IR:
-        both, model = with_nncf.files(path), with_nncf.read(path)
-        sha256 = digest([file_sha256(file) for file in both])
-        size = sum(file.stat().st_size for file in both)
-        return Made(sha256, size, with_nncf.quantized_operators(model), with_nncf.computation_hash(model))
-    model = onnx.load(str(path))
-    return Made(file_sha256(path), path.stat().st_size, quantized_operators(Graph(model)), computation_hash(model))
+def _quantizer(settings: Settings) -> Quantizer:
+    found = registry.quantizer_for(settings.framework, settings.quantization_approach)
+    assert found is not None, "rules refuse what cannot be made"
+    return found
+
+
+def _content(files: Sequence[Path]) -> str:
+    """Hash of a model: that of its file, or of the hashes of several."""
+    hashes = [file_sha256(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else digest(list(hashes))
 
 
 def _artifact(
-    path: Path, spec: ArmSpec, made: Made, recipe: dict[str, Any], excluded: dict[str, tuple[str, ...]]
+    path: Path,
+    spec: ArmSpec,
+    size: int,
+    made: Inspection,
+    recipe: dict[str, Any],
+    excluded: dict[str, tuple[str, ...]],
 ) -> Artifact:
     """The record of an optimized model; ``path`` is relative to the output folder."""
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
@@ -124,8 +106,8 @@ def _artifact(
     precision = recipe.get("precision", "float32")
     return Artifact(
         path=str(path),
-        sha256=made.sha256,
-        bytes=made.bytes,
+        sha256=spec.sha256,
+        bytes=size,
         recipe=recipe,
         excluded=excluded,
         operators=made.operators,
@@ -153,16 +135,16 @@ def select_nodes(groups: Sequence[str], graph: Graph) -> dict[str, tuple[str, ..
     return selected
 
 
-def _write_folder(path: Path, run: Run, artifact: Artifact, workbench: Workbench) -> None:
+def _write_folder(folder: Path, run: Run, artifact: Artifact, workbench: Workbench) -> None:
     """Put beside the model file what is needed to use it and to know how it was made."""
-    folder, model = path.parent, workbench.model(run.settings)
+    model = workbench.model(run.settings)
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         model.processor.raw.save_pretrained(scratch)
         for file in Path(scratch).iterdir():
             write_atomically(folder / file.name, file.read_bytes())
     for name in sentence_transformers.files(model.folder):
         write_atomically(folder / name, (model.folder / name).read_bytes())
-    if path.suffix != CHECKPOINT:  # whose configuration, which names the precision, was written with it
+    if not registry.runtime(run.settings.framework).LOADS_FOLDER:  # of which the configuration was written as a part
         config = json.loads((model.folder / "config.json").read_bytes())
         config.pop("auto_map", None)  # names code of the checkpoint, of which this file needs none
         write_atomically(folder / "config.json", json.dumps(config, indent=2).encode())

@@ -102,6 +102,10 @@ def _libraries(settings: Settings) -> list[tuple[str, str]]:
     if not launcher.REMOTE:
         runtime = registry.runtime(settings.framework)
         wanted.append(("framework", settings.framework, runtime.LIBRARIES, runtime.EXTRA))
+        quantizer = registry.quantizer_for(settings.framework, settings.quantization_approach)
+        if quantizer is not None:
+            own = tuple(library for library in quantizer.LIBRARIES if library not in runtime.LIBRARIES)
+            wanted.append(("quantization_approach", settings.quantization_approach, own, quantizer.EXTRA))
     found = []
     for key, name, libraries, extra in wanted:
         missing = [library for library in libraries if find_spec(library) is None]

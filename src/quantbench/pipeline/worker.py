@@ -293,7 +293,7 @@ def _result(
         seconds={**prepared.seconds, **timing_seconds},
         notes=(
             *prepared.notes,
-            *instruction_sets.notes(prepared.run.settings, workbench.environment),
+            *registry.runtime(prepared.run.settings.framework).notes(prepared.run.settings, workbench.environment),
             *_timed_on(prepared.run.settings, workbench),
         ),
     )

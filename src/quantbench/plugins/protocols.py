@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pydantic import JsonValue
 
+from quantbench.plugins.arguments import LauncherArgs
+from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
-from quantbench.schema.settings import Config, Settings
+from quantbench.schema.settings import Config, Mode, Precision, Settings
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
@@ -174,21 +176,48 @@ class Session(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A rule over several parameters: what cannot be, although each value is fine by itself.
+
+    Attributes:
+        keys: dotted keys of the parameters that it looks at, first the one to blame, so that of a grid only the
+            combinations that it forbids are skipped.
+        check: gives a message that says what to do, or None where the settings are fine; pure.
+
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[[Settings], str | None]
+
+
 class Runtime(Protocol):
     """What executes a model.
 
-    ``OPERATORS`` maps each quantization approach that models for it can be made with to the operators that can then be
-    named, ``FILES`` to the name of the optimized model's main file. ``ARGS`` are the fields of ``framework_args`` that
-    it knows. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that is not empty. ``SERVED`` is its file
-    for deployed models, by which it loads them itself.
+    ``QUANTIZERS`` maps each quantization approach that models for it can be made with to the quantizer that makes them,
+    ``OPERATORS`` to the operators that can then be named. ``LOADS_FOLDER`` says that a model is the folder of its file.
+    ``FAST_PRODUCTS`` are the modes of int8 that it computes faster than float in ``mixed`` models; ``OWN_OPERATORS``
+    says that ``placement.operators`` may be its name. ``ARGS`` are the fields of ``framework_args`` that it knows,
+    ``RULES`` are asked for settings with this runtime only. ``LIBRARIES`` must be installed, by the extra ``EXTRA``
+    if that is not empty; their versions are recorded. ``FLOAT_RUNTIME`` names the runtime that runs the float ONNX
+    export in the arm ``onnx-float``: itself, or another where it reads no ONNX. ``EXECUTED`` says in a card what
+    :meth:`executed` counts, and is empty if that is nothing; ``EXECUTED_ALONE`` says it where no other runtime stands
+    beside it, and may be empty. ``SERVED`` is its file for deployed models, by which it loads them itself.
     """
 
     SUMMARY: str
     OPERATORS: Mapping[str, tuple[str, ...]]
-    FILES: Mapping[str, str]
+    QUANTIZERS: Mapping[str, str]
+    LOADS_FOLDER: bool
+    FAST_PRODUCTS: tuple[Mode, ...]
+    OWN_OPERATORS: bool
     ARGS: tuple[str, ...]
+    RULES: tuple[Rule, ...]
     LIBRARIES: tuple[str, ...]
     EXTRA: str
+    FLOAT_RUNTIME: str
+    EXECUTED: str
+    EXECUTED_ALONE: str
     SERVED: ServedRuntime
 
     def options(self, settings: Settings) -> dict[str, JsonValue]:
@@ -199,8 +228,69 @@ class Runtime(Protocol):
         """Operators that a session of ``spec`` really runs, by type; ``scratch`` is a folder for files on the way."""
         ...
 
+    def precisions(self, instruction_sets: Collection[str]) -> tuple[Precision, ...]:
+        """What ``tune`` is to try for whatever is not int8 on a host that has these, the most promising first."""
+        ...
+
+    def is_integer(self, operator: str) -> bool:
+        """Whether an operator, as :meth:`executed` names it, computes on 8-bit integers."""
+        ...
+
+    def why_float(self, settings: Settings) -> str:
+        """Why it may compute a quantized model in float, and what to do about it: a sentence without its full stop."""
+        ...
+
+    def notes(self, settings: Settings, environment: Environment) -> tuple[str, ...]:
+        """What a reader must know of a run on this machine: what was not capped, which precision is emulated."""
+        ...
+
     def load(self, spec: ArmSpec, num_threads: int) -> Session:
         """Load the model of ``spec`` on ``num_threads`` threads."""
+        ...
+
+
+class Quantizer(Protocol):
+    """What makes a run's model: the files that the runtime loads, from the float model.
+
+    ``FILE`` is the name of the main file. ``DECIDES`` maps the dotted keys of parameters that it decides by itself to
+    the values that say nothing. ``RULES`` are asked for settings whose model it makes only. ``NOTE`` is what a reader
+    must know of all its models; it may be empty. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` if that
+    is not empty; their versions are recorded.
+    """
+
+    SUMMARY: str
+    FILE: str
+    DECIDES: Mapping[str, JsonValue]
+    RULES: tuple[Rule, ...]
+    NOTE: str
+    LIBRARIES: tuple[str, ...]
+    EXTRA: str
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """All files of a model by its main file, which comes first: their content is what the model is."""
+        ...
+
+    def reads(self, settings: Settings) -> Reads:
+        """What it must be given of the calibration split."""
+        ...
+
+    def write(self, settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+        """Write the model's files; what it chose, by the names of the settings where they have one.
+
+        Equal arguments write equal bytes.
+
+        Raises:
+            RunFailed: if there can be no such model.
+
+        """
+        ...
+
+    def inspect(self, path: Path) -> Inspection:
+        """Look at a model that was written."""
+        ...
+
+    def candidates(self, base: Settings) -> list[Candidate]:
+        """What ``tune`` is to try of its models, each from ``base``, whose framework and approach lead here."""
         ...
 
 
@@ -242,19 +332,16 @@ class LaunchContext:
 class Launcher(Protocol):
     """Where runs execute.
 
-    ``ARGS`` names what may stand in ``backend.args``. ``REMOTE`` says that runs execute elsewhere, so that what this
-    machine is does not matter. ``LIBRARIES`` must be installed here, through the extra ``EXTRA`` if that is not empty.
+    ``Args`` is what may stand in ``backend.args``: its fields' descriptions complete "must …". ``REMOTE`` says that
+    runs execute elsewhere, so that what this machine is does not matter. ``LIBRARIES`` must be installed here, through
+    the extra ``EXTRA`` if that is not empty.
     """
 
     SUMMARY: str
-    ARGS: tuple[str, ...]
+    Args: type[LauncherArgs]
     REMOTE: bool
     LIBRARIES: tuple[str, ...]
     EXTRA: str
-
-    def check(self, args: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
-        """Mistakes in ``backend.args`` as (name of the argument, message); pure."""
-        ...
 
     def requests(self, runs: Sequence[Run], output: Output) -> list[dict[str, JsonValue]]:
         """What :meth:`launch` would ask for, a document per run; nothing is done."""

@@ -9,23 +9,12 @@ from quantbench.analysis.interference import undisturbed_ms
 from quantbench.analysis.losses import differences
 from quantbench.analysis.machines import by_machine
 from quantbench.analysis.speedups import shape_name
-from quantbench.config.rules import NNCF
+from quantbench.plugins import registry
 from quantbench.reports._markdown import counts, spread, table
 from quantbench.schema.results import Artifact, Latency, Noise, Result
-from quantbench.schema.settings import Config, Settings
+from quantbench.schema.settings import Config
 
 ARMS = ("pytorch", "onnx-float", "optimized")
-INTEGER_LAYERS = tuple(
-    f"{layer} [{precision}]"
-    for layer in ("FullyConnected", "MatMul", "Convolution", "Subgraph")
-    for precision in ("i8", "u8")
-)
-"""OpenVINO's layers that compute on 8-bit integers; those of attention are fused into a Subgraph. Other layers that are
-marked with these types move numbers, or truth values."""
-NNCF_CHOSE = (
-    "With framework openvino and quantization_approach static NNCF chose operators, granularity and number types; the "
-    "range of an activation is the mean over the samples of each sample's extremes"
-)
 
 
 def keys(config: Config) -> list[str]:
@@ -82,8 +71,7 @@ def noise_age(done: Sequence[Result]) -> str:
 def _float_file(result: Result) -> str:
     """Which float export a run is compared with: what runs it, and its opset."""
     settings = result.run.settings
-    framework = "onnxruntime" if settings.framework == "pytorch" else settings.framework
-    return f"{framework}, opset {settings.framework_args.opset}"
+    return f"{registry.float_runtime(settings.framework)}, opset {settings.framework_args.opset}"
 
 
 def busy_machine(done: Sequence[Result]) -> str:
@@ -205,7 +193,7 @@ def made_table(config: Config, done: Sequence[Result]) -> str:
                 counts(artifact.operators),
                 counts({group: len(nodes) for group, nodes in artifact.excluded.items()}),
                 _types(artifact),
-                counts({name: n for name, n in artifact.executed.items() if is_integer(name)}),
+                counts(_integer_operators(result)),
                 same.get(result.run.key, "–"),
             ]
         )
@@ -237,27 +225,19 @@ def notes(done: Sequence[Result]) -> list[str]:
     found = sorted({note for result in done for note in result.notes})
     for result in done:
         artifact = result.artifact
-        if artifact and artifact.operators and not any(map(is_integer, artifact.executed)):
-            found.append(f"{result.run.name}: nothing was computed in int8. {_why_float(result.run.settings)}")
-    if any((result.run.settings.framework, result.run.settings.quantization_approach) == NNCF for result in done):
-        found.append(NNCF_CHOSE)
-    return found
+        if artifact and artifact.operators and not _integer_operators(result):
+            settings = result.run.settings
+            why = registry.runtime(settings.framework).why_float(settings)
+            found.append(f"{result.run.name}: nothing was computed in int8. {why}")
+    makers = [
+        registry.quantizer_for(result.run.settings.framework, result.run.settings.quantization_approach)
+        for result in done
+    ]
+    return found + list(dict.fromkeys(maker.NOTE for maker in makers if maker and maker.NOTE))
 
 
-def _why_float(settings: Settings) -> str:
-    """Why a quantized model may be computed in float, and what to do about it."""
-    if settings.framework != "onnxruntime":
-        return f"Framework {settings.framework} runs the quantized graph in float on this CPU, rounding in between"
-    return (
-        f"At optimization level {settings.framework_args.optimization_level} ONNX Runtime runs the quantized graph in "
-        "float, rounding in between; set framework_args.optimization_level to 2 or 99"
-    )
-
-
-def is_integer(operator: str) -> bool:
-    """Whether an executed operator computes on integers, by the names of ONNX Runtime and of OpenVINO."""
-    return (
-        operator.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantizeM", "DynamicQuantizeLSTM"))
-        or "Integer" in operator
-        or operator in INTEGER_LAYERS
-    )
+def _integer_operators(result: Result) -> dict[str, int]:
+    """How many of each operator that was executed on integers."""
+    executed = result.artifact.executed if result.artifact else {}
+    is_integer = registry.runtime(result.run.settings.framework).is_integer
+    return {name: count for name, count in executed.items() if is_integer(name)}

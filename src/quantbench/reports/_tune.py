@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from quantbench.analysis import losses, speedups
 from quantbench.analysis.intervals import Interval
+from quantbench.plugins import registry
 from quantbench.reports import _sections
 from quantbench.reports._markdown import spread, table
 from quantbench.schema.results import Result
@@ -218,7 +219,8 @@ def _groups(tuned: Tuned) -> str:
     """Sensitivity and milliseconds of every group of products."""
     total = sum(unit.products for unit in tuned.units)
     base = tuned.probes.get("onnx-float", 0.0)
-    gains = {mode: max(0.0, base - tuned.probes.get(f"onnxruntime-{mode}", base)) for mode in ("dynamic", "static")}
+    plain = registry.float_runtime("pytorch")
+    gains = {mode: max(0.0, base - tuned.probes.get(f"{plain}-{mode}", base)) for mode in ("dynamic", "static")}
     if not tuned.units:
         return "There was no time to look."
     rows = []

@@ -14,12 +14,11 @@ from jinja2 import StrictUndefined
 from quantbench.analysis import speedups
 from quantbench.analysis.machines import by_machine
 from quantbench.config.keys import lookup
-from quantbench.config.rules import NNCF, NNCF_DECIDES
 from quantbench.plugins import registry
 from quantbench.reports import _sections
 from quantbench.reports._markdown import BAR, table
 from quantbench.schema.results import Result, Skipped
-from quantbench.schema.settings import Config, InputLength, Settings
+from quantbench.schema.settings import Config, FrameworkArgs, InputLength, Settings
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -224,11 +223,10 @@ def _idle(config: Config) -> set[str]:
     approaches = _every(config, "quantization_approach")
     frameworks = _every(config, "framework")
     idle = set() if approaches & CALIBRATED else {"calibration"}
-    if "onnxruntime" not in frameworks:
-        idle.add("framework_args.optimization_level")
-    if {(framework, approach) for framework in frameworks for approach in approaches} == {NNCF}:
-        idle.update(NNCF_DECIDES)
-    return idle
+    known = {name for framework in frameworks for name in registry.runtime(framework).ARGS}
+    idle.update(f"framework_args.{name}" for name in FrameworkArgs.model_fields if name not in known)
+    makers = [registry.quantizer_for(framework, approach) for framework in frameworks for approach in approaches]
+    return idle.union(set.intersection(*(set(maker.DECIDES) if maker else set() for maker in makers)))
 
 
 def _every(config: Config, key: str) -> set[str]:
@@ -282,12 +280,11 @@ def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLeng
 
 def _executed_in(config: Config) -> str:
     """Where the executed operators are counted."""
-    if _every(config, "framework") == {"onnxruntime"}:
-        return "the graph that ONNX Runtime made of it at the optimization level of the run"
-    return (
-        "what the framework made of it on this machine: ONNX Runtime's graph at the optimization level of the run, or "
-        "OpenVINO's executable graph, whose operators name the precision that they compute in"
-    )
+    alone = {registry.runtime(name).EXECUTED_ALONE for name in _every(config, "framework")}
+    if len(alone) == 1 and "" not in alone:
+        return alone.pop()
+    told = [registry.runtime(name).EXECUTED for name in registry.names("runtimes")]
+    return f"what the framework made of it on this machine: {', or '.join(filter(None, told))}"
 
 
 def _float_scores(done: Sequence[Result]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from quantbench.schema.results import ArmSpec
-from quantbench.schema.settings import Settings
+from quantbench.plugins.protocols import Rule
+from quantbench.runtimes._caps import UNCAPPED
+from quantbench.schema.results import ArmSpec, Environment
+from quantbench.schema.settings import Mode, Precision, Settings
 from quantbench.served import onnxruntime as served
 
 SUMMARY = "ONNX Runtime, CPU execution provider"
@@ -57,8 +59,31 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {
     "none": (),
 }
 """Operators that can be quantized, per approach; static and dynamic as ONNX Runtime 1.32 can (its registries)."""
-FILES = dict.fromkeys(OPERATORS, "model.onnx")
+QUANTIZERS: Mapping[str, str] = {
+    "static": "onnxruntime-static",
+    "dynamic": "onnxruntime-dynamic",
+    "mixed": "mixed",
+    "none": "none",
+}
+LOADS_FOLDER = False
+FAST_PRODUCTS: tuple[Mode, ...] = ("dynamic", "static")
+OWN_OPERATORS = True
+FLOAT_RUNTIME = "onnxruntime"
+EXECUTED = "ONNX Runtime's graph at the optimization level of the run"
+EXECUTED_ALONE = "the graph that ONNX Runtime made of it at the optimization level of the run"
+INTEGER_OPERATORS = ("QLinear", "QGemm", "QAttention", "DynamicQuantizeM", "DynamicQuantizeLSTM")
+"""How operators that compute on integers begin; all others of these have ``Integer`` in their names."""
 SERVED = served
+
+
+def _precision(settings: Settings) -> str | None:
+    precision = settings.framework_args.precision
+    if precision == "float32":
+        return None
+    return f"ONNX Runtime has no {precision} kernels for these models on CPUs; use framework openvino or pytorch"
+
+
+RULES = (Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),)
 
 
 def load(spec: ArmSpec, num_threads: int) -> served.OnnxSession:
@@ -86,3 +111,26 @@ def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
     for node in onnx.load(str(optimized), load_external_data=False).graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return dict(sorted(counts.items()))
+
+
+def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
+    """There are kernels of float32 only."""
+    return ("float32",)
+
+
+def is_integer(operator: str) -> bool:
+    """By the names of ONNX Runtime's operators."""
+    return operator.startswith(INTEGER_OPERATORS) or "Integer" in operator
+
+
+def why_float(settings: Settings) -> str:
+    """Below level 2 the operators around quantized values are not fused."""
+    return (
+        f"At optimization level {settings.framework_args.optimization_level} ONNX Runtime runs the quantized graph in "
+        "float, rounding in between; set framework_args.optimization_level to 2 or 99"
+    )
+
+
+def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:
+    """That a cap did not reach it."""
+    return (UNCAPPED,) if environment.cap else ()

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from quantbench.plugins import registry
-from quantbench.schema.results import ArmSpec
-from quantbench.schema.settings import Settings
+from quantbench.plugins.protocols import Rule
+from quantbench.runtimes._caps import UNCAPPED
+from quantbench.schema.results import ArmSpec, Environment
+from quantbench.schema.settings import Mode, Precision, Settings
 from quantbench.served import pytorch as served
+from quantbench.system import instruction_sets
 
 SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}
-FILES = {"none": "model.safetensors"}
+QUANTIZERS: Mapping[str, str] = {"none": "checkpoint"}
+LOADS_FOLDER = True
+FAST_PRODUCTS: tuple[Mode, ...] = ()
+OWN_OPERATORS = False
 ARGS = ("opset", "precision")
 LIBRARIES = ("torch", "transformers")
 EXTRA = ""
+FLOAT_RUNTIME = "onnxruntime"
+EXECUTED = EXECUTED_ALONE = ""
+EMULATED = "bfloat16 without avx512_bf16 or amx_bf16: PyTorch emulates it, which costs time"
 SERVED = served
+
+
+def _original_itself(settings: Settings) -> str | None:
+    if settings.framework_args.precision != "float32" or settings.quantization_approach != "none":
+        return None
+    return (
+        "framework pytorch in float32 is the original itself, there would be nothing to compare; "
+        "set framework_args.precision: bfloat16, or choose another framework"
+    )
+
+
+RULES = (Rule(("framework_args.precision", "framework", "quantization_approach"), _original_itself),)
 
 
 def load(spec: ArmSpec, num_threads: int) -> served.PyTorchSession:
@@ -40,3 +61,24 @@ def options(settings: Settings) -> dict[str, JsonValue]:
 def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
     """Nothing: eager PyTorch has no graph to look at."""
     return {}
+
+
+def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
+    """That of the original: eager PyTorch is what ``tune`` is to beat."""
+    return ("float32",)
+
+
+def is_integer(operator: str) -> bool:
+    """Never: no operators are executed that could be named."""
+    return False
+
+
+def why_float(settings: Settings) -> str:
+    """Never asked for: there are no quantized models."""
+    return f"Framework {settings.framework} computes in float"
+
+
+def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:
+    """What a cap did not reach, of the float export, and that bfloat16 is emulated where it is."""
+    emulates = instruction_sets.lacks_precision(settings.framework_args.precision, environment)
+    return (*([UNCAPPED] if environment.cap else []), *([EMULATED] if emulates else []))

@@ -6,9 +6,8 @@ import math
 import os
 import platform
 from collections.abc import Collection, Iterable
-from importlib.metadata import PackageNotFoundError, version
 
-from quantbench import __version__
+from quantbench import __version__, discovery
 from quantbench.schema.results import Environment
 from quantbench.system import control_groups
 from quantbench.system.linux import HERE, Linux, allowed_cpus
@@ -29,8 +28,8 @@ INSTRUCTION_SETS = {
 """quantbench's name of an instruction set, and the flag of ``/proc/cpuinfo`` that stands for it."""
 
 
-LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "onnx", "onnxruntime", "numpy", "openvino", "nncf")
-"""Libraries whose versions are recorded where they are installed."""
+LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "onnx", "numpy")
+"""Libraries of all benchmarks; those of plug-ins that compute are recorded after them, where they are installed."""
 
 
 def detect(machine: Linux = HERE) -> Environment:
@@ -99,10 +98,6 @@ def usable_cpus(machine: Linux = HERE) -> list[Cpu]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    wanted = dict.fromkeys((*LIBRARIES, *discovery.libraries()))
+    found = {library: discovery.version_of(library) for library in wanted}
+    return {library: version for library, version in found.items() if version is not None}

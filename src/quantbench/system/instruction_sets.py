@@ -2,7 +2,7 @@
 
 Sources: PyTorch, ``ATEN_CPU_CAPABILITY``; oneDNN developer guide, "CPU dispatcher control". OpenVINO obeys the latter
 where it uses oneDNN's dispatcher (seen in 2026.4: int8 and bfloat16 products, attention, softmax). ONNX Runtime chooses
-its kernels by CPUID and has no such setting. The card says what was not capped.
+its kernels by CPUID and has no such setting. The card says what was not capped, in the words of the runtime.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from quantbench.schema.results import Environment
-from quantbench.schema.settings import Settings
 
 KEY = "supported_instructions"
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -29,22 +28,8 @@ CAPS = {
     "amx": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"},
 }
 """Environment variables that cap PyTorch's own kernels and oneDNN's; read when the libraries are loaded."""
-UNCAPPED = (
-    "supported_instructions caps PyTorch and oneDNN; ONNX Runtime chooses its kernels by the CPU and was not capped"
-)
-PARTLY_CAPPED = (
-    "supported_instructions caps PyTorch and oneDNN, which computes OpenVINO's int8 and bfloat16 products; OpenVINO's "
-    "float32 products (MLAS), normalizations and reductions choose their kernels by the CPU and were not capped"
-)
 BFLOAT16_SETS = ("avx512_bf16", "amx_bf16")
-EMULATED = {
-    "openvino": (
-        "bfloat16 without avx512_bf16 or amx_bf16: OpenVINO emulates it with avx512 and computes in float32 without; "
-        "the operators executed below name the precision"
-    ),
-    "pytorch": "bfloat16 without avx512_bf16 or amx_bf16: PyTorch emulates it, which costs time",
-}
-"""What runtimes do where bfloat16 is asked for and the CPU cannot compute in it."""
+"""Instruction sets that compute in bfloat16."""
 
 
 def unmet(level: str, environment: Environment) -> str | None:
@@ -61,14 +46,9 @@ def cap(level: str, environment: Environment) -> Environment:
     return environment.model_copy(update={"cap": level})
 
 
-def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:
-    """What a reader must know about a run's instruction sets."""
-    found = []
-    if environment.cap:
-        found.append(PARTLY_CAPPED if settings.framework == "openvino" else UNCAPPED)
-    if settings.framework_args.precision == "bfloat16" and not set(BFLOAT16_SETS).intersection(usable(environment)):
-        found.append(EMULATED.get(settings.framework, "bfloat16 is asked for and this CPU cannot compute in it"))
-    return tuple(found)
+def lacks_precision(precision: str, environment: Environment) -> bool:
+    """Whether no instruction set that may be used here computes in a precision."""
+    return precision == "bfloat16" and not set(BFLOAT16_SETS).intersection(usable(environment))
 
 
 def usable(environment: Environment) -> tuple[str, ...]:

@@ -67,10 +67,11 @@ def parts(settings: Settings) -> dict[str, ModuleType]:
 def serving(settings: Settings, threads: int, model: Model) -> dict[str, Any]:
     """What the script works with: how the model was loaded, encoded for, batched and read when it was scored."""
     task, runtime = registry.task(settings.task), registry.runtime(settings.framework)
-    file = runtime.FILES[settings.quantization_approach]
+    quantizer = registry.quantizer_for(settings.framework, settings.quantization_approach)
+    assert quantizer is not None, "rules refuse what cannot be made"
     return {
         **{name: module.__name__.rpartition(".")[2] for name, module in parts(settings).items()},
-        "model": "." if file.endswith(".safetensors") else file,
+        "model": "." if runtime.LOADS_FOLDER else quantizer.FILE,
         "options": runtime.options(settings),
         "threads": threads,
         "batch_size": scored_batch_size(settings),

@@ -19,9 +19,10 @@ from quantbench.analysis import losses, speedups
 from quantbench.config.plan import run_of
 from quantbench.errors import QuantbenchError
 from quantbench.graph.view import Graph
-from quantbench.pipeline import worker
+from quantbench.pipeline import optimize, worker
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.plugins import registry
+from quantbench.plugins.quantizing import Candidate
 from quantbench.quantize.mixed import products as sites
 from quantbench.quantize.mixed import sensitivity
 from quantbench.results.store import Store
@@ -31,7 +32,6 @@ from quantbench.system import instruction_sets
 from quantbench.timing import quick
 from quantbench.tune import candidates, search, trials
 from quantbench.tune.budget import Budget
-from quantbench.tune.candidates import Family
 from quantbench.tune.search import Ladder, Limit, Trial, Unit
 from quantbench.tune.state import Finalist, Tried, Tuned, UnitFigures
 from quantbench.tune.trials import Bench
@@ -111,8 +111,8 @@ class Tuning:
         """Seconds of the first version of every family, and of the float export."""
         if self.state.probes:
             return
-        passes = 1 + sum(family.settings.quantization_approach == "static" for family in self.families.values())
-        self.bench.spend(self.bench.sample(self.samples)[1], passes)  # statistics, and NNCF's own
+        passes = 1 + sum(optimize.reads(family.settings) == "samples" for family in self.families.values())
+        self.bench.spend(self.bench.sample(self.samples)[1], passes)  # statistics, and those of the quantizers' own
         specs, failures = {FLOAT: self.workbench.float_model(self.base)}, {}
         longest = 0.0
         for name, family in self.families.items():
@@ -137,7 +137,7 @@ class Tuning:
         """Seconds that were spent so far, in this call and earlier ones."""
         return time.monotonic() - self._began
 
-    def _worth_making(self, family: Family, made: Mapping[str, Any], longest: float) -> bool:
+    def _worth_making(self, family: Candidate, made: Mapping[str, Any], longest: float) -> bool:
         """Whether there is time for a family: always for those without int8, which need none, and for the first."""
         first = not any(name in made and not other.plain for name, other in self.families.items())
         return family.plain or first or self.budget.may_make(self._time(), longest)
@@ -185,7 +185,7 @@ class Tuning:
     def _ladders(self) -> list[Ladder]:
         return [self._ladder(family) for name, family in self.families.items() if name in self.state.probes]
 
-    def _ladder(self, family: Family) -> Ladder:
+    def _ladder(self, family: Candidate) -> Ladder:
         """What a unit saves is its share of the products, times what the family saves over what it would be instead."""
         seconds = self.state.probes[family.name]
         if family.mode is None:
@@ -203,15 +203,9 @@ class Tuning:
         ]
         return Ladder.sorted(family.name, seconds, units)
 
-    def _gentle_seconds(self, family: Family) -> float:
+    def _gentle_seconds(self, family: Candidate) -> float:
         """Seconds of a call with everything treated gently."""
-        if family.gentle == "dynamic":
-            name = family.name.replace("static", "dynamic")
-        elif family.settings.framework == "openvino":
-            name = f"openvino-{family.name.rpartition('-')[2]}"  # the same precision throughout
-        else:
-            name = FLOAT
-        return self.state.probes.get(name, self.state.probes[FLOAT])
+        return self.state.probes.get(family.instead or FLOAT, self.state.probes[FLOAT])
 
     def _search(self) -> None:
         ladders = {ladder.family: ladder for ladder in self._ladders()}

@@ -1,0 +1,13 @@
+"""Models without int8."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from quantbench.schema.settings import Settings
+
+
+def recipe(settings: Settings) -> dict[str, JsonValue]:
+    """Number types are the precision that everything is computed in; no operator is quantized."""
+    precision = settings.framework_args.precision
+    return {"activation_type": precision, "weight_type": precision, "operators_to_quantize": []}

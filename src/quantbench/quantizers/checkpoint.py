@@ -1,0 +1,50 @@
+"""The checkpoint in another precision than it was given in, such as bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from quantbench.plugins.protocols import Rule
+from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.quantizers import _unquantized
+from quantbench.schema.settings import Settings
+from quantbench.system.files import file_sha256
+
+SUMMARY = "the checkpoint in another precision"
+FILE = "model.safetensors"
+LIBRARIES = ("torch", "transformers")
+EXTRA = ""
+DECIDES: Mapping[str, JsonValue] = {}
+RULES: tuple[Rule, ...] = ()
+NOTE = ""
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """The weights; the configuration beside them only says what they are."""
+    return (path,)
+
+
+def reads(settings: Settings) -> Reads:
+    """No calibration."""
+    return "nothing"
+
+
+def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+    """See ``quantize.checkpoint``; configuration and code are written beside the weights."""
+    from quantbench.quantize.checkpoint import write_checkpoint
+
+    write_checkpoint(inputs.original, settings.framework_args.precision, path)
+    return _unquantized.recipe(settings)
+
+
+def inspect(path: Path) -> Inspection:
+    """There is no graph: what is computed is as different as the weights are."""
+    return Inspection({}, file_sha256(path))
+
+
+def candidates(base: Settings) -> list[Candidate]:
+    """None: eager PyTorch is what ``tune`` is to beat."""
+    return []

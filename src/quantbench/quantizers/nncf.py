@@ -1,0 +1,82 @@
+"""Static int8 by NNCF, which decides by itself what is quantized and how, as an OpenVINO IR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from quantbench.plugins.protocols import Rule
+from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.schema.settings import Calibration, Settings
+
+SUMMARY = "static int8 by NNCF, which decides what is quantized"
+FILE = "model.xml"
+LIBRARIES = ("openvino", "nncf")
+EXTRA = "openvino"
+DECIDES: Mapping[str, JsonValue] = {
+    **{
+        key: Settings.model_fields[key].default
+        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
+    },
+    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
+}
+NOTE = (
+    "With framework openvino and quantization_approach static NNCF chose operators, granularity and number types; the "
+    "range of an activation is the mean over the samples of each sample's extremes"
+)
+
+
+def _decides(key: str, settings: Settings) -> str | None:
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    if value == DECIDES[key]:
+        return None
+    return (
+        f"with framework {settings.framework} and quantization_approach {settings.quantization_approach} NNCF decides "
+        f"{key} by itself; remove it, or use quantization_approach mixed"
+    )
+
+
+RULES = tuple(Rule((key, "quantization_approach", "framework"), partial(_decides, key)) for key in DECIDES)
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """The graph and the weights."""
+    from quantbench.quantize import with_nncf
+
+    return with_nncf.files(path)
+
+
+def reads(settings: Settings) -> Reads:
+    """Samples, over which it collects ranges itself."""
+    return "samples"
+
+
+def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+    """See ``quantize.with_nncf``; what it chose is read from what it made."""
+    from quantbench.quantize import with_nncf
+
+    samples = inputs.samples
+    assert samples is not None, "as reads asks for"
+    with_nncf.write_int8(inputs.exported, settings.framework_args, samples.count, samples.sample, path)
+    return with_nncf.chosen(with_nncf.read(path))
+
+
+def inspect(path: Path) -> Inspection:
+    """Operators that read quantized values only, and the hash of the IR's computation."""
+    from quantbench.quantize import with_nncf
+
+    model = with_nncf.read(path)
+    return Inspection(with_nncf.quantized_operators(model), with_nncf.computation_hash(model))
+
+
+def candidates(base: Settings) -> list[Candidate]:
+    """NNCF's own choice, with ``base``'s number of samples and precision."""
+    calibration = Calibration(num_calibration_samples=base.calibration.num_calibration_samples)
+    settings = base.model_copy(update={"per_channel": False, "calibration": calibration})
+    return [Candidate(f"{base.framework}-nncf-{base.framework_args.precision}", settings)]

@@ -1,0 +1,40 @@
+"""The float ONNX export as it is, which the runtime computes in the precision of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from quantbench.plugins.protocols import Rule
+from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads
+from quantbench.quantizers import _onnx, _unquantized
+from quantbench.schema.settings import Settings
+from quantbench.system.writing import write_atomically
+
+SUMMARY = "the float ONNX export as it is"
+FILE = _onnx.FILE
+LIBRARIES = ("onnx",)
+EXTRA = ""
+DECIDES: Mapping[str, JsonValue] = {}
+RULES: tuple[Rule, ...] = ()
+NOTE = ""
+files = _onnx.files
+inspect = _onnx.inspect
+
+
+def reads(settings: Settings) -> Reads:
+    """No calibration."""
+    return "nothing"
+
+
+def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+    """A copy of the export."""
+    write_atomically(path, inputs.exported.read_bytes())
+    return _unquantized.recipe(settings)
+
+
+def candidates(base: Settings) -> list[Candidate]:
+    """The export in the precision of ``base``."""
+    return [Candidate(f"{base.framework}-{base.framework_args.precision}", base)]

@@ -1,0 +1,1 @@
+"""A package outside of quantbench: a runtime, a quantizer and a task, known by its entry points only."""

@@ -1,0 +1,73 @@
+"""What ``tune`` has to choose from: the proposals of the quantizers of every runtime that is installed."""
+
+import pytest
+
+from quantbench.config import rules
+from quantbench.config.load import build_config
+from quantbench.plugins import registry
+from quantbench.tune import candidates
+
+BASE = build_config(
+    {
+        "task": "token-classification",
+        "model_name_or_path": "m",
+        "dataset": {"path": "p", "calibration_split": "train"},
+        "calibration": {"num_calibration_samples": 33, "seed": 4, "padding": "max_length"},
+    },
+    {},
+    "x.yaml",
+).base
+BFLOAT16 = ("avx2", "amx_bf16")
+OF_ONNXRUNTIME = [
+    "onnxruntime-dynamic",
+    "onnxruntime-dynamic-merged",
+    "onnxruntime-static",
+    "onnxruntime-static-merged",
+    "onnxruntime-float32",
+]
+
+
+def of_openvino(precision):
+    return [f"openvino-static-{precision}", f"openvino-nncf-{precision}", f"openvino-{precision}"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "names"),
+    [
+        (("avx2",), [*OF_ONNXRUNTIME, *of_openvino("float32")]),
+        (BFLOAT16, [*OF_ONNXRUNTIME, *of_openvino("bfloat16"), *of_openvino("float32")]),
+    ],
+)
+def test_the_candidates_of_a_host(sets, names):
+    assert [item.name for item in candidates.families(BASE, sets)] == names
+
+
+def test_every_candidate_breaks_no_rule():
+    for item in candidates.families(BASE, BFLOAT16):
+        assert rules.broken(item.settings) == [], item.name
+
+
+def test_what_is_treated_gently_takes_the_time_of_another_candidate():
+    found = {item.name: item for item in candidates.families(BASE, BFLOAT16)}
+    assert {name: item.instead for name, item in found.items() if item.mode} == {
+        "onnxruntime-dynamic": "",
+        "onnxruntime-dynamic-merged": "",
+        "onnxruntime-static": "onnxruntime-dynamic",
+        "onnxruntime-static-merged": "onnxruntime-dynamic-merged",
+        "openvino-static-bfloat16": "openvino-bfloat16",
+        "openvino-static-float32": "openvino-float32",
+    }
+    gentle = found["onnxruntime-static"].version(["/a/MatMul", "[b]"])
+    assert gentle.placement.matmuls == {"/a/MatMul": "dynamic", "[[]b]": "dynamic"}
+
+
+def test_static_ranges_are_of_least_error_from_unpadded_sentences():
+    found = {item.name: item.settings.calibration for item in candidates.families(BASE, ())}
+    for name in ("onnxruntime-static", "openvino-static-float32"):
+        assert (found[name].method, found[name].padding, found[name].seed) == ("mse", "none", 4)
+    assert found["openvino-nncf-float32"].num_calibration_samples == 33
+
+
+def test_a_runtime_whose_library_is_missing_proposes_nothing(monkeypatch):
+    monkeypatch.setattr(registry.runtime("openvino"), "LIBRARIES", ("no_library_has_this_name",))
+    assert [item.name for item in candidates.families(BASE, ())] == OF_ONNXRUNTIME
