@@ -1,81 +1,107 @@
-"""Draw loss against latency of finished runs, from the ``summary.json`` of their output folders, as SVG.
+"""Draw ``docs/images/demo.svg``: loss against latency of the versions on two cards of the demo, which were measured.
 
-    python scripts/draw_front.py --out docs/images/demo.svg --point runs/demo node_exclusion-none "static int8"
+    python scripts/draw_front.py
 
-``--point`` names a folder, a run and what to call it, and may be repeated. Latency is a share of PyTorch's own in the
-same rounds, so that folders of one machine can stand in one picture. Bars are 95 % intervals.
+Latency is a share of PyTorch's own in the same rounds, so that several cards of one machine can stand in one picture.
+Bars are 95 % intervals. Whoever renews the cards under ``examples/cards`` draws it again.
 """
 
-import argparse
-import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-METRIC, TIMED = "f1", 0
-"""What is lost, and which of the timed shapes is drawn."""
+ROOT = Path(__file__).resolve().parents[1]
+CARDS, PICTURE = ROOT / "examples/cards", ROOT / "docs/images/demo.svg"
+FIVE = "['layernorm', 'gelu', 'residual', 'gather', 'softmax']"
+POINTS = (
+    ("demo.md", "[]", "static int8 of everything, as in 2022", (7, 5)),
+    ("demo.md", FIVE, "static int8, five kinds of node in float", (7, 8)),
+    ("tune.md", "'openvino-nncf-float32'", "int8 that quantbench tune found", (-12, 34)),
+    ("tune.md", "'openvino-bfloat16'", "bfloat16", (-12, -18)),
+)
+METRIC = "f1"
+NUMBER = re.compile(r"([+-]?[\d.]+) \(([+-]?[\d.]+) to ([+-]?[\d.]+)\)")
+
+
+class Estimate(NamedTuple):
+    """A value and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def main() -> None:
-    """Draw the points that are named, PyTorch, and the float export of the first."""
+    """Draw the picture."""
     import matplotlib as mpl
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--point", nargs=3, action="append", required=True, metavar=("FOLDER", "RUN", "LABEL"))
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
     mpl.rcParams["svg.hashsalt"] = "quantbench"  # equal pictures are equal files
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
-    rows = [(row(Path(folder), name), label) for folder, name, label in arguments.point]
-    _draw(axes, (100.0, 100.0, 100.0), (0.0, 0.0, 0.0), "PyTorch, float32", "black")
-    _draw(axes, share(rows[0][0], "onnx-float"), (0.0, 0.0, 0.0), "ONNX Runtime, float32", "grey")
-    for number, (found, label) in enumerate(rows):
-        _draw(axes, share(found, "optimized"), loss(found), label, f"C{number}")
-    latency = rows[0][0]["latency"][TIMED]
-    axes.set_xlabel(f"latency at {latency['batch_size']} × {latency['input_length']}, % of PyTorch's")
-    axes.set_ylabel(f"{METRIC} lost")
-    axes.set_xlim(0, 118)
+    nothing = Estimate(0.0, 0.0, 0.0)
+    tuned, name, _, _ = POINTS[-1]
+    _draw(axes, Estimate(100.0, 100.0, 100.0), nothing, "PyTorch", (-18, 8), "black")
+    _draw(axes, share(CARDS / tuned, name, "onnx-float"), nothing, "ONNX Runtime, float32", (-12, -18), "grey")
+    for number, (card, row, label, offset) in enumerate(POINTS):
+        _draw(axes, share(CARDS / card, row, "optimized"), loss(CARDS / card, row), label, offset, f"C{number}")
+    axes.set_xlabel("latency of 4 sentences of 64 tokens, % of PyTorch's")
+    axes.set_ylabel(f"{METRIC.upper()} lost")
+    axes.set_xlim(0, 112)
+    axes.set_ylim(-0.09, 0.72)
     axes.grid(alpha=0.3)
-    figure.savefig(arguments.out, format="svg", metadata={"Date": None}, facecolor="white")
+    figure.savefig(PICTURE, format="svg", metadata={"Date": None}, facecolor="white")
 
 
-def row(folder: Path, name: str) -> dict[str, Any]:
-    """The run of this name.
-
-    Raises:
-        SystemExit: if there is none; the message names those that there are.
-
-    """
-    runs: list[dict[str, Any]] = json.loads((folder / "summary.json").read_text())["runs"]
-    found = [run for run in runs if run["name"] == name and run["status"] == "done"]
-    if not found:
-        raise SystemExit(f"{folder} has no finished run {name}, but {', '.join(run['name'] for run in runs)}")
-    return found[0]
+def share(card: Path, row: str, arm: str) -> Estimate:
+    """The arm's latency in percent of PyTorch's."""
+    (cells,) = [cells for cells in _rows(card, f"{arm} over pytorch") if cells[0] == row]
+    ratio, low, high = _numbers(cells[f"{arm} over pytorch"])
+    return Estimate(100 / ratio, 100 / high, 100 / low)
 
 
-def share(run: dict[str, Any], arm: str) -> tuple[float, float, float]:
-    """The arm's latency in percent of PyTorch's, with the ends of its interval."""
-    (speedup,) = [
-        item for item in run["latency"][TIMED]["speedup"] if (item["arm"], item["against"]) == (arm, "pytorch")
+def loss(card: Path, row: str) -> Estimate:
+    """What was lost of the metric."""
+    column = "optimized − original"
+    (cells,) = [cells for cells in _rows(card, column) if (cells[0], cells["metric"]) == (row, METRIC)]
+    value, low, high = _numbers(cells[column])
+    return Estimate(-value, -high, -low)
+
+
+def _numbers(cell: str) -> tuple[float, ...]:
+    found = NUMBER.match(cell)
+    assert found, cell
+    return tuple(map(float, found.groups()))
+
+
+def _rows(card: Path, column: str) -> list[dict[Any, str]]:
+    """Rows of the first table that has this column, by the names of their columns; the first also by 0."""
+    lines = [
+        [cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in card.read_text().splitlines()
     ]
-    return 100 / speedup["ratio"], 100 / speedup["high"], 100 / speedup["low"]
+    start = next(number for number, cells in enumerate(lines) if column in cells)
+    found: list[dict[Any, str]] = []
+    for cells in lines[start + 2 :]:
+        if len(cells) != len(lines[start]):
+            break
+        found.append({0: cells[0], **dict(zip(lines[start], cells, strict=True))})
+    return found
 
 
-def loss(run: dict[str, Any]) -> tuple[float, float, float]:
-    """What was lost, with the ends of its interval."""
-    difference = run["difference"][METRIC]
-    return -difference["value"], -difference["high"], -difference["low"]
-
-
-def _draw(
-    axes: Any, latency: tuple[float, float, float], lost: tuple[float, float, float], label: str, color: str
-) -> None:
-    """A point with its intervals and its name."""
-    (x, left, right), (y, low, high) = latency, lost
-    axes.errorbar(x, y, xerr=[[x - left], [right - x]], yerr=[[y - low], [high - y]], fmt="o", color=color, capsize=2)
-    axes.annotate(label, (x, y), xytext=(6, 6), textcoords="offset points", color=color, fontsize=9)
+def _draw(axes: Any, latency: Estimate, lost: Estimate, label: str, offset: tuple[int, int], color: str) -> None:
+    """A point with its intervals and its name, which stands that many typographic points away."""
+    axes.errorbar(
+        latency.value,
+        lost.value,
+        xerr=[[latency.value - latency.low], [latency.high - latency.value]],
+        yerr=[[lost.value - lost.low], [lost.high - lost.value]],
+        fmt="o",
+        color=color,
+        capsize=2,
+    )
+    at, line = (latency.value, lost.value), {"arrowstyle": "-", "color": color, "linewidth": 0.5}
+    axes.annotate(label, at, offset, textcoords="offset points", color=color, fontsize=9, arrowprops=line)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import matplotlib
 import pytest
 import yaml
 
@@ -117,6 +119,20 @@ def test_the_readme_is_read_in_minutes_and_shows_a_picture():
     assert len([word for word in text.split() if re.search(r"\w", word)]) <= WORDS_OF_README
     (picture,) = re.findall(r"!\[[^]]*\]\(([^)]+\.svg)\)", text)
     assert (ROOT / picture).read_text().lstrip().startswith("<?xml")
+
+
+def test_the_picture_is_that_of_the_cards():
+    """Drawn again it is the same file, by the version of matplotlib that drew it."""
+    picture = ROOT / "docs/images/demo.svg"
+    kept = picture.read_text()
+    drawn_by = re.search(r"Matplotlib v([\d.]+)", kept).group(1)
+    if matplotlib.__version__ != drawn_by:
+        pytest.skip(f"drawn by matplotlib {drawn_by}")
+    try:
+        subprocess.run([sys.executable, ROOT / "scripts/draw_front.py"], cwd=ROOT, check=True)
+        assert picture.read_text() == kept
+    finally:
+        picture.write_text(kept)
 
 
 def test_every_parameter_is_explained():
