@@ -19,6 +19,7 @@ from quantbench.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "LICENSE", "SECURITY.md")
+EXAMPLES = ("*.yaml", "*.ipynb", "cards/*.md", "cards/*.svg", "data/*/LICENSE*")
 COMMANDS = "<!-- commands -->"
 LINK = re.compile(r"(\]\((?:\.\./)*)\.\./(?=(?:examples/|" + "|".join(map(re.escape, OUTSIDE)) + r"))")
 WIDTH = 100
@@ -26,7 +27,7 @@ WIDTH = 100
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the examples, with their cards, and the pages about the project."""
-    for path in (*(ROOT / name for name in OUTSIDE), *(ROOT / "examples").glob("*.yaml"), *_cards()):
+    for path in (*(ROOT / name for name in OUTSIDE), *_examples()):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
@@ -38,8 +39,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return markdown.replace(COMMANDS, _help()) if COMMANDS in markdown else markdown
 
 
-def _cards() -> list[Path]:
-    return sorted(path for path in (ROOT / "examples/cards").iterdir() if path.suffix in {".md", ".svg"})
+def _examples() -> list[Path]:
+    """Configurations, cards with their pictures, and licences of the data."""
+    return sorted(path for pattern in EXAMPLES for path in (ROOT / "examples").glob(pattern))
 
 
 def _help() -> str:
