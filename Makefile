@@ -30,7 +30,7 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 docs: $(DOCS)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 package: $(DEV)
 	rm -rf dist
