@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.graph.view import Graph
 
 
 def small_model() -> onnx.ModelProto:

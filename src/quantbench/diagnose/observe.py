@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 
 from quantbench.diagnose.causes import Look, Sentence, Span, join, position_axes, span
+from quantbench.graph.edit import with_outputs
 from quantbench.pipeline.artifacts import Samples
 from quantbench.plugins.protocols import Examples, Processor
 from quantbench.quantize.calibration.ranges import accepted, open_session
-from quantbench.quantize.fake_quant import Rounding, observed
+from quantbench.quantize.fake_quant import Rounding
 
 AT_ONCE = 16
 """Tensors of padded samples that are looked at in one pass: every output of a graph is held to the end of a run."""
@@ -112,7 +113,8 @@ def see(
 
     """
     found = {item.tensor: Seen() for item in roundings}
-    session = open_session(observed(model, [item.source for item in roundings]), threads)
+    outputs = with_outputs(model, [item.source for item in roundings])
+    session = open_session(outputs.SerializeToString(), threads)
     for example in sentences:
         values = session.run(None, accepted(session, example.inputs))
         for item, array in zip(roundings, values, strict=True):
@@ -130,7 +132,8 @@ def look(
     """Extremes of tensors by place: a few tensors at a time, over all sentences."""
     for start in range(0, len(roundings), AT_ONCE):
         part = roundings[start : start + AT_ONCE]
-        session = open_session(observed(model, [item.source for item in part]), threads)
+        outputs = with_outputs(model, [item.source for item in part])
+        session = open_session(outputs.SerializeToString(), threads)
         found = [Look(axes[item.tensor]) for item in part]
         for example in sentences:
             for seen, values in zip(found, session.run(None, accepted(session, example.inputs)), strict=True):

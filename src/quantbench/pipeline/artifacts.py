@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.errors import RunFailed
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.graph.view import Graph
 from quantbench.pipeline import agreement, predict
 from quantbench.pipeline.drawn import drawn
 from quantbench.pipeline.model import Model, open_model

@@ -12,7 +12,8 @@ from typing import Any
 import onnx
 
 from quantbench.errors import RunFailed
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.graph.view import Graph
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.pipeline.preflight import sources
 from quantbench.plugins import registry

@@ -124,7 +124,7 @@ def chosen(model: Any) -> dict[str, JsonValue]:
 
 
 def computation_hash(model: Any) -> str:
-    """Hash of what a model computes, whatever the names of its nodes; ``view.computation_hash`` is that of ONNX."""
+    """Hash of what a model computes, whatever the names of its nodes; that of ONNX is in ``graph.fingerprint``."""
     hashes: dict[str, str] = {}
     for node in model.get_ordered_ops():
         hashes[node.get_name()] = digest(

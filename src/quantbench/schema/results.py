@@ -68,7 +68,7 @@ class Artifact(Record):
         excluded: names of the nodes selected by each exclusion group.
         operators: number of operators that compute on quantized inputs, by the float operator's type.
         executed: operators of the graph that the session really runs after its own optimization, by type.
-        graph: hash of the computation, independent of names and order (see ``view.computation_hash``).
+        graph: hash of the computation, independent of names and order (see ``fingerprint.computation_hash``).
 
     """
 

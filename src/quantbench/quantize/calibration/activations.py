@@ -20,9 +20,8 @@ from quantbench.quantize.calibration.ranges import (
     accepted,
     entropy_threshold,
     histogram,
-    open_session,
     percentile_range,
-    with_outputs,
+    session_of,
 )
 from quantbench.schema.reporter import Advance
 from quantbench.schema.settings import Calibration
@@ -133,7 +132,7 @@ def collect(
         advance: told 1 after each sample.
 
     """
-    session = open_session(with_outputs(model, tensors), threads)
+    session = session_of(model, tensors, threads)
     found: Statistics = {}
     for index in range(samples):
         for name, values in zip(tensors, session.run(None, accepted(session, sample(index))), strict=True):

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from quantbench.graph.edit import set_outputs
 from quantbench.graph.view import Graph
 from quantbench.plugins.protocols import Inputs
 from quantbench.plugins.registry import runtime
@@ -125,7 +126,7 @@ class Collector:
         counts = np.zeros((len(tensors), BINS), dtype=np.int64)
         for number, part in enumerate(parts):
             # A session of its own: ONNX Runtime holds every output of a graph to the end of a run, asked for or not.
-            session = open_session(with_outputs(self.model, [tensors[i] for i in part]), self.threads)
+            session = session_of(self.model, [tensors[i] for i in part], self.threads)
             for index in range(self.samples):
                 values = session.run(None, accepted(session, self.sample(index)))
                 for i in reversed(part):
@@ -221,7 +222,7 @@ def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
     """
     model = onnx.load(str(path))
     graph = model.graph
-    del graph.output[:]
+    set_outputs(model, ())
     for name in reversed(tensors):
         for kind, operator, kind_type in (
             ("min", "ReduceMin", TensorProto.FLOAT),
@@ -234,12 +235,15 @@ def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
-    """The model with the given tensors as its only outputs."""
+def session_of(path: Path, tensors: Sequence[str], threads: int) -> Any:
+    """A session of a model file that gives the named float tensors instead of its outputs."""
+    return open_session(_with_outputs(path, tensors), threads)
+
+
+def _with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
+    """The model serialized, so that it is not held twice while its session is made."""
     model = onnx.load(str(path))
-    del model.graph.output[:]
-    for name in tensors:
-        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    set_outputs(model, tensors)
     return bytes(model.SerializeToString())
 
 

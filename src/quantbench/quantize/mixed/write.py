@@ -17,7 +17,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from quantbench.graph.view import Graph, remove_unread
+from quantbench.graph.edit import remove_unread, set_nodes
+from quantbench.graph.view import Graph
 from quantbench.quantize.calibration.activations import Statistics
 from quantbench.quantize.mixed import fuse_attention, int8, keep_sums, smooth_quant
 from quantbench.quantize.mixed import products as site_finder
@@ -115,8 +116,7 @@ class _Rewrite:
             if node.name not in self._gone:
                 nodes.append(node)
             nodes += self._behind.get(node.name, [])
-        del self.model.graph.node[:]
-        self.model.graph.node.extend(nodes)
+        set_nodes(self.model, nodes)
         fuse_attention.use_own_operators(self.model)
         remove_unread(self.model)
 
