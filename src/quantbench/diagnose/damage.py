@@ -25,8 +25,8 @@ SHARE = 0.9
 Predict = Callable[[Inputs], list[Any]]
 
 
-def spread(available: int, wanted: int) -> list[int]:
-    """Indices of ``wanted`` examples, spread evenly."""
+def evenly_spaced(available: int, wanted: int) -> list[int]:
+    """Indices of ``wanted`` examples, evenly_spaced evenly."""
     return sorted({int(index) for index in np.linspace(0, available - 1, min(wanted, available)).round()})
 
 

@@ -51,7 +51,7 @@ class Cause(Record):
 
 
 class Peak(Record):
-    """Where the largest magnitude stands in the calibration samples that were looked at.
+    """Where the largest magnitude stands in the calibration samples that were observed.
 
     Attributes:
         value: the value there.
@@ -77,7 +77,7 @@ class Tensor(Record):
         range: what can be told apart, by scale and zero point in the file.
         needed: smallest and largest value in real, unpadded examples.
         levels: on how many of 256 numbers the real values can fall.
-        decibels: signal-to-noise ratio of its rounding on real examples; None where nothing is lost.
+        decibels: signal-to-quantization-noise ratio (SQNR) on real examples; None where nothing is lost.
         median_decibels: that of the median channel, which a few large channels do not hide.
         alone: damage if it alone is rounded, on the smaller sample; None where that is negligible.
 

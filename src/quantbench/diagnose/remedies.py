@@ -12,7 +12,7 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.pipeline.optimize import select_nodes, write_model
 from quantbench.plugins import registry
-from quantbench.quantize.fake_quant import find
+from quantbench.quantize.fake_quant import find_roundings
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings
 
@@ -52,7 +52,7 @@ def attempt(settings: Settings, graph: Graph, meter: Meter, workbench: Workbench
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         path = Path(scratch) / "model.onnx"
         write_model(path, settings, excluded, workbench)
-        rounded = frozenset(item.tensor for item in find(Graph.read(path)))
+        rounded = frozenset(item.tensor for item in find_roundings(Graph.read(path)))
         return measure_file(path, settings, meter, workbench), rounded
 
 

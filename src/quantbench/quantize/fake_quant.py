@@ -62,7 +62,7 @@ class Rounding:
         return rounded
 
 
-def find(graph: Graph) -> list[Rounding]:
+def find_roundings(graph: Graph) -> list[Rounding]:
     """All roundings of a graph, in its order."""
     results = {item.name for item in graph.model.graph.output}
     found = []
@@ -102,7 +102,7 @@ def restored(model: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProt
 
     """
     changed = copy(model)
-    found = find(Graph(changed))
+    found = find_roundings(Graph(changed))
     unknown = sorted(set(tensors) - {item.tensor for item in found})
     if unknown:
         raise ValueError(f"the model does not round {', '.join(unknown)}")
@@ -156,7 +156,7 @@ def switched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Rounding]]:
     """
     changed = unfolded(model)
     graph = Graph(changed)
-    found = find(graph)
+    found = find_roundings(graph)
     number = {item.rounded: index for index, item in enumerate(found)}
     quantized = {item.quantized for item in found}
     nodes: list[NodeProto] = []
