@@ -23,6 +23,7 @@ class Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.nodes: list[NodeProto] = list(model.graph.node)
+        self._named = {node.name: node for node in self.nodes}
         self._initializers = {item.name: item for item in model.graph.initializer}
         self._producer = {name: node for node in self.nodes for name in node.output if name}
         self._consumers: dict[str, list[NodeProto]] = defaultdict(list)
@@ -38,6 +39,15 @@ class Graph:
     def read(cls, path: Path) -> Graph:
         """The graph of an ONNX file."""
         return cls(onnx.load(str(path)))
+
+    def node(self, name: str) -> NodeProto:
+        """The node of a name.
+
+        Raises:
+            KeyError: if there is none.
+
+        """
+        return self._named[name]
 
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that makes a tensor; None for inputs and initializers."""

@@ -62,7 +62,7 @@ def noise_age(done: Sequence[Result]) -> str:
     seen = [(result, latency.noise) for result in done for latency in result.latency if latency.noise]
     if not seen:
         return ""
-    times = sorted({noise.measured for _, noise in seen})
+    times = sorted({noise.measured_at for _, noise in seen})
     when = times[0] if len(times) == 1 else f"between {times[0]} and {times[-1]}"
     launches = min(len(noise.ratios) for _, noise in seen)
     text = f"The float export was timed against itself in {launches} starts, {when}."

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 LEAST_SECONDS = 30.0
 """Loading, an export, one int8 version and its trial take about as long for the smallest models."""
-MAKING, LOOKING = 0.5, 0.75
-"""Shares of the time after which no further version is made to be probed, and sensitivities are not looked for."""
+MAKING, SENSITIVITIES = 0.5, 0.75
+"""Shares of the time after which no further version is made to be probed, and no sensitivities are measured."""
 PROBE, SHORTEST_PROBE = 1.5, 0.3
 """Most and least seconds that a version is probed for at a shape."""
 
@@ -29,10 +29,10 @@ class Budget:
         return spent + longest <= MAKING * self.seconds
 
     def probe_seconds(self, spent: float, arms: int, shapes: int) -> float:
-        """Seconds of each version's probe at each shape: what is left until ``LOOKING``, shared."""
-        left = LOOKING * self.seconds - spent
+        """Seconds of each version's probe at each shape: what is left until ``SENSITIVITIES``, shared."""
+        left = SENSITIVITIES * self.seconds - spent
         return min(PROBE, max(SHORTEST_PROBE, left / max(1, arms * shapes)))
 
-    def may_look(self, spent: float) -> bool:
+    def may_measure_sensitivities(self, spent: float) -> bool:
         """Whether there is time for sensitivities, without which only first versions are tried."""
-        return spent <= LOOKING * self.seconds
+        return spent <= SENSITIVITIES * self.seconds

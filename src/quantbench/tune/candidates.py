@@ -1,4 +1,4 @@
-"""The families of versions that ``tune`` chooses from on a host: a runtime and a form of int8 each, as settings."""
+"""The candidates that ``tune`` chooses from on a host: a runtime and a form of int8 each, as settings."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ OPSET = 17
 
 
 @dataclass(frozen=True)
-class Family:
-    """A form of the model.
+class Candidate:
+    """A runtime and a form of int8.
 
     Attributes:
-        name: short and readable.
-        settings: of its first rung.
-        mode: what its units are computed in; None where nothing can be placed.
-        gentle: what a unit that hurts is computed in instead.
+        name: what reports call it, and ``--only`` chooses by.
+        settings: of its version at step 0.
+        mode: what its products are computed in; None where they cannot be placed one by one.
+        fallback: the mode of groups that lose too much in ``mode``.
 
     """
 
     name: str
     settings: Settings
     mode: Mode | None = None
-    gentle: Mode = "float"
+    fallback: Mode = "float"
 
     @property
     def plain(self) -> bool:
         """Whether nothing is in int8."""
         return self.settings.quantization_approach == "none"
 
-    def version(self, gentle_sites: Collection[str]) -> Settings:
-        """Settings with the named products treated gently."""
-        if not gentle_sites:
+    def version(self, products: Collection[str]) -> Settings:
+        """Settings with the named products in the fallback mode."""
+        if not products:
             return self.settings
-        matmuls = {_literal(name): self.gentle for name in gentle_sites}
+        matmuls = {_literal(name): self.fallback for name in products}
         placement = self.settings.placement.model_copy(update={"matmuls": matmuls})
         return self.settings.model_copy(update={"placement": placement})
 
 
-def families(base: Settings, instruction_sets: Collection[str]) -> list[Family]:
-    """Every family that this host can run, of one base configuration."""
+def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Candidate]:
+    """Every candidate that this host can run, of one base configuration."""
     plain = base.model_copy(
         update={
             "framework": "onnxruntime",
@@ -67,10 +67,10 @@ def families(base: Settings, instruction_sets: Collection[str]) -> list[Family]:
     return found
 
 
-def _onnxruntime(plain: Settings) -> Sequence[Family]:
-    def version(name: str, placement: Placement, gentle: Mode, calibration: Calibration | None = None) -> Family:
+def _onnxruntime(plain: Settings) -> Sequence[Candidate]:
+    def version(name: str, placement: Placement, fallback: Mode, calibration: Calibration | None = None) -> Candidate:
         update = {"placement": placement, "calibration": calibration or plain.calibration}
-        return Family(f"onnxruntime-{name}", plain.model_copy(update=update), placement.default, gentle)
+        return Candidate(f"onnxruntime-{name}", plain.model_copy(update=update), placement.default, fallback)
 
     own: dict[str, Any] = {"operators": "onnxruntime"}
     squares = _least_squares(plain)
@@ -79,7 +79,7 @@ def _onnxruntime(plain: Settings) -> Sequence[Family]:
         version("dynamic-merged", Placement(default="dynamic", merge=True, **own), "float"),
         version("static", Placement(default="static", **own), "dynamic", squares),
         version("static-merged", Placement(default="static", merge=True, **own), "dynamic", squares),
-        Family("onnxruntime-float32", plain.model_copy(update={"quantization_approach": "none"})),
+        Candidate("onnxruntime-float32", plain.model_copy(update={"quantization_approach": "none"})),
     ]
 
 
@@ -88,7 +88,7 @@ def _least_squares(plain: Settings) -> Calibration:
     return plain.calibration.model_copy(update={"method": "mse", "padding": "none", "moving_average": False})
 
 
-def _openvino(plain: Settings, bfloat16: bool) -> Sequence[Family]:
+def _openvino(plain: Settings, bfloat16: bool) -> Sequence[Candidate]:
     squares = _least_squares(plain)
     samples = plain.calibration.num_calibration_samples
     found = []
@@ -104,9 +104,9 @@ def _openvino(plain: Settings, bfloat16: bool) -> Sequence[Family]:
             }
         )
         found += [
-            Family(f"openvino-static-{precision}", placed, "static"),
-            Family(f"openvino-nncf-{precision}", nncf),
-            Family(f"openvino-{precision}", own.model_copy(update={"quantization_approach": "none"})),
+            Candidate(f"openvino-static-{precision}", placed, "static"),
+            Candidate(f"openvino-nncf-{precision}", nncf),
+            Candidate(f"openvino-{precision}", own.model_copy(update={"quantization_approach": "none"})),
         ]
     return found
 
