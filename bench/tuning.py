@@ -156,7 +156,9 @@ def _ratios(bench: TuningSet, specs: dict[str, ArmSpec], losses: dict[str, str])
         cells = [name, losses[name]]
         for measured in timings.shapes:
             cells.append(f"{speedups.percentile_ms(measured.arms[name], 50):.2f}")
-            centre = hodges_lehmann(speedups.calm_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs)
+            centre = hodges_lehmann(
+                speedups.undisturbed_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs
+            )
             cells.append(spread(Interval(*(math.exp(x) for x in (centre.value, centre.low, centre.high))), 2))
         rows.append(cells)
     return rows

@@ -42,7 +42,7 @@ class Sums:
 
     @property
     def count(self) -> int:
-        """Number of sums."""
+        """How many sums there are that were not left out."""
         return int((self.high - self.low).sum())
 
     def smallest(self, ranks: Sequence[int]) -> list[float]:

@@ -1,7 +1,7 @@
 """What sets the range of a tensor: constants, padding, special tokens or outlying channels.
 
-A cause is judged by what the range would be without it: the logarithm (base 2) of the ratio of both widths is the
-number of bits that it takes from the 8 there are.
+A cause is judged by the range without it: the logarithm (base 2) of the ratio of both widths is the number of bits, out
+of 8, that the cause takes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUTLYING = 8.0
 """A channel whose magnitude is so many times the median channel's is an outlier. Trained encoders have single ones of
 10 to 100 times (Bondarenko et al. 2021; Dettmers et al. 2022), other channels lie within 2 to 4 times of each other."""
 LEAST_BITS = 0.5
-"""A cause that takes less is not told."""
+"""Bits that a cause must take to be reported."""
 SOURCES_OF_DATA = ("MatMul", "Gemm", "MatMulInteger", "Conv", "LayerNormalization", "Softmax")
 """Operators behind which a constant has been mixed with weights: nothing is looked for beyond them."""
 
@@ -161,7 +161,7 @@ def position_axes(shapes: Sequence[Sequence[int]], lengths: Sequence[int]) -> tu
 
 
 def bits(whole: Span, rest: Span) -> float:
-    """Bits that a range takes more than what would be left of it."""
+    """Bits by which a range is wider than the rest of it would be."""
     if width(rest) <= 0 or width(whole) <= 0:
         return float(BITS) if width(whole) > 0 else 0.0
     return min(float(BITS), max(0.0, math.log2(width(whole) / width(rest))))

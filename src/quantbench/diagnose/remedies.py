@@ -1,4 +1,4 @@
-"""What mends an int8 model: each measure alone, really quantized and run on the sample."""
+"""What mends an int8 model: each change of settings alone, quantized and run on the sample."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def measure_file(path: Path, settings: Settings, meter: Meter, workbench: Workbe
 def try_all(
     settings: Settings, rounded: frozenset[str], whole: Damage, floor: Damage, meter: Meter, workbench: Workbench
 ) -> tuple[list[Remedy], dict[str, frozenset[str]]]:
-    """Everything that :func:`attempts` names.
+    """Quantize and measure with every change that :func:`attempts` names.
 
     Args:
         settings: of the run.

@@ -43,7 +43,7 @@ SCREENED = 16
 OBSERVED = 8
 """Calibration samples that are run again to observe where the extremes stand."""
 BEST = 99
-"""Optimization level of sessions of our own."""
+"""Optimization level of the sessions that measure damage."""
 
 
 class SwitchableModel:

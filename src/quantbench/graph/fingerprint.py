@@ -13,7 +13,7 @@ def computation_hash(model: onnx.ModelProto) -> str:
 
     Each tensor's hash is that of its operator, attributes and inputs' hashes, an initializer's that of its contents
     (a Merkle tree); the graph's is that of its inputs' names and its outputs. Opset and producer do not count, nor do
-    names that are nobody's address: those of nodes and of tensors in attributes, and documentation.
+    names by which nothing is looked up (of nodes, and of tensors in attributes), nor documentation.
     """
     hashes: dict[str, str] = {"": ""}
     for value in model.graph.input:

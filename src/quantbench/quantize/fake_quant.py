@@ -1,4 +1,4 @@
-"""The activations that a quantized graph rounds, and graphs in which this rounding is taken back or can be switched.
+"""Fake quantization: the activations that a graph rounds, and graphs in which that is undone or can be switched.
 
 An activation is rounded by QuantizeLinear and DequantizeLinear with constant scale; its readers read the outcome. What
 is found here has the names of the float export: ONNX Runtime's quantizer keeps them, but for the model's own outputs.
@@ -24,7 +24,7 @@ SWITCHES = "switches"
 
 @dataclass(frozen=True)
 class Rounding:
-    """One activation that is rounded.
+    """One activation that is fake-quantized.
 
     Attributes:
         tensor: its name in the float export.
@@ -51,7 +51,7 @@ class Rounding:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest value that can be told apart from those beyond."""
+        """The smallest and the largest value that the integers express; what lies beyond is clipped."""
         low, high = ((bound - self.zero_point) * self.scale for bound in self.bounds)
         return low, high
 
@@ -174,7 +174,7 @@ def switched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Rounding]]:
 
 
 def _switch(graph: Graph, item: Rounding, dequantize: NodeProto, index: int) -> list[NodeProto]:
-    """Read the switch, and round or hand through in the two branches of an If."""
+    """The nodes that read the switch, and an If whose branches round the tensor or pass it on."""
     quantize = graph.producer(item.quantized)
     assert quantize is not None, "the integers come from QuantizeLinear"
     back = helper.make_node("DequantizeLinear", list(dequantize.input), [f"{item.rounded}/on"])

@@ -65,7 +65,7 @@ def number(value: Any) -> float | None:
 
 
 def check_texts(dataset: Any, keys: Mapping[str, str], kept: Sequence[int]) -> None:
-    """Hold that every kept row has its texts: those of text columns, and the words of columns of lists.
+    """Check that every row that counts has its texts: those of text columns, and the words of columns of lists.
 
     Args:
         dataset: a ``datasets.Dataset``.
@@ -99,7 +99,7 @@ def _without(value: Any, words: bool) -> bool:
 
 
 def references(dataset: Any) -> list[Any]:
-    """What is right for each of the rows that count; nothing where they have no labels."""
+    """The reference of each of the rows that count; an empty list where they have no labels."""
     return list(dataset[READ]) if READ in dataset.column_names else []
 
 

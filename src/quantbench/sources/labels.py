@@ -133,7 +133,7 @@ def mismatch(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, 
 
 
 def _likely(name: str, labels: Sequence[str]) -> str:
-    """The label that reads most like a name; otherwise what is outside, or the first."""
+    """The label whose name is most similar; otherwise the label ``O``, or the first."""
     lower = {label.lower(): label for label in reversed(labels)}
     near = difflib.get_close_matches(name.lower(), lower, n=1)
     return lower[near[0]] if near else "O" if "O" in labels else labels[0]
@@ -163,7 +163,7 @@ def whole(value: Any) -> Any:
 
 
 def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Label]:
-    """What gives the number of the model's label for a value of :func:`whole`, and None for no label.
+    """A function from a value of :func:`whole` to the number of the model's label, None for no label.
 
     Args:
         settings: of the run.
@@ -190,7 +190,7 @@ def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Seque
 
 
 def _by_name(settings: Settings, feature: Any, present: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Any]:
-    """What gives a value's name, None for no label."""
+    """A function from a value to its name, None for no label."""
     mapping, given = settings.dataset.label_map, settings.dataset.label_names
     names = given or getattr(feature, "names", None)
     known = {*labels, *mapping, *(names or ())}

@@ -55,7 +55,7 @@ def between_launches(
 
 
 def remember(noise: Noise | None, session: ArmLatency, mixed: bool, path: Path) -> Noise | None:
-    """The same with what the arm took in a session; where it was never as fast the cache learns of it."""
+    """The noise with what the arm took in a session, which the cache keeps where the arm was never as fast before."""
     if noise is None:
         return None
     now = undisturbed_ms(session, mixed)

@@ -1,5 +1,7 @@
 """Ranges of activations, collected in a stream: memory does not grow with the number of samples.
 
+Written by hand for that: the histogram calibraters of ``onnxruntime.quantization`` hold the tensors of all samples.
+
 A first pass reduces every tensor to its minimum and maximum inside the graph. Methods that need a distribution make a
 second pass, which counts every tensor into a histogram of fixed edges; where the tensors of a long sample are too many
 to hold, the pass is made several times, for some of the tensors each time.
@@ -268,7 +270,7 @@ def _length(inputs: Mapping[str, Any]) -> int:
 
 
 def _finite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Infinities become the largest floats: a mask of minus infinity has a range, although a useless one."""
+    """Infinities as the largest floats, so that a mask of minus infinity has a range."""
     limit = float(np.finfo(np.float32).max)
     finite: np.ndarray[Any, Any] = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=limit, neginf=-limit)
     return finite

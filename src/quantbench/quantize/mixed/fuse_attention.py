@@ -1,4 +1,4 @@
-"""Attention as one node: what an export spreads over many, in the operator that ONNX Runtime has for it.
+"""Attention as one node: the many nodes of an export, replaced by the operator that ONNX Runtime has for it.
 
 ``softmax(q k^T * scale + mask) v`` over heads becomes ``MultiHeadAttention`` (ONNX Runtime's operators, domain
 com.microsoft, version 1), which splits and joins the heads itself; with them go the nodes that compute their shapes.
