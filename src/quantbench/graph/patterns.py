@@ -1,4 +1,8 @@
-"""Parts of a transformer's graph that are known by how its nodes are connected, whatever these are called."""
+"""Parts of a transformer's graph that are known by how its nodes are connected, whatever these are called.
+
+Matched by hand, as are the exclusion groups and attention: only names of nodes are asked for, in the forms of opsets 11
+to 20, decomposed or not, while the rewriter of onnxscript matches one form per pattern in order to replace it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Reading an ONNX graph: who makes and who reads a tensor, and what is constant."""
+"""Reading an ONNX graph: who makes and who reads a tensor, and what is constant.
+
+Look-ups on protobuf rather than on a model of onnx-ir, whose values are objects of their own: what is found here is
+edited in place and written without conversion.
+"""
 
 from __future__ import annotations
 

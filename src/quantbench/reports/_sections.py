@@ -28,13 +28,13 @@ NNCF_CHOSE = (
 )
 
 
-def keys(config: Config) -> list[str]:
+def run_header(config: Config) -> list[str]:
     """Header of the columns that tell runs apart."""
     return [dimension.key for dimension in config.dimensions] or ["quantization_approach"]
 
 
-def values(result: Result) -> list[str]:
-    """A run's cells in the columns of :func:`keys`."""
+def run_cells(result: Result) -> list[str]:
+    """A run's cells in the columns of :func:`run_header`."""
     if not result.run.benchmarked:
         return [f"`{result.run.settings.quantization_approach}`"]
     return [f"`{value!r}`" for value in result.run.benchmarked.values()]
@@ -42,7 +42,13 @@ def values(result: Result) -> list[str]:
 
 def speed_table(config: Config, done: Sequence[Result]) -> str:
     """Speedups with intervals and verdicts, beside the noise floor that they must exceed."""
-    header = [*keys(config), "shape", "optimized over pytorch", "optimized over onnx-float", "onnx-float over pytorch"]
+    header = [
+        *run_header(config),
+        "shape",
+        "optimized over pytorch",
+        "optimized over onnx-float",
+        "onnx-float over pytorch",
+    ]
     header += ["noise floor", "slots", "launches"]
     judged = speedups.speedups(done)
     rows = []
@@ -53,7 +59,7 @@ def speed_table(config: Config, done: Sequence[Result]) -> str:
             slots = [len(latency.arms[arm].slots) for arm in ARMS]
             launches = len(latency.arms["optimized"].load_seconds)
             noise = "unknown" if floor is None else f"{100 * floor:.1f} %"
-            rows.append([*values(result), shape_name(latency), *cells, noise, str(min(slots)), str(launches)])
+            rows.append([*run_cells(result), shape_name(latency), *cells, noise, str(min(slots)), str(launches)])
     return table(header, rows)
 
 
@@ -116,7 +122,14 @@ def _speedup_cell(speedup: speedups.Speedup) -> str:
 
 def loss_table(config: Config, done: Sequence[Result]) -> str:
     """Differences of metrics with intervals, against the limits of MLPerf Inference, and changed predictions."""
-    header = [*keys(config), "metric", "optimized − original", "keeps 99 %", "keeps 99.9 %", "predictions changed"]
+    header = [
+        *run_header(config),
+        "metric",
+        "optimized − original",
+        "keeps 99 %",
+        "keeps 99.9 %",
+        "predictions changed",
+    ]
     scored = [result for result in done if result.scores]
     unlike = len({_scored_batch_size(result) for result in scored}) > 1
     header += ["scored in batches of"] if unlike else []
@@ -127,7 +140,7 @@ def loss_table(config: Config, done: Sequence[Result]) -> str:
         for name, difference in differences(result).items():
             kept = speedups.retention(result, name, difference)
             changed = f"{100 * scores.changed / scores.examples:.1f} %"
-            rows.append([*values(result), name, spread(difference, 4, "+"), *kept.values(), changed, *batches])
+            rows.append([*run_cells(result), name, spread(difference, 4, "+"), *kept.values(), changed, *batches])
     return table(header, rows)
 
 
@@ -152,7 +165,7 @@ def _scored_batch_size(result: Result) -> int | None:
 def latency_table(config: Config, done: Sequence[Result]) -> str:
     """Every arm at every shape: percentiles, throughput, what stands apart from the samples, steadiness."""
     header = [
-        *keys(config),
+        *run_header(config),
         "shape",
         "arm",
         "mean, ms",
@@ -168,7 +181,7 @@ def latency_table(config: Config, done: Sequence[Result]) -> str:
     for result in done:
         for latency in result.latency:
             for name in ARMS:
-                rows.append([*values(result), shape_name(latency), name, *_latency_cells(latency, name)])
+                rows.append([*run_cells(result), shape_name(latency), name, *_latency_cells(latency, name)])
     return table(header, rows)
 
 
@@ -190,7 +203,7 @@ def _latency_cells(latency: Latency, name: str) -> list[str]:
 
 def made_table(config: Config, done: Sequence[Result]) -> str:
     """What each optimized model really is."""
-    header = [*keys(config), "size, MB", "float size, MB", "operators quantized", "nodes excluded"]
+    header = [*run_header(config), "size, MB", "float size, MB", "operators quantized", "nodes excluded"]
     header += ["types (activations, weights)", "int8 operators executed", "computes the same as"]
     same = speedups.twins(done)
     rows = []
@@ -199,7 +212,7 @@ def made_table(config: Config, done: Sequence[Result]) -> str:
         assert artifact is not None, "a finished run has an artifact"
         rows.append(
             [
-                *values(result),
+                *run_cells(result),
                 f"{artifact.bytes / 1e6:.1f}",
                 f"{float(str(result.float_artifact['bytes'])) / 1e6:.1f}",
                 counts(artifact.operators),
@@ -228,8 +241,8 @@ def job_table(config: Config, results: Sequence[Result]) -> str:
     rows = []
     for result in results:
         where = [result.run.settings.backend.name, str(machines[id(result)]), result.environment.host or "–"]
-        rows.append([*values(result), *where, *(str(result.job.get(name, "–")) for name in facts)])
-    return table([*keys(config), "backend", "machine", "host", *facts], rows)
+        rows.append([*run_cells(result), *where, *(str(result.job.get(name, "–")) for name in facts)])
+    return table([*run_header(config), "backend", "machine", "host", *facts], rows)
 
 
 def notes(done: Sequence[Result]) -> list[str]:

@@ -3,7 +3,8 @@
 Weights may have any axes before that of the examples, such as one row per draw of a bootstrap; values then have these.
 
 All equal scikit-learn's (with ``zero_division=0``) and scipy's; a metric that has no value for some examples, such as
-the correlation of equal numbers, is 0.
+the correlation of equal numbers, is 0. They are written here because these libraries take one row of weights at a time,
+which would make the thousands of draws of a bootstrap slow.
 """
 
 from __future__ import annotations
