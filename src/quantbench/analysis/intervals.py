@@ -4,7 +4,7 @@ Latency: the logarithms of the ratios of two arms' slots in the same round are d
 around the logarithm of the speedup; bursts from neighbours give it heavy tails, so rank methods are used. What slows
 one arm down lasts for several rounds, so that the differences are autocorrelated, and intervals and p-values are
 widened by it. Accuracy: examples are resampled, and what is summed over them is summed again, for both arms with the
-same draw. scipy's rank tests allow for no autocorrelation, and its bootstrap draws the examples themselves, not weights.
+same draw. scipy's rank tests allow for no autocorrelation, and its bootstrap draws examples rather than weights.
 """
 
 from __future__ import annotations

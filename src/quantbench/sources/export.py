@@ -76,8 +76,12 @@ def export(
         except Exception as error:  # the exporter's and the model's own, of any kind
             name = type(model).__name__
             raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
-    graph = onnx.load_model_from_string(buffer.getvalue())
-    content = _tidy(graph).SerializeToString(deterministic=True)
+    _write(_tidy(onnx.load_model_from_string(buffer.getvalue())), path)
+
+
+def _write(model: Any, path: Path) -> None:
+    """The model, and beside it the hash by which :func:`exported_sha256` knows it again."""
+    content = model.SerializeToString(deterministic=True)
     write_atomically(path, content)
     write_atomically(path.with_suffix(SUM), hashlib.sha256(content).hexdigest().encode())
 
