@@ -2,7 +2,7 @@
 
 A shared machine has states: a neighbour on the other hyper-thread of a core slows int8 by 60 % and PyTorch by 20 %, or
 another process takes a core away for a second. Over such a mixture the ratio of two arms is no property of either, so
-the slots of the undisturbed machine are told from the others.
+the slots of the undisturbed machine are separated from the others.
 
 A slow slot alone proves nothing, as it may be the arm's own doing. It counts as held up if the slot before or after it,
 which another arm had, was slow as well, or the call of that slot that was nearest to it.

@@ -70,7 +70,7 @@ def check_texts(dataset: Any, keys: Mapping[str, str], kept: Sequence[int]) -> N
     Args:
         dataset: a ``datasets.Dataset``.
         keys: columns by data key.
-        kept: rows to look at, from 0.
+        kept: rows that count, from 0.
 
     Raises:
         Unusable: with row and column of the first that is missing, and how many there are.
@@ -104,7 +104,7 @@ def references(dataset: Any) -> list[Any]:
 
 
 def without_label(numbers: Sequence[int]) -> str:
-    """The note on rows that were left out; numbers from 1."""
+    """The note on rows that were left out, by their numbers, which begin with 1."""
     if len(numbers) == 1:
         return f"1 row without a label was left out: row {numbers[0]}"
     return f"{len(numbers)} rows without a label were left out, the first is row {numbers[0]}"

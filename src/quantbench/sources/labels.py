@@ -78,7 +78,7 @@ def no_texts(settings: Settings, features: Any) -> list[tuple[str, str]]:
 
 
 def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Mistakes that show without a look at the rows: what is no label, targets and declared names that are not there.
+    """Mistakes that show without reading rows: a column that holds no labels, and names that do not exist.
 
     Args:
         settings: of the run.
@@ -105,7 +105,7 @@ def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) 
 def unmatched(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, str]) -> list[tuple[str, str]]:
     """Mistakes in keys of the mapping that are no declared name.
 
-    Where nothing is declared a name may be one that no row has, and so may one that a generic label is read by.
+    There are none where no names are declared, nor where the mapping gives names to generic labels (:func:`spoken`).
     """
     if not names or spoken(labels, mapping) != list(labels):
         return []

@@ -106,7 +106,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def _modules(folder: Path) -> Path:
-    """The folder of the pooling, after a look at what else there is."""
+    """The folder of the pooling, after a check that there are no modules that are not supported."""
     modules = _list(folder / MODULES)
     names = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     foreign = [str(module.get("type")) for module in modules if not str(module.get("type")).startswith("sentence_tran")]

@@ -112,7 +112,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
 
 
 def _check_metrics(settings: Settings, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """The mistake of labels that show no scheme, or of metrics that there are not for theirs."""
+    """Mistakes of labels that follow no scheme, and of metrics that labels of their scheme do not have."""
     if not labels:
         return []
     spoken = names_of_labels.spoken(labels, settings.dataset.label_map)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEAST_SECONDS = 30.0
-"""Loading, an export, one int8 version and its trial take about as long for the smallest models."""
+"""The least to be given: about what loading, an export, an int8 version and its trial take for the smallest models."""
 MAKING, SENSITIVITIES = 0.5, 0.75
 """Shares of the time after which no further version is made to be probed, and no sensitivities are measured."""
 PROBE, SHORTEST_PROBE = 1.5, 0.3
@@ -25,7 +25,7 @@ class Budget:
     since: float | None = None
 
     def may_make(self, spent: float, longest: float) -> bool:
-        """Whether a further version may be made after ``spent`` seconds, that takes as long as the longest so far."""
+        """Whether after ``spent`` seconds there is time for a version that takes as long as the ``longest`` so far."""
         return spent + longest <= MAKING * self.seconds
 
     def probe_seconds(self, spent: float, arms: int, shapes: int) -> float:
@@ -34,5 +34,5 @@ class Budget:
         return min(PROBE, max(SHORTEST_PROBE, left / max(1, arms * shapes)))
 
     def may_measure_sensitivities(self, spent: float) -> bool:
-        """Whether there is time for sensitivities, without which only first versions are tried."""
+        """Whether there is time to measure sensitivities; without them only versions at step 0 are tried."""
         return spent <= SENSITIVITIES * self.seconds

@@ -101,12 +101,12 @@ def judge(losses: Mapping[str, Interval], limits: Mapping[str, float], last: boo
     """Whether losses keep within limits.
 
     As long as no prediction has changed, the interval has no width and proves nothing: such losses pass only once all
-    examples were looked at.
+    examples were scored.
 
     Args:
         losses: original minus optimized by metric, with intervals.
         limits: most allowed loss by metric.
-        last: whether there are no more examples to look at; then the estimate decides where the interval does not.
+        last: whether all examples were scored; then the estimate decides where the interval does not.
 
     """
     if any(losses[metric].low > limit for metric, limit in limits.items()):

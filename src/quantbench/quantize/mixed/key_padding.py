@@ -1,7 +1,7 @@
 """Whether a mask that is added to attention scores is nothing but the padding of the keys.
 
-Exports compute the mask with dozens of small nodes, at its full size of tokens by tokens. What it depends on is told by
-the graph; that it hides exactly the padded keys is found by computing it for drawn inputs of several sizes.
+Exports compute the mask with dozens of small nodes, at its full size of tokens by tokens. The graph shows what it
+depends on; that it hides exactly the padded keys is found by computing it for drawn inputs of several sizes.
 """
 
 from __future__ import annotations
