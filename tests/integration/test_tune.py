@@ -190,7 +190,7 @@ def test_tuning_examples_are_neither_calibration_nor_evaluation_examples(tiny, t
     bench = Workbench(tmp_path / "cache", detect(), Silent())
     search = Tuning(config.base, [F1], Budget(), Store(tmp_path / "out"), bench)
     assert config.base.dataset.calibration_split != config.base.dataset.eval_split
-    assert len(search.bench.sample(10_000)) > 0
+    assert len(search.tuning_set.sample(10_000)) > 0
 
 
 @pytest.mark.slow
