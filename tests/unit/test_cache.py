@@ -71,7 +71,9 @@ def test_a_second_benchmark_waits_and_says_so(tmp_path):
             assert process.wait(10) == 0
     (stage,) = told.stages
     user = pwd.getpwuid(os.getuid()).pw_name
-    assert stage == f"Waiting for another benchmark on this machine to end (process {process.pid} of user {user})"
+    assert stage.startswith(
+        f"Waiting for another benchmark on this machine to end (process {process.pid} of user {user}); "
+    )
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path):
@@ -128,7 +130,7 @@ def test_two_users_share_the_lock_and_see_whose_it_is(tmp_path):
             with cache.alone(tmp_path, told):
                 pass
     (stage,) = told.stages
-    assert stage.endswith(f"(process {process.pid} of user 12345)")
+    assert f"(process {process.pid} of user 12345); " in stage
 
 
 def test_clearing_leaves_the_folder_and_its_tag(tmp_path):
@@ -141,6 +143,19 @@ def test_clearing_leaves_the_folder_and_its_tag(tmp_path):
     assert cache.size(at) == 0
     assert not (at / "float").exists()
     assert (at / cache.TAG).read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
+
+
+def test_a_folder_that_preflight_filled_first_is_tagged_and_cleared(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    cache.check()
+    (tmp_path / "cache" / "checkpoints").mkdir()
+    with cache.alone(tmp_path / "cache", Silent()):
+        assert (tmp_path / "cache" / cache.TAG).exists()
+    untagged = tmp_path / "earlier"
+    (untagged / "float" / "x").mkdir(parents=True)
+    (untagged / cache.IN_USE).touch()
+    cache.clear(untagged, Silent())
+    assert not (untagged / "float").exists()
 
 
 def test_clearing_waits_for_those_who_use_the_folder_on_any_machine(tmp_path, monkeypatch):

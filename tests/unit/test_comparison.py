@@ -198,6 +198,18 @@ def test_how_a_model_was_made_or_timed_differs_with_a_word():
     assert "## What else differs" not in _comparison.render(first, first)
 
 
+def test_a_noise_floor_that_is_not_known_is_no_zero():
+    results = reference_results(reference_config())
+    shapes = []
+    for shape in results[0].latency:
+        arms = {name: arm.model_copy(update={"slots": arm.slots[:3]}) for name, arm in shape.arms.items()}
+        shapes.append(shape.model_copy(update={"arms": arms}))
+    short = [results[0].model_copy(update={"latency": tuple(shapes)})]
+    text = _comparison.render(short, short)
+    assert "0.0 %" not in text
+    assert "unknown" in text and "too few slots" in text
+
+
 def test_what_only_one_has_is_told():
     first = reference_results(reference_config())
     text = _comparison.render(first, [first[0].model_copy(update={"latency": (), "scores": {}})])

@@ -117,6 +117,12 @@ def test_another_configuration_is_refused_and_nothing_written(tmp_path):
     assert not (tmp_path / "all").exists()
 
 
+def test_a_folder_is_not_merged_into_itself(tmp_path):
+    one = folder_of(tmp_path / "one")
+    with pytest.raises(BadInput, match="is one of the folders to merge"):
+        merge.merge([one], tmp_path / "two" / ".." / "one")
+
+
 def test_a_folder_of_several_machines_is_not_compared(tmp_path):
     one = folder_of(tmp_path / "one")
     benchmark.merged([one, folder_of(tmp_path / "other", environment=OTHER)], tmp_path / "all")

@@ -40,3 +40,13 @@ def test_a_display_ends_with_the_work_that_failed():
             pass
     with bars.stage("Evaluating", 1) as advance:
         advance(1)
+
+
+def test_what_is_left_stands_on_a_narrow_terminal_however_long_the_name():
+    out = io.StringIO()
+    bars = Bars(Console(file=out, force_terminal=True, width=80))
+    with bars.stage(
+        "Evaluating per_channel-true__percentile-99.9__node_exclusion-residual on 2077 examples", 2077
+    ) as done:
+        done(2077)
+    assert "2077/2077" in out.getvalue() and " left " in out.getvalue()

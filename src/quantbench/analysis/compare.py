@@ -36,8 +36,9 @@ class Compared:
     second_ms: float
     ratio: Interval | None
     p_value: float
-    floor: float
-    """The noise floors of both sessions, or what equal files differ by between them if that is more."""
+    floor: float | None
+    """The noise floors of both sessions, or what equal files differ by between them if that is more; None where one
+    of both is not known."""
     speed: float = 1.0
     """Of the machine in the second session over that in the first."""
 
@@ -119,4 +120,5 @@ def _compared(name: str, first: Latency, second: Latency, between: float, speed:
         centre, p_value = shift(*logs)
         ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     means = [speedups.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
-    return Compared(name, shape_name(first), means[0], means[1], ratio, p_value, max(sum(known), between), speed)
+    floor = max(sum(known), between) if ratio else None
+    return Compared(name, shape_name(first), means[0], means[1], ratio, p_value, floor, speed)

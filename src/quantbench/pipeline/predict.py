@@ -7,6 +7,12 @@ else is in it: such a model is scored in batches of a size that it is timed at, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from quantbench.errors import RunFailed
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Examples, Prediction, Processor, Session, Task
 from quantbench.schema.reporter import Advance
@@ -52,11 +58,24 @@ def predict(
         advance: told the number of examples after each batch.
         batch_size: see :func:`scored_batch_size`.
 
+    Raises:
+        RunFailed: if an output is not a number, which would be decoded as if it were an answer.
+
     """
     predictions: dict[int, Prediction] = {}
     for group in groups(examples.costs, batch_size):
         outputs = session.predict(processor.collate([examples.inputs[index] for index in group]))
         for row, index in enumerate(group):
+            _check_numbers(outputs, row, examples.costs[index])
             predictions[index] = task.decode(outputs, row, examples, index)
         advance(len(group))
     return [predictions[index] for index in range(len(predictions))]
+
+
+def _check_numbers(outputs: Sequence[Any], row: int, cost: int) -> None:
+    """Hold that an input's outputs are numbers; what stands behind its own tokens is padding and says nothing."""
+    for output in outputs:
+        values = np.asarray(output[row])
+        real = values[:cost] if values.ndim > 1 else values
+        if np.isnan(real).any():
+            raise RunFailed("the model answers NaN, which is no number, where it is scored; something overflows")

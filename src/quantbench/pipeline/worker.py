@@ -115,7 +115,7 @@ def _prepare(run: Run, store: Store, workbench: Workbench) -> Prepared:
         "sha256": exported.sha256,
         "graph": workbench.float_graph(exported),
     }
-    notes = list(workbench.examples(settings).notes) if scores else []
+    notes = [*workbench.examples(settings).notes, *scores["original"].notes] if scores else []
     if settings.quantization_approach != "none":
         notes += left_in_float(Graph.read(Path(exported.path)), artifact.operators)
     return Prepared(run, arms, artifact, float_artifact, scores, workbench.take_seconds(), tuple(notes))

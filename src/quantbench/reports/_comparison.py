@@ -42,9 +42,9 @@ def _speed(rows: Sequence[Compared]) -> str:
             f"{row.first_ms:.2f}",
             f"{row.second_ms:.2f}",
             spread(row.ratio, 3) if row.ratio else "too few slots",
-            f"{100 * row.floor:.1f} %",
+            "unknown" if row.floor is None else f"{100 * row.floor:.1f} %",
             f"{100 * row.speed:.0f} %",
-            verdict(row.ratio, p_value, row.floor) if row.ratio and row.same_state else "inconclusive",
+            _verdict(row, p_value),
         ]
         for row, p_value in zip(rows, adjusted, strict=True)
     ]
@@ -60,6 +60,12 @@ def _speed(rows: Sequence[Compared]) -> str:
     ]
     states = "" if all(row.same_state for row in rows) else f"\n\n{OTHER_STATE}"
     return f"{table(header, cells)}{states}"
+
+
+def _verdict(row: Compared, p_value: float) -> str:
+    if row.ratio is None or row.floor is None or not row.same_state:
+        return "inconclusive"
+    return verdict(row.ratio, p_value, row.floor)
 
 
 def _quality(found: Sequence[Pair]) -> str:

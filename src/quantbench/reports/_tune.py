@@ -45,7 +45,7 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         _sections.speed_table(shown, named),
         _sections.busy_machine(done),
         "## What the finalists lose",
-        "On the evaluation split, which nothing was chosen by before.\n\n" + _sections.loss_table(shown, named),
+        "On the evaluation split, whose scores nothing was chosen by before.\n\n" + _sections.loss_table(shown, named),
         _notes(done),
         "## What was tried",
         _tried(tuned),
@@ -91,14 +91,25 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
     ]
     speeds = [_fast(speedup, shape) for speedup, shape in pairs]
     lost = f"{tuned.limits[0].metric} changes by {spread(_difference(best, tuned), 4, '+')}"
-    told = f"{', '.join(speeds)}; {lost} on the evaluation split."
-    standing = speedups.standing(best)
+    told = f"{', '.join(speeds)}; {lost} on the evaluation split{_not_sure(best, tuned)}."
+    standing, name = speedups.standing(best), best.run.name
     if standing == "unknown":
-        return f"{asked}\n\n**Nothing is known to be faster yet.** {best.run.name} keeps within the limit: {told}"
+        nothing = "**Nothing is known to be faster yet**, so there is no models/best."
+        return f"{asked}\n\n{nothing} {name} keeps within the limit: {told}"
     if standing == "not faster":
         nothing = "**No version within the limit is known to be faster than the original: deploy the original.**"
-        return f"{asked}\n\n{nothing} The fastest was {best.run.name}: {told}"
-    return f"{asked}\n\n**Deploy {best.run.name}**: {told}"
+        return f"{asked}\n\n{nothing} The fastest was {name}: {told}"
+    return f"{asked}\n\n**Deploy {name}**: {told}"
+
+
+def _not_sure(best: Result, tuned: Tuned) -> str:
+    """What is told where the interval of a loss reaches beyond its limit; empty where all keep within theirs."""
+    differences, original = losses.differences(best), best.scores["original"]
+    limits = {limit.metric: limit.absolute(original.metrics[limit.metric]) for limit in tuned.limits}
+    open_ones = [metric for metric, limit in limits.items() if -differences[metric].low > limit]
+    if not open_ones:
+        return ""
+    return f"; {original.examples} examples do not settle whether {' and '.join(open_ones)} keeps within the limit"
 
 
 def _fast(speedup: speedups.Speedup, shape: str) -> str:

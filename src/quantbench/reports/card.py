@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ SUMMARY = "the benchmark card (card.md)"
 FILE = "card.md"
 SEPARATOR = ""
 FRONT_MATTER = ("pipeline_tag", "datasets", "metrics", "tags")
+LONGER = 1.5
+"""Share of the duration that was asked for, from which the card says how long it really took."""
 CALIBRATED = {"static", "mixed"}
 """Approaches that may look at calibration samples."""
 ORIGINAL_KEYS = ("model_name_or_path", "dataset", "max_eval_samples")
@@ -105,6 +108,7 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "title": title,
         "quality": _quality(config, done),
         "shapes": _shapes(config, done),
+        "longest": _longest(config, done),
         "speed": _sections.speed_table(config, done),
         "noise": _sections.noise_age(done),
         "busy": _sections.busy_machine(done),
@@ -115,6 +119,15 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "made": _sections.made_table(config, done),
         "notes": _sections.notes(done),
     }
+
+
+def _longest(config: Config, done: Sequence[Result]) -> str:
+    """How long an arm was really timed at a shape, where that is much more than was asked for."""
+    arms = [arm for result in done for latency in result.latency for arm in latency.arms.values()]
+    most = max((math.fsum(speedups.samples_ms(arm)) / 1000 for arm in arms), default=0.0)
+    if most <= LONGER * config.base.time_benchmark_args.duration:
+        return ""
+    return f", and up to {most:.0f} seconds where calls were slow or an interval stayed wide"
 
 
 def _front_matter(config: Config, done: Sequence[Result]) -> str:

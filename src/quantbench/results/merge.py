@@ -37,6 +37,9 @@ def merge(folders: Sequence[Path], target: Path) -> Merged:
             written then.
 
     """
+    for folder in folders:
+        if folder.resolve() == target.resolve():
+            raise BadInput([Mistake(f"--out {target}", "is one of the folders to merge; choose a new one")])
     stores = [Store(folder) for folder in folders]
     configs = [store.config() for store in stores]
     for folder, config in zip(folders, configs, strict=True):

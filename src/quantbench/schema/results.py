@@ -162,7 +162,7 @@ class Scores(Record):
     ``changed`` counts the examples whose prediction differs from the original's. ``outcomes`` has one row per example
     with what is named in ``columns``, from which every metric can be computed again over any resample.
     ``batch_size`` is the size of the batches of consecutive examples that a model was scored in whose answers depend on
-    its batch; None for others, which were scored in sorted batches.
+    its batch; None for others, which were scored in sorted batches. ``notes`` are doubts that the values raise.
     """
 
     metrics: dict[str, float]
@@ -171,6 +171,7 @@ class Scores(Record):
     columns: tuple[str, ...]
     outcomes: tuple[tuple[int | float, ...], ...]
     batch_size: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Environment(Record):

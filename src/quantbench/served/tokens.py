@@ -73,7 +73,7 @@ def load_tokenizer(folder: Path, words: bool, trust_remote_code: bool = False) -
     is saved of it says so too.
 
     Raises:
-        ValueError: if it is not a fast one.
+        ValueError: if it is not a fast one, or knows no token but special ones, as one that is not there.
 
     """
     from transformers import AutoTokenizer
@@ -81,6 +81,8 @@ def load_tokenizer(folder: Path, words: bool, trust_remote_code: bool = False) -
     raw = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     if not getattr(raw, "is_fast", False):
         raise ValueError("it has no fast tokenizer (tokenizer.json), which is needed")
+    if set(raw.get_vocab().values()) <= set(raw.all_special_ids):
+        raise ValueError("it has no tokenizer; save that of the training there: tokenizer.save_pretrained(FOLDER)")
     if words and _is_byte_level(raw) and hasattr(raw.backend_tokenizer.pre_tokenizer, "add_prefix_space"):
         again = {"trust_remote_code": trust_remote_code, "add_prefix_space": True}
         raw = AutoTokenizer.from_pretrained(str(folder), **again)

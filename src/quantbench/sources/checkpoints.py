@@ -163,6 +163,11 @@ def _shape(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
+def _numbers(loaded: Loaded, batches: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> bool:
+    """Whether a module gives numbers throughout for inputs without padding."""
+    return not any(bool(value.isnan().any()) for batch in batches for value in run_once(loaded.model, batch, outputs))
+
+
 def check_size(folder: Path, in_files: int, auto_class: str, trust_remote_code: bool) -> None:
     """Refuse a model whose float export would not fit into one ONNX file; ``in_files`` counts the files' numbers.
 
@@ -213,6 +218,8 @@ def problems(loaded: Loaded, batches: Sequence[Mapping[str, Any]], outputs: Sequ
     except Exception as error:  # whatever code of models raises
         shape = " x ".join(str(size) for size in next(iter(batches[0].values())).shape)
         return [f"{name} cannot be run on an input of {shape}: {first_line(error)}{lacking}"]
+    if not names and not _numbers(loaded, batches, outputs):
+        return [f"{name} answers NaN, which is no number, on an ordinary input: its weights are broken; save it anew"]
     if not names:
         operator = complex_operator(loaded.model, batches[0], outputs)
         hint = f"{name} computes with complex numbers ({operator}), which the exporter to ONNX cannot express"

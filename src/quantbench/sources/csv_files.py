@@ -35,8 +35,7 @@ def read_csv(paths: Sequence[Path], texts: Collection[str]) -> Any:
     """Files of equal columns as one ``datasets.Dataset``.
 
     Raises:
-        BadInput: if a file is not UTF-8 or UTF-16, or its columns differ from those of the first.
-        pyarrow.ArrowInvalid: if it is no table.
+        BadInput: if a file is no table, is not UTF-8 or UTF-16, or its columns differ from those of the first.
 
     """
     import datasets
@@ -62,17 +61,30 @@ def _read(path: Path) -> Any:
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise mistake("dataset.path", f"{path} has two columns {double!r}; rename one")
-    return pyarrow.csv.read_csv(
-        pyarrow.BufferReader(text),
-        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pyarrow.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-            quoted_strings_can_be_null=True,
-        ),
-    )
+    try:
+        return pyarrow.csv.read_csv(
+            pyarrow.BufferReader(text),
+            read_options=pyarrow.csv.ReadOptions(block_size=BLOCK),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pyarrow.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+                quoted_strings_can_be_null=True,
+            ),
+        )
+    except pyarrow.ArrowInvalid as error:
+        raise mistake("dataset.path", f"{path} is no table: {_uneven(text, len(names)) or error}") from error
+
+
+def _uneven(text: bytes, width: int) -> str | None:
+    """The first row that has not as many cells as the header, by its line, and what to do."""
+    reader = csv.reader(io.StringIO(text.decode(), newline=""))
+    for row in reader:
+        if row and len(row) != width:
+            hint = "put texts with commas in quotes"
+            return f"the row that ends in line {reader.line_num} has {len(row)} cells, the header {width}; {hint}"
+    return None
 
 
 def _text(path: Path) -> tuple[bytes, list[str]]:

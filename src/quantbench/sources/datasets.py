@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,7 +46,7 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     import huggingface_hub
 
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what is wrong is told once, below
     huggingface_hub.logging.set_verbosity_error()
     try:
         loaded = _load(dataset, split)
@@ -159,7 +160,8 @@ def _data_problem(dataset: Dataset, split: str, key: str, error: Exception) -> t
         return key, f"{split!r} is no split: {first_line(error)}; give a name or a slice such as train[:80%]"
     if "Unknown split" in text or ("split" in text.lower() and isinstance(error, ValueError | KeyError)):
         known = text.partition("Should be one of ")[2].strip("[].").replace("'", "") or "see the data set's page"
-        return key, f"{dataset.path!r} has no split {split!r}; there is: {known}"
+        hint = f"; set {key}: {known}, or add a file for it" if known.isidentifier() else ""
+        return key, f"{dataset.path!r} has no split {split!r}; there is: {known}{hint}"
     if "BuilderConfig" in text or "Config name is missing" in text:
         return "dataset.name", f"{dataset.path!r} needs another dataset.name: {' '.join(text.split())}"
     if Path(dataset.path).expanduser().exists() or dataset.path == embedded.NAME:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from quantbench.plugins.registry import unknown_name
 from quantbench.schema.settings import Settings
 from quantbench.sources.cells import Unusable, item, missing, number, some
@@ -129,14 +131,17 @@ def mismatch(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, 
     unused = [name for name in mapping if name not in names]
     if unused:
         problem += f", and label_map's {some(unused)} not among the data set's"
-    return f"{problem}; say what each stands for, e.g. dataset.label_map: {{{absent[0]}: {_likely(absent[0], labels)}}}"
+    if any(name != name.strip() for name in absent):
+        problem += f" (there are blanks around {next(name for name in absent if name != name.strip())!r})"
+    return f"{problem}; say what each stands for, e.g. dataset.label_map: {_example(absent[0], labels)}"
 
 
-def _likely(name: str, labels: Sequence[str]) -> str:
-    """The label whose name is most similar; otherwise the label ``O``, or the first."""
+def _example(name: str, labels: Sequence[str]) -> str:
+    """A mapping, as YAML has it, of a name onto the most similar label, otherwise onto ``O`` if there is that."""
     lower = {label.lower(): label for label in reversed(labels)}
-    near = difflib.get_close_matches(name.lower(), lower, n=1)
-    return lower[near[0]] if near else "O" if "O" in labels else labels[0]
+    near = difflib.get_close_matches(name.strip().lower(), lower, n=1)
+    target = lower[near[0]] if near else "O" if "O" in labels else "…"
+    return yaml.safe_dump({name: target}, default_flow_style=True, allow_unicode=True, width=10_000).strip()
 
 
 def of_model(model_config: Mapping[str, Any]) -> list[str]:

@@ -171,11 +171,14 @@ def check_safetensors(path: Path) -> list[tuple[int, ...]]:
 
     try:
         with safe_open(path, "np") as file:
-            return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118, it is no mapping
+            shapes = [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118, it is no mapping
     except FileNotFoundError as error:
         raise mistake("model_name_or_path", f"weights file {path} is missing") from error
     except (OSError, SafetensorError) as error:
         raise mistake("model_name_or_path", f"weights file {path} is damaged or truncated; fetch it again") from error
+    if not shapes:
+        raise mistake("model_name_or_path", f"weights file {path} holds no weights; fetch it again")
+    return shapes
 
 
 def model_fingerprint(folder: Path) -> str:

@@ -30,6 +30,7 @@ VARIABLE = "QUANTBENCH_CACHE"
 LOCK_VARIABLE = "QUANTBENCH_LOCK"
 """Environment variable that names another lock, for parts of a machine that do not disturb each other."""
 LOCK = "quantbench-measuring"
+BESIDE = f"{LOCK_VARIABLE}=NAME runs beside it, at the cost of what both time"
 IN_USE = "in-use.lock"
 """File that benchmarks lock in their folder, together, so that nobody clears it meanwhile."""
 TAG = "CACHEDIR.TAG"
@@ -37,6 +38,8 @@ TAG_TEXT = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by quantbench; 'quantbench cache --clear' empties it.\n"
 )
 """Cache Directory Tagging Specification: backups leave such a folder out."""
+KEPT = ("agreements", "checkpoints", "float", "noise", "predictions", "ranges", "statistics", IN_USE)
+"""What benchmarks make in their folder."""
 POLL_SECONDS = 0.5
 WAITING = 64
 """Benchmarks that may ask who holds the lock."""
@@ -70,6 +73,7 @@ def check() -> None:
     found = [f"{path} ({error.strerror or error})" for path, error in problems.items() if error is not None]
     if found:
         raise BadInput([Mistake(" and ".join(needed), _name_folders(f"{' and '.join(found)} cannot be written to"))])
+    _make(folder())
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
@@ -124,7 +128,8 @@ def _acquire(name: str, reporter: Reporter) -> None:
         return
     lock = _bound(name)
     if lock is None:
-        with reporter.stage(f"Waiting for another benchmark on this machine to end{_holder(name)}", 1) as advance:
+        what = f"Waiting for another benchmark on this machine to end{_holder(name)}; {BESIDE}"
+        with reporter.stage(what, 1) as advance:
             lock = _bound_at_last(name)
             advance(1)
     _held[name] = lock, 1
@@ -178,10 +183,7 @@ def _holder(name: str) -> str:
 def _using(at: Path, how: int, reporter: Reporter) -> Iterator[None]:
     """Lock the folder, made where it is missing; file systems without locks leave it unlocked."""
     try:
-        new = not at.exists() or not any(at.iterdir())
-        at.mkdir(parents=True, exist_ok=True)
-        if new:
-            (at / TAG).write_bytes(TAG_TEXT)
+        _make(at)
         file = (at / IN_USE).open("ab")
     except OSError as error:
         message = f"cannot be written to: {error.strerror or error}; name another folder in {VARIABLE}"
@@ -196,6 +198,13 @@ def _using(at: Path, how: int, reporter: Reporter) -> Iterator[None]:
         except OSError:
             pass  # no locks here, as on some network file systems
         yield
+
+
+def _make(at: Path) -> None:
+    """Make the folder where it is missing, and tag what is empty or holds nothing but what benchmarks keep."""
+    at.mkdir(parents=True, exist_ok=True)
+    if not (at / TAG).exists() and all(path.name in KEPT for path in at.iterdir()):
+        (at / TAG).write_bytes(TAG_TEXT)
 
 
 def size(at: Path) -> int:
@@ -218,6 +227,8 @@ def clear(at: Path, reporter: Reporter) -> None:
     """
     if not at.is_dir():
         return
+    if any(at.iterdir()):
+        _make(at)
     if not (at / TAG).is_file():
         message = f"was not made by quantbench (no {TAG} in it); empty it by hand, or name another in {VARIABLE}"
         raise BadInput([Mistake(str(at), message)])

@@ -8,10 +8,16 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from quantbench.schema.reporter import Advance
 
 logger = logging.getLogger("quantbench")
+
+BAR = 20
+"""Characters of a bar."""
+NARROW = 100
+"""Characters of a terminal below which a long description is cut, and not what is left to do."""
 
 
 class Bars:
@@ -46,14 +52,14 @@ class Bars:
             yield self._shown
             return
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            BarColumn(bar_width=BAR),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._console) as bars:
+        with Progress(*columns, console=self._console, expand=self._console.width < NARROW) as bars:
             self._shown = bars
             try:
                 yield bars

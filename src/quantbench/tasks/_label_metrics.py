@@ -9,6 +9,7 @@ which would make the thousands of draws of a bootstrap slow.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ LABEL_METRICS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in (*BINARY, "matthews_correlation")},
 }
 NUMBER_METRICS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in ("pearson", "spearmanr")}
+FEWEST = 8
+"""Examples below which it says nothing that always giving one label is as good."""
 SAME = 0.01
 """Numbers that differ by less than this share of the original's standard deviation count as unchanged."""
 
@@ -40,6 +43,33 @@ def ratio(part: Array, whole: Array) -> Array:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     found: Array = np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole != 0)
     return found[()]
+
+
+def doubts(right: float, commonest: float, what: str = "examples") -> tuple[str, ...]:
+    """The note on predictions that are no better than always giving the commonest label.
+
+    Args:
+        right: share of what was predicted rightly.
+        commonest: share of the commonest reference; 1 where there is no other.
+        what: is labelled.
+
+    """
+    if right > commonest or commonest == 1:
+        return ()
+    return (
+        f"{100 * right:.1f} % of the {what} are labelled rightly, and always giving the commonest label is right on "
+        f"{100 * commonest:.1f} %: see whether data and model belong together (dataset.data_keys, ref_keys, "
+        "label_names, label_map, the tokenizer)",
+    )
+
+
+def doubts_of(outcomes: Sequence[Sequence[float]]) -> tuple[str, ...]:
+    """:func:`doubts` of rows that begin with the numbers of the reference and of the prediction; none of a few rows."""
+    if len(outcomes) < FEWEST:
+        return ()
+    counts = Counter(reference for reference, *_ in outcomes)
+    right = sum(row[0] == row[1] for row in outcomes)
+    return doubts(right / len(outcomes), max(counts.values()) / len(outcomes))
 
 
 def of_labels(outcomes: Array, weights: Array) -> Values:

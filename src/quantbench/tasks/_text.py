@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quantbench.plugins.protocols import Positions
+from quantbench.plugins.protocols import Input, Positions
 from quantbench.served import tokens
 from quantbench.sources import sentence_transformers
+
+UNKNOWN = 0.2
+"""Share of unknown tokens from which a reader of the scores is told."""
 
 
 class TextProcessor(tokens.Tokens):
@@ -36,6 +39,18 @@ class TextProcessor(tokens.Tokens):
         unnamed = config.get("pad_token_id") is None and getattr(raw, "pad_token_id", None) is None
         padding = raw.convert_ids_to_tokens(self.facts.padding_id)
         self.notes = (f"Neither model nor tokenizer names a token to pad with; {padding!r} is used",) if unnamed else ()
+
+    def doubts(self, inputs: Sequence[Input]) -> tuple[str, ...]:
+        """The note on inputs of which the tokenizer knows little; empty where it knows enough."""
+        unknown, special = getattr(self.raw, "unk_token_id", None), set(self.raw.all_special_ids)
+        if unknown is None:
+            return ()
+        words = [token for item in inputs for token in item["input_ids"] if token == unknown or token not in special]
+        share = words.count(unknown) / max(1, len(words))
+        if share <= UNKNOWN:
+            return ()
+        told = f"{100 * share:.0f} % of the evaluation set's tokens are unknown to the tokenizer"
+        return (f"{told}: see whether it is the one that the model was trained with",)
 
     def max_length(self, model_config: Mapping[str, Any]) -> int | None:
         """Longest input in tokens that model and tokenizer take, None where neither names a limit."""

@@ -111,7 +111,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
         **vars(encoded),
         similarities=similarities,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(*(notes if full else ()), *processor.notes),
+        notes=(*(notes if full else ()), *processor.notes, *processor.doubts(encoded.inputs)),
     )
 
 

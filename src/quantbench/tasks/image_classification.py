@@ -182,6 +182,7 @@ def score(examples: ImageExamples, predictions: Sequence[Prediction], original: 
         changed=sum(a[0] != b[0] for a, b in zip(predictions, original, strict=True)),
         columns=COLUMNS,
         outcomes=outcomes,
+        notes=_label_metrics.doubts_of(outcomes),
     )
 
 

@@ -119,7 +119,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
         **vars(encoded),
         references=references,
         fingerprint=digest({**made, "references": references, "args": args, "processor": processor.known()}),
-        notes=(*(notes if windows > questions else ()), *processor.notes),
+        notes=(*(notes if windows > questions else ()), *processor.notes, *processor.doubts(encoded.inputs)),
     )
 
 

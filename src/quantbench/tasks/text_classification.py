@@ -153,7 +153,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
         **vars(encoded),
         references=references,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(*(notes if full else ()), *processor.notes),
+        notes=(*(notes if full else ()), *processor.notes, *processor.doubts(encoded.inputs)),
     )
 
 
@@ -181,6 +181,7 @@ def score(examples: TextExamples, predictions: Sequence[Prediction], original: S
         changed=differ(predictions, original),
         columns=columns,
         outcomes=outcomes,
+        notes=_label_metrics.doubts_of(outcomes) if examples.kind == "single" else (),
     )
 
 

@@ -162,7 +162,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
         references=references,
         labels=labels,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(describe(scheme), *_notes(encoded, references), *processor.notes),
+        notes=(describe(scheme), *_notes(encoded, references), *processor.notes, *processor.doubts(encoded.inputs)),
         scheme=scheme,
     )
 
@@ -211,7 +211,20 @@ def score(examples: TokenExamples, predictions: Sequence[Prediction], original: 
         changed=sum(a != b for a, b in zip(original, predictions, strict=True)),
         columns=columns,
         outcomes=tuple(outcomes),
+        notes=_doubts(columns, counts),
     )
+
+
+def _doubts(columns: Sequence[str], counts: np.ndarray[Any, Any]) -> tuple[str, ...]:
+    """The note on predictions that find none of the entities, or label words no better than always alike."""
+    sums = counts.sum(axis=0)
+    if tuple(columns) == COLUMNS:
+        found, _, wanted, _, _ = sums
+        text = f"None of {wanted:.0f} entities is found rightly: see whether data and model belong together"
+        told = f"{text} (dataset.data_keys, ref_keys, label_names, label_map, the tokenizer)"
+        return (told,) if wanted > found == 0 else ()
+    right, wanted, _ = np.split(sums[:-1], 3)
+    return _label_metrics.doubts(right.sum() / sums[-1], wanted.max() / sums[-1], "words")
 
 
 def word_columns(labels: Sequence[str]) -> tuple[str, ...]:
