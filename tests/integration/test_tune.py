@@ -59,7 +59,7 @@ def test_what_a_search_writes(finished):
     assert {"probes", "sensitivity", "search", "validation and timing"} == set(found["seconds"])
     report = (folder / "tune.md").read_text()
     assert f"**Deploy {found['best']}**" in report
-    assert "whose scores nothing was chosen by before" in report
+    assert "whose scores took no part in the search" in report
     assert (folder / "front.svg").read_text().startswith("<?xml")
 
 

@@ -45,7 +45,7 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         _sections.speed_table(shown, named),
         _sections.busy_machine(done),
         "## What the finalists lose",
-        "On the evaluation split, whose scores nothing was chosen by before.\n\n" + _sections.loss_table(shown, named),
+        "On the evaluation split, whose scores took no part in the search.\n\n" + _sections.loss_table(shown, named),
         _notes(done),
         "## What was tried",
         _tried(tuned),

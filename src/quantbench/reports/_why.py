@@ -158,10 +158,10 @@ def _others(diagnosis: Diagnosis) -> str:
         return "No other activation is rounded."
     negligible = f"less than {_percent(NEGLIGIBLE)} of the damage"
     suspects = [tensor for tensor in others if tensor.alone is not None]
-    text = f"Of the {len(others)} others each alone does {negligible}"
+    text = f"Of the {len(others)} others, each does {negligible} alone"
     if suspects:
         worst = max(suspects, key=lambda tensor: tensor.alone.divergence if tensor.alone else 0.0)
-        text += f" but for {len(suspects)}, of which `{worst.name}` does most"
+        text += f", except {len(suspects)}, of which `{worst.name}` does most"
         text += f", {_damage(worst.alone)}" if worst.alone else ""
     noisy = [tensor for tensor in others if tensor.decibels is not None]
     if noisy:

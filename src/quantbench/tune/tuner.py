@@ -2,7 +2,7 @@
 
 It observes activations and sensitivities once, times a first version of every candidate, and tries versions on examples
 of the calibration split, the one of least predicted time first. A few finalists are evaluated once on the evaluation
-split, which nothing was chosen by before, and timed against the original; these figures decide.
+split, whose scores take no part in the search, and timed against the original; these figures decide.
 """
 
 from __future__ import annotations
