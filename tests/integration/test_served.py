@@ -385,7 +385,7 @@ def test_a_deployed_folder_is_one_of_sentence_transformers(pooling, files, saved
     if saved:
         SentenceTransformer(str(tmp_path / "model"), device="cpu").save(str(tmp_path / "saved"))
         settings["model_name_or_path"] = str(tmp_path / "saved")
-    folder, _, _ = deployed(tmp_path, settings, "pytorch")
+    folder, _, _ = deployed(tmp_path, {**settings, "batch_sizes": [], **APPROACHES["pytorch"]})
     given = [row["a"] for row in read(tmp_path)]
     lines = "\n".join(json.dumps({"a": text}) for text in given)
     done = run(folder, "--jsonl", "-", cwd=tmp_path, given=lines.encode())
