@@ -10,7 +10,7 @@ from typing import Any
 from quantbench.pipeline import predict
 from quantbench.plugins.registry import task
 from quantbench.served.openvino import OpenVinoSession
-from quantbench.tune.trials import Bench
+from quantbench.tune.trials import TuningSet
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Cost:
     outcome: str
 
 
-def accuracy_control(bench: Bench, drop: float) -> Cost:
+def accuracy_control(bench: TuningSet, drop: float) -> Cost:
     """Run the search with the whole evaluation set as its validation set."""
     import nncf
     import openvino

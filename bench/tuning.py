@@ -34,7 +34,7 @@ from quantbench.timing.session import Shape, time_arms
 from quantbench.tune.budget import Budget
 from quantbench.tune.search import Limit
 from quantbench.tune.state import Tuned
-from quantbench.tune.trials import Bench
+from quantbench.tune.trials import TuningSet
 from quantbench.tune.tuner import CALIBRATION_SAMPLES
 
 SHAPES = ((4, 64), (1, 32))
@@ -78,14 +78,14 @@ def _best(folder: Path, tuned: Tuned) -> Settings | None:
     return results[tuned.best].run.settings if tuned.best else None
 
 
-def _bench(folder: Path, model: str) -> Bench:
+def _bench(folder: Path, model: str) -> TuningSet:
     _, settings = next(combinations(load_config(embedded.CONFIG, [f"model_name_or_path={model}"])))
     workbench = Workbench(folder / "cache", environment.detect(), Silent())
     calibration = settings.calibration.model_copy(
         update={"num_calibration_samples": CALIBRATION_SAMPLES, "padding": "none", "sampling": "random", "stride": None}
     )
     plain = {"node_exclusion": (), "framework_args": FrameworkArgs(), "calibration": calibration}
-    return Bench(settings.model_copy(update=plain), workbench, folder / "versions", calibration)
+    return TuningSet(settings.model_copy(update=plain), workbench, folder / "versions", calibration)
 
 
 def _rivals(base: Settings) -> dict[str, Settings]:
@@ -115,7 +115,7 @@ def _own_onnx(base: Settings) -> dict[str, Settings]:
     return {name: base.model_copy(update={**mixed, "placement": placement}) for name, placement in placements.items()}
 
 
-def _compare(bench: Bench, best: Settings | None, scored: bool) -> str:
+def _compare(bench: TuningSet, best: Settings | None, scored: bool) -> str:
     base = bench.settings
     versions = {**_rivals(base), **_own_onnx(base)}
     if best is not None:
@@ -135,7 +135,7 @@ def _compare(bench: Bench, best: Settings | None, scored: bool) -> str:
     return "\n\n".join([table(header, rows), *sorted(notes)])
 
 
-def _loss(bench: Bench, spec: ArmSpec) -> str:
+def _loss(bench: TuningSet, spec: ArmSpec) -> str:
     kind, settings = task(bench.settings.task), bench.settings
     examples = bench.workbench.examples(settings)
     plain = bench.workbench.predictions(bench.workbench.original(settings), settings, "")
@@ -145,7 +145,7 @@ def _loss(bench: Bench, spec: ArmSpec) -> str:
     return spread(paired_bootstrap(original.outcomes, optimized.outcomes, metrics)["f1"], 4, "+")
 
 
-def _ratios(bench: Bench, specs: dict[str, ArmSpec], losses: dict[str, str]) -> list[list[str]]:
+def _ratios(bench: TuningSet, specs: dict[str, ArmSpec], losses: dict[str, str]) -> list[list[str]]:
     """All arms in the same rounds; the ratio of every arm's latency to that of ``best``."""
     processor = bench.workbench.model(bench.settings).processor
     shapes = [Shape(*shape, [processor.exact_inputs(*shape, seed=0)]) for shape in SHAPES]
@@ -158,7 +158,9 @@ def _ratios(bench: Bench, specs: dict[str, ArmSpec], losses: dict[str, str]) -> 
         cells = [name, losses[name]]
         for measured in timings.shapes:
             cells.append(f"{speedups.percentile_ms(measured.arms[name], 50):.2f}")
-            centre = hodges_lehmann(speedups.calm_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs)
+            centre = hodges_lehmann(
+                speedups.undisturbed_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs
+            )
             cells.append(spread(Interval(*(math.exp(x) for x in (centre.value, centre.low, centre.high))), 2))
         rows.append(cells)
     return rows
@@ -180,7 +182,7 @@ def _large(folder: Path) -> str:
     return str(folder)
 
 
-def _cost(folder: Path, tuned: Tuned, seconds: float, bench: Bench) -> str:
+def _cost(folder: Path, tuned: Tuned, seconds: float, bench: TuningSet) -> str:
     rival = accuracy_control(bench, 0.005)
     rows = [
         [

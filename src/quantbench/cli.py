@@ -121,7 +121,7 @@ def tune(
         float, typer.Option(help="Most seconds of the search, loading included, without the final timing.")
     ] = 600.0,
     only: Annotated[
-        str, typer.Option("--only", metavar="GLOB", help="Only families that match, such as `onnxruntime-*`.")
+        str, typer.Option("--only", metavar="GLOB", help="Only candidates that match, such as `onnxruntime-*`.")
     ] = "*",
     override: Overrides = None,
     quiet: Quiet = False,

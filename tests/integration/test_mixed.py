@@ -17,8 +17,9 @@ from tests.support.tiny_models import export_tiny_encoder, tiny_inputs
 from quantbench.errors import RunFailed
 from quantbench.graph.view import Graph
 from quantbench.quantize.calibration import activations
-from quantbench.quantize.mixed import fuse_attention, products
+from quantbench.quantize.mixed import fuse_attention
 from quantbench.quantize.mixed.key_padding import is_key_padding
+from quantbench.quantize.mixed.products import find_products, grouped, modes_of
 from quantbench.quantize.mixed.write import write_mixed
 from quantbench.schema.settings import Calibration, Dataset, Placement, Settings
 
@@ -35,9 +36,9 @@ class Model:
         self.path = export_tiny_encoder(folder, kind, opset)
         self.folder, self.opset = folder, opset
         self.graph = Graph.read(self.path)
-        self.sites = products.find(self.graph)
+        self.products = find_products(self.graph)
         samples = [tiny_inputs(1, length, seed=length) for length in (3, 8, 20, 30)]
-        tensors = list(products.units(self.sites))
+        tensors = list(grouped(self.products))
         self.statistics = activations.collect(self.path, tensors, len(samples), samples.__getitem__, 1, lambda _: None)
         self.plain = self.session(self.path)
 
@@ -85,9 +86,9 @@ def models(tmp_path_factory):
 @pytest.mark.parametrize("opset", (11, 17))
 def test_every_projection_is_found(models, kind, opset):
     model = models(kind, opset)
-    extra = 1 + (kind in ("electra", "albert") and any("embedding" in site.name for site in model.sites))
-    assert len(model.sites) == 2 * PER_LAYER + extra, [site.name for site in model.sites]
-    shared = [members for members in products.units(model.sites).values() if len(members) > 1]
+    extra = 1 + (kind in ("electra", "albert") and any("embedding" in product.name for product in model.products))
+    assert len(model.products) == 2 * PER_LAYER + extra, [product.name for product in model.products]
+    shared = [members for members in grouped(model.products).values() if len(members) > 1]
     assert [len(members) for members in shared] == [3, 3], "query, key and value read the same"
 
 
@@ -95,7 +96,7 @@ def test_every_projection_is_found(models, kind, opset):
 @given(data=st.data(), kind=st.sampled_from(KINDS), opset=st.sampled_from(OPSETS))
 def test_any_placement_runs_at_any_size(models, data, kind, opset):
     model = models(kind, opset)
-    names = [site.name for site in model.sites]
+    names = [product.name for product in model.products]
     modes = st.sampled_from(["float", "dynamic", "static"])
     placement = Placement(
         default=data.draw(modes),
@@ -112,7 +113,7 @@ def test_any_placement_runs_at_any_size(models, data, kind, opset):
         outputs, plain = model.outputs(session, batch, length), model.outputs(model.plain, batch, length)
         assert outputs.shape == plain.shape
         assert np.isfinite(outputs).all()
-        chosen = set(products.modes(model.sites, placement).values())
+        chosen = set(modes_of(model.products, placement).values())
         if chosen == {"float"}:
             np.testing.assert_allclose(outputs, plain, atol=1e-5)
         else:
@@ -151,10 +152,10 @@ def test_scale_migration_alone_changes_nothing_but_rounding(models, kind, opset)
 def test_float_edges_read_the_unrounded_tensor(models, data, kind, opset):
     """Edge by edge: rounding is read by quantized products alone, and every other reader reads what was made."""
     model = models(kind, opset)
-    names = [site.name for site in model.sites]
+    names = [product.name for product in model.products]
     modes = st.sampled_from(["float", "dynamic", "static"])
     placement = Placement(default=data.draw(modes), matmuls={name: data.draw(modes) for name in names})
-    chosen = products.modes(model.sites, placement)
+    chosen = modes_of(model.products, placement)
     after = Graph.read(model.write(placement, opset >= 13))
     quantized = {name for name, mode in chosen.items() if mode != "float"}
     for node in after.nodes:
@@ -187,9 +188,9 @@ def test_equal_inputs_are_quantized_once_and_merged_where_asked(models):
     apart, merged = (Graph.read(model.write(Placement(default="dynamic", merge=merge))) for merge in (False, True))
     assert len(list(apart.of_type("MatMulInteger"))) == 2 * PER_LAYER + 1
     assert len(list(merged.of_type("MatMulInteger"))) == 2 * (PER_LAYER - 2) + 1
-    units = len(products.units(model.sites))
-    assert len(list(apart.of_type("DynamicQuantizeLinear"))) == units
-    assert len(list(merged.of_type("DynamicQuantizeLinear"))) == units
+    groups = len(grouped(model.products))
+    assert len(list(apart.of_type("DynamicQuantizeLinear"))) == groups
+    assert len(list(merged.of_type("DynamicQuantizeLinear"))) == groups
 
 
 def test_merging_changes_no_result(models):
@@ -270,8 +271,8 @@ def test_a_mask_is_told_from_one_that_hides_something_else(change, expected):
 
 def test_the_last_pattern_that_matches_counts(models):
     model = models("bert", 17)
-    query = next(site.name for site in model.sites if "query" in site.name)
-    found = products.modes(model.sites, Placement(default="float", matmuls={"*": "static", query: "dynamic"}))
+    query = next(product.name for product in model.products if "query" in product.name)
+    found = modes_of(model.products, Placement(default="float", matmuls={"*": "static", query: "dynamic"}))
     assert found.pop(query) == "dynamic"
     assert set(found.values()) == {"static"}
 

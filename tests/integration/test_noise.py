@@ -43,7 +43,7 @@ def measured(monkeypatch):
 
     def measure(spec, at, *_):
         calls.append(len(at))
-        return [Noise(ratios=(0.01, -0.01), measured=datetime.now(UTC).isoformat()) for _ in at]
+        return [Noise(ratios=(0.01, -0.01), measured_at=datetime.now(UTC).isoformat()) for _ in at]
 
     monkeypatch.setattr(self_comparison, "measure", measure)
     return calls
@@ -56,7 +56,7 @@ def test_every_launch_gives_a_ratio(spec, monkeypatch):
     assert [len(one.ratios) for one in found] == [3] * 2
     assert len(set(found[0].ratios)) > 1
     assert 0 < found[0].fastest_ms < 100
-    assert datetime.now(UTC) - datetime.fromisoformat(found[0].measured) < timedelta(minutes=5)
+    assert datetime.now(UTC) - datetime.fromisoformat(found[0].measured_at) < timedelta(minutes=5)
 
 
 def test_it_is_measured_once_per_shape_and_machine(ask, measured):
@@ -77,7 +77,7 @@ def test_what_is_old_is_measured_again(ask, measured, tmp_path):
     ask()
     (path,) = (tmp_path / "cache" / self_comparison.FOLDER).iterdir()
     old = datetime.now(UTC) - self_comparison.LONGEST_AGE - timedelta(minutes=1)
-    path.write_text(Noise(ratios=(0.01, 0.02), measured=old.isoformat()).model_dump_json())
+    path.write_text(Noise(ratios=(0.01, 0.02), measured_at=old.isoformat()).model_dump_json())
     ask()
     assert measured == [1, 1]
     ask()

@@ -21,7 +21,7 @@ from quantbench.graph.view import Graph
 from quantbench.plugins import registry
 from quantbench.quantize import with_nncf
 from quantbench.quantize.calibration.activations import collect
-from quantbench.quantize.mixed.products import find, units
+from quantbench.quantize.mixed.products import find_products, grouped
 from quantbench.quantize.mixed.write import write_mixed
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Dataset, FrameworkArgs, Settings
@@ -200,7 +200,7 @@ def test_the_hash_of_a_computation_knows_weights_but_no_names(quantized, tmp_pat
 
 def test_static_products_of_our_own_placement_run_in_int8(exported, tmp_path):
     graph = Graph.read(exported(17))
-    tensors = list(units(find(graph)))
+    tensors = list(grouped(find_products(graph)))
     statistics = collect(exported(17), tensors, len(LENGTHS), sample, 1, lambda _: None)
     settings = Settings(
         task="token-classification",

@@ -17,7 +17,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.support.tiny_models import export_tiny_encoder, tiny_inputs
 
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.graph.view import Graph
 from quantbench.plugins import registry
 from quantbench.quantize.calibration.ranges import Collector, Ranges
 from quantbench.quantize.inspection import TWO_SIDED, quantized_operators

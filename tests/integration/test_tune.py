@@ -35,7 +35,7 @@ def state(folder):
 
 
 ONNXRUNTIME = "onnxruntime-*"
-"""Fewer families, where a test is about something else."""
+"""Fewer candidates, where a test is about something else."""
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,16 @@ def test_what_a_search_writes(finished):
     assert {"probes", "sensitivity", "search", "validation and timing"} == set(found["seconds"])
     report = (folder / "tune.md").read_text()
     assert f"**Deploy {found['best']}**" in report
-    assert "whose scores nothing was chosen by before" in report
+    assert "whose scores took no part in the search" in report
     assert (folder / "front.svg").read_text().startswith("<?xml")
 
 
-def test_every_unit_of_the_model_has_its_sensitivity(finished):
-    """Four units per layer and the classifier; the export's weights were all found in the PyTorch model."""
+def test_every_group_of_the_model_has_its_sensitivity(finished):
+    """Four groups per layer and the classifier; the export's weights were all found in the PyTorch model."""
     found = state(finished[1])
-    assert len(found.units) == 2 * 4 + 1
-    assert len({tuple(unit.harm.values()) for unit in found.units}) == len(found.units)
-    assert all(harm > 0 for unit in found.units for harm in unit.harm.values())
+    assert len(found.groups) == 2 * 4 + 1
+    assert len({tuple(group.sensitivity.values()) for group in found.groups}) == len(found.groups)
+    assert all(sensitivity > 0 for group in found.groups for sensitivity in group.sensitivity.values())
 
 
 def test_the_deployed_model_runs(finished, tmp_path):
@@ -125,7 +125,7 @@ def test_another_question_is_refused(finished, tmp_path):
     [
         (["--max-drop", "f1"], "must be METRIC=NUMBER"),
         (["--max-drop", "f1=-1"], "must be METRIC=NUMBER"),
-        (["--only", "tensorrt-*"], "matches no family; there is: onnxruntime-dynamic"),
+        (["--only", "tensorrt-*"], "matches no candidate; there is: onnxruntime-dynamic"),
         (["--max-time", "5"], "the least that makes sense is 30"),
         (["--max-evaluations", "0"], "--max-evaluations 0: must be more than 0"),
         (["--max-drop", "f2=0.1"], "unknown metric 'f2'"),
@@ -181,7 +181,7 @@ def test_a_spent_budget_ends_the_search_with_an_answer(tiny, tmp_path):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
     found = tuning.tune(config, tmp_path / "out", [F1], Budget(evaluations=0.1), Silent(), ONNXRUNTIME)
     assert found.stopped
-    assert [found.tried[0].rung, len(found.tried)] == [0, 1], "one version in int8 is tried all the same"
+    assert [found.tried[0].step, len(found.tried)] == [0, 1], "one version in int8 is tried all the same"
     assert "the budget was spent" in (tmp_path / "out" / "tune.md").read_text()
 
 
@@ -190,7 +190,7 @@ def test_tuning_examples_are_neither_calibration_nor_evaluation_examples(tiny, t
     bench = Workbench(tmp_path / "cache", detect(), Silent())
     search = Tuning(config.base, [F1], Budget(), Store(tmp_path / "out"), bench)
     assert config.base.dataset.calibration_split != config.base.dataset.eval_split
-    assert len(search.bench.sample(10_000)) > 0
+    assert len(search.tuning_set.sample(10_000)) > 0
 
 
 @pytest.mark.slow

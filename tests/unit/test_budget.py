@@ -8,7 +8,7 @@ from tests.support.example_results import reference_config
 from quantbench.api import tuning
 from quantbench.errors import BadInput
 from quantbench.system.progress import Silent
-from quantbench.tune.budget import LOOKING, MAKING, PROBE, SHORTEST_PROBE, Budget
+from quantbench.tune.budget import MAKING, PROBE, SENSITIVITIES, SHORTEST_PROBE, Budget
 
 seconds = st.floats(0, 1000)
 
@@ -23,12 +23,12 @@ def test_no_version_is_begun_that_would_end_after_half_of_the_time(total, spent,
 def test_probes_leave_a_quarter_of_the_time_unless_they_are_as_short_as_can_be(total, spent, arms, shapes):
     each = Budget(seconds=total).probe_seconds(spent, arms, shapes)
     assert SHORTEST_PROBE <= each <= PROBE
-    assert each == SHORTEST_PROBE or spent + each * arms * shapes <= LOOKING * total + 1e-6
+    assert each == SHORTEST_PROBE or spent + each * arms * shapes <= SENSITIVITIES * total + 1e-6
 
 
 def test_with_much_time_probes_are_as_long_as_ever_and_with_none_nothing_further_is_begun():
     assert Budget(seconds=600).probe_seconds(100, 10, 2) == PROBE
-    assert not Budget(seconds=60).may_look(50)
+    assert not Budget(seconds=60).may_measure_sensitivities(50)
     assert not Budget(seconds=60).may_make(20, 15)
     assert Budget(seconds=600).may_make(20, 15)
 

@@ -39,16 +39,16 @@ def of_openvino(precision):
     ],
 )
 def test_the_candidates_of_a_host(sets, names):
-    assert [item.name for item in candidates.families(BASE, sets)] == names
+    assert [item.name for item in candidates.candidates_for(BASE, sets)] == names
 
 
 def test_every_candidate_breaks_no_rule():
-    for item in candidates.families(BASE, BFLOAT16):
+    for item in candidates.candidates_for(BASE, BFLOAT16):
         assert rules.broken(item.settings) == [], item.name
 
 
 def test_what_is_treated_gently_takes_the_time_of_another_candidate():
-    found = {item.name: item for item in candidates.families(BASE, BFLOAT16)}
+    found = {item.name: item for item in candidates.candidates_for(BASE, BFLOAT16)}
     assert {name: item.instead for name, item in found.items() if item.mode} == {
         "onnxruntime-dynamic": "",
         "onnxruntime-dynamic-merged": "",
@@ -62,7 +62,7 @@ def test_what_is_treated_gently_takes_the_time_of_another_candidate():
 
 
 def test_static_ranges_are_of_least_error_from_unpadded_sentences():
-    found = {item.name: item.settings.calibration for item in candidates.families(BASE, ())}
+    found = {item.name: item.settings.calibration for item in candidates.candidates_for(BASE, ())}
     for name in ("onnxruntime-static", "openvino-static-float32"):
         assert (found[name].method, found[name].padding, found[name].seed) == ("mse", "none", 4)
     assert found["openvino-nncf-float32"].num_calibration_samples == 33
@@ -70,4 +70,4 @@ def test_static_ranges_are_of_least_error_from_unpadded_sentences():
 
 def test_a_runtime_whose_library_is_missing_proposes_nothing(monkeypatch):
     monkeypatch.setattr(registry.runtime("openvino"), "LIBRARIES", ("no_library_has_this_name",))
-    assert [item.name for item in candidates.families(BASE, ())] == OF_ONNXRUNTIME
+    assert [item.name for item in candidates.candidates_for(BASE, ())] == OF_ONNXRUNTIME

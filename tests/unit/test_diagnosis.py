@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantbench.diagnose.causes import Look, Sentence, bits, causes, huge_constant, position_axes, width
-from quantbench.diagnose.damage import find_faults, recovered, single_out, spread
+from quantbench.diagnose.causes import Example, Extremes, bits, causes, huge_constant, position_axes, width
+from quantbench.diagnose.damage import evenly_spaced, find_faults, recovered, single_out
 from quantbench.diagnose.records import Damage
 from quantbench.graph.view import Graph
-from quantbench.quantize.fake_quant import Rounding, find, restored, switched, unfolded
+from quantbench.quantize.fake_quant import Rounding, find_roundings, restored, switched, unfolded
 
 TENSORS = [f"t{number}" for number in range(32)]
 
@@ -52,8 +52,8 @@ def test_damage_recovered_is_counted_between_everything_and_weights_alone():
 
 
 def test_samples_are_spread_over_all_there_are():
-    assert spread(5, 10) == [0, 1, 2, 3, 4]
-    assert spread(101, 3) == [0, 50, 100]
+    assert evenly_spaced(5, 10) == [0, 1, 2, 3, 4]
+    assert evenly_spaced(101, 3) == [0, 50, 100]
 
 
 def test_ranges_hold_zero_and_bits_are_the_logarithm_of_widths():
@@ -80,7 +80,7 @@ def sentence(length, width):
     special = np.zeros(width, dtype=bool)
     special[[0, length - 1]] = True
     tokens = ("[CLS]", *["word"] * (length - 2), "[SEP]", *["[PAD]"] * (width - length))
-    return Sentence(inputs={}, length=length, tokens=tokens, special=special)
+    return Example(inputs={}, length=length, tokens=tokens, special=special)
 
 
 def values(length=6, width=10, channels=16, seed=0):
@@ -88,7 +88,7 @@ def values(length=6, width=10, channels=16, seed=0):
 
 
 def look(array, example):
-    found = Look(axes=(1,))
+    found = Extremes(axes=(1,))
     found.add(array, example)
     return found
 
@@ -205,7 +205,7 @@ def halves(array):
 
 
 def test_roundings_have_the_names_of_the_float_export():
-    first, second = find(Graph(quantized()))
+    first, second = find_roundings(Graph(quantized()))
     assert (first.tensor, first.source, first.maker, first.readers) == ("x", "x", "input", ("product",))
     assert (second.tensor, second.source, second.maker) == ("y", "y_QuantizeLinear_Input", "MatMul")
     assert first.range == (-64.0, 63.5)
@@ -228,7 +228,7 @@ def test_what_is_restored_is_read_in_float(tensors, wanted):
     changed = restored(model, tensors)
     assert run(changed, x=X) == pytest.approx(wanted, abs=1e-5)
     assert model.SerializeToString(deterministic=True) == before, "the model itself stays as it is"
-    assert {item.tensor for item in find(Graph(changed))} == {"x", "y"} - set(tensors)
+    assert {item.tensor for item in find_roundings(Graph(changed))} == {"x", "y"} - set(tensors)
     assert run(unfolded(changed), x=X) == pytest.approx(wanted, abs=1e-5)
     graph, roundings = switched(model)
     switches = np.array([item.tensor not in tensors for item in roundings])

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph import edit
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.graph.view import Graph
 
 
 def small_model() -> onnx.ModelProto:
@@ -270,3 +272,26 @@ def test_read_is_the_file(tmp_path):
     onnx.save(small_model(), tmp_path / "model.onnx")
     graph = Graph.read(tmp_path / "model.onnx")
     assert [n.op_type for n in graph.nodes] == [n.op_type for n in small_model().graph.node]
+
+
+def test_other_outputs_leave_the_model_as_it_was():
+    model = small_model()
+    changed = edit.with_outputs(model, ["left", "right"])
+    assert [item.name for item in changed.graph.output] == ["left", "right"]
+    assert computation_hash(model) == HASH
+
+
+def test_what_no_output_depends_on_is_removed_with_its_initializers():
+    model = edit.with_outputs(small_model(), ["right"])
+    edit.remove_unread(model)
+    assert [item.op_type for item in model.graph.node] == ["Constant", "Mul"]
+    assert not model.graph.initializer
+    everything = small_model()
+    edit.remove_unread(everything)
+    assert everything == small_model()
+
+
+def test_a_node_is_found_by_its_name():
+    assert Graph(small_model()).node("/layer/Clip").op_type == "Clip"
+    with pytest.raises(KeyError):
+        Graph(small_model()).node("/layer/Relu")

@@ -255,7 +255,7 @@ def measured_logs(phis, burst_rate, drifting, rounds=100, states=None):
     fast = 30 * np.exp(shared + held[1] + arm_logs(generator, phis[1], burst_rate, rounds))
     for first, second in zip(slow, fast, strict=True):
         arms = {"slow": as_arm(first, generator), "fast": as_arm(second, generator)}
-        yield speedups.calm_rounds(arms, "fast", "slow", mixed=False)
+        yield speedups.undisturbed_rounds(arms, "fast", "slow", mixed=False)
 
 
 def coverage(measured):

@@ -235,7 +235,9 @@ def test_rounds_that_were_left_out_are_told(config):
 
 @pytest.mark.parametrize(("session_ms", "told"), [(40.0, True), (31.0, False)])
 def test_a_machine_that_was_busy_all_the_time_is_told(config, session_ms, told):
-    noise = Noise(ratios=(0.001, -0.001), measured="2026-01-01T00:00:00+00:00", fastest_ms=30.0, session_ms=session_ms)
+    noise = Noise(
+        ratios=(0.001, -0.001), measured_at="2026-01-01T00:00:00+00:00", fastest_ms=30.0, session_ms=session_ms
+    )
     results = [
         result.model_copy(update={"latency": tuple(s.model_copy(update={"noise": noise}) for s in result.latency)})
         for result in reference_results(config)
@@ -284,7 +286,7 @@ def test_what_was_not_measured_leaves_no_empty_table_or_heading(config, asked, e
 
 def test_the_card_says_whose_noise_is_shared_by_other_frameworks():
     config = reference_config("benchmarked.framework_args.opset=[11, 13]")
-    noise = Noise(ratios=(0.001, -0.001), measured="2026-01-01T00:00:00+00:00", fastest_ms=30.0, session_ms=30.0)
+    noise = Noise(ratios=(0.001, -0.001), measured_at="2026-01-01T00:00:00+00:00", fastest_ms=30.0, session_ms=30.0)
     results = [
         result.model_copy(update={"latency": tuple(s.model_copy(update={"noise": noise}) for s in result.latency)})
         for result in reference_results(config)

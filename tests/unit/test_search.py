@@ -7,73 +7,73 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantbench.analysis.intervals import Interval
-from quantbench.tune.search import Ladder, Limit, Trial, Unit, excess, front, judge, next_version
+from quantbench.tune.search import Group, Limit, Schedule, Trial, excess, judge, next_version, pareto_front
 
-harms = st.floats(0, 1)
-units = st.lists(
-    st.builds(Unit, st.uuids().map(str), harms, st.just(0.0), st.floats(0.001, 0.1)),
+sensitivities = st.floats(0, 1)
+groups = st.lists(
+    st.builds(Group, st.uuids().map(str), sensitivities, st.just(0.0), st.floats(0.001, 0.1)),
     max_size=12,
     unique_by=lambda u: u.name,
 )
-ladders = st.lists(
-    st.builds(Ladder.sorted, st.uuids().map(str), st.floats(0.1, 2), units),
+schedules = st.lists(
+    st.builds(Schedule.sorted, st.uuids().map(str), st.floats(0.1, 2), groups),
     min_size=1,
     max_size=5,
-    unique_by=lambda x: x.family,
+    unique_by=lambda x: x.candidate,
 )
 
 
-def search(ladders, loss, most=200):
-    """Run a search to its end; ``loss`` of a ladder and a rung in units of the limit."""
-    by_name, trials = {ladder.family: ladder for ladder in ladders}, []
-    while (found := next_version(ladders, trials)) is not None:
-        family, rung = found
-        value = loss(by_name[family], rung)
-        trials.append(Trial(family, rung, value, "passes" if value <= 1 else "fails"))
+def search(schedules, loss, most=200):
+    """Run a search to its end; ``loss`` of a schedule and a step as a multiple of the limit."""
+    by_name, trials = {schedule.candidate: schedule for schedule in schedules}, []
+    while (found := next_version(schedules, trials)) is not None:
+        candidate, step = found
+        value = loss(by_name[candidate], step)
+        trials.append(Trial(candidate, step, value, "passes" if value <= 1 else "fails"))
         assert len(trials) < most
     return trials
 
 
-@given(ladders, st.floats(0.01, 10))
-def test_no_version_is_tried_twice_and_the_search_ends(ladders, scale):
-    trials = search(ladders, lambda ladder, rung: scale * ladder.harm(rung))
-    assert len({(trial.family, trial.rung) for trial in trials}) == len(trials)
+@given(schedules, st.floats(0.01, 10))
+def test_no_version_is_tried_twice_and_the_search_ends(schedules, scale):
+    trials = search(schedules, lambda schedule, step: scale * schedule.divergence(step))
+    assert len({(trial.candidate, trial.step) for trial in trials}) == len(trials)
 
 
-@given(ladders)
-def test_if_everything_passes_only_what_is_as_fast_as_the_fastest_is_tried(ladders):
-    trials = search(ladders, lambda ladder, rung: 0.0)
-    fastest = min(ladder.time(0) for ladder in ladders)
-    near = [ladder for ladder in ladders if ladder.time(0) <= fastest * 1.05]
-    assert {trial.rung for trial in trials} == {0}
-    assert next(x for x in ladders if x.family == trials[0].family).time(0) == fastest
-    assert {trial.family for trial in trials} == {ladder.family for ladder in near}
+@given(schedules)
+def test_if_everything_passes_only_what_is_as_fast_as_the_fastest_is_tried(schedules):
+    trials = search(schedules, lambda schedule, step: 0.0)
+    fastest = min(schedule.time(0) for schedule in schedules)
+    near = [schedule for schedule in schedules if schedule.time(0) <= fastest * 1.05]
+    assert {trial.step for trial in trials} == {0}
+    assert next(x for x in schedules if x.candidate == trials[0].candidate).time(0) == fastest
+    assert {trial.candidate for trial in trials} == {schedule.candidate for schedule in near}
 
 
-@given(ladders, st.floats(0.05, 20))
-def test_what_passed_is_as_fast_as_any_first_rung_that_would(ladders, scale):
-    trials = search(ladders, lambda ladder, rung: scale * ladder.harm(rung))
-    by_name = {ladder.family: ladder for ladder in ladders}
-    passed = [by_name[t.family].time(t.rung) for t in trials if t.verdict == "passes"]
-    possible = [ladder.time(0) for ladder in ladders if scale * ladder.harm(0) <= 1]
+@given(schedules, st.floats(0.05, 20))
+def test_what_passed_is_as_fast_as_any_first_step_that_would(schedules, scale):
+    trials = search(schedules, lambda schedule, step: scale * schedule.divergence(step))
+    by_name = {schedule.candidate: schedule for schedule in schedules}
+    passed = [by_name[t.candidate].time(t.step) for t in trials if t.verdict == "passes"]
+    possible = [schedule.time(0) for schedule in schedules if scale * schedule.divergence(0) <= 1]
     if possible:
         assert min(passed) <= min(possible)
 
 
-@given(units)
-def test_a_ladder_never_gets_faster_or_worse_on_the_way_up(units):
-    ladder = Ladder.sorted("one", 1.0, units)
-    rungs = range(len(ladder.units) + 1)
-    times, harm = [ladder.time(rung) for rung in rungs], [ladder.harm(rung) for rung in rungs]
+@given(groups)
+def test_a_schedule_never_gets_faster_or_worse_with_a_step(groups):
+    schedule = Schedule.sorted("one", 1.0, groups)
+    steps = range(len(schedule.groups) + 1)
+    times, sensitivity = [schedule.time(step) for step in steps], [schedule.divergence(step) for step in steps]
     assert times == sorted(times)
-    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(harm))
+    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(sensitivity))
 
 
-def test_few_trials_find_the_rung_where_one_unit_does_all_the_harm():
-    bad = Unit("bad", 5.0, 0.0, 0.01)
-    ladder = Ladder.sorted("one", 1.0, [Unit(f"fine {i}", 0.001, 0.0, 0.01) for i in range(30)] + [bad])
-    trials = search([ladder], lambda ladder, rung: ladder.harm(rung))
-    assert [trial.rung for trial in trials] == [0, 1]
+def test_few_trials_find_the_step_where_one_group_does_all_the_harm():
+    bad = Group("bad", 5.0, 0.0, 0.01)
+    schedule = Schedule.sorted("one", 1.0, [Group(f"fine {i}", 0.001, 0.0, 0.01) for i in range(30)] + [bad])
+    trials = search([schedule], lambda schedule, step: schedule.divergence(step))
+    assert [trial.step for trial in trials] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ points = st.dictionaries(
 
 @given(points)
 def test_the_front_beats_everything_else_and_nothing_on_it_is_beaten(points):
-    names = front(points)
+    names = pareto_front(points)
     assert names
     for name, (loss, seconds) in points.items():
         better = [o for o in names if points[o][0] <= loss and points[o][1] <= seconds and points[o] != (loss, seconds)]

@@ -310,7 +310,7 @@ def test_twins_are_found_by_their_graphs(results):
 
 def test_what_lasts_as_long_as_a_process_raises_the_noise_floor():
     quiet = latency()
-    noise = Noise(ratios=(0.02, -0.02, 0.02, -0.02), measured="2026-01-01T00:00:00+00:00")
+    noise = Noise(ratios=(0.02, -0.02, 0.02, -0.02), measured_at="2026-01-01T00:00:00+00:00")
     noisy = quiet.model_copy(update={"noise": noise})
     assert stats.noise_floor(quiet) < 0.01
     assert stats.noise_floor(noisy) == pytest.approx(math.expm1(4.6041 * 0.02), rel=1e-4), "Student, 4 degrees"
@@ -319,7 +319,7 @@ def test_what_lasts_as_long_as_a_process_raises_the_noise_floor():
 
 
 def test_the_speed_of_the_machine_is_known_only_after_it_was_seen():
-    known = Noise(ratios=(0.01, -0.01), measured="", fastest_ms=30.0, session_ms=40.0)
+    known = Noise(ratios=(0.01, -0.01), measured_at="", fastest_ms=30.0, session_ms=40.0)
     assert stats.machine_speed(latency().model_copy(update={"noise": known})) == 0.75
     assert stats.machine_speed(latency()) is None
     for missing in ("fastest_ms", "session_ms"):
@@ -328,7 +328,7 @@ def test_the_speed_of_the_machine_is_known_only_after_it_was_seen():
 
 
 def test_more_launches_average_it():
-    noise = Noise(ratios=(0.02, -0.01, 0.03), measured="2026-01-01T00:00:00+00:00")
+    noise = Noise(ratios=(0.02, -0.01, 0.03), measured_at="2026-01-01T00:00:00+00:00")
     once, often = (math.log1p(stats.launch_noise(noise, launches)) for launches in (1, 4))
     assert often == pytest.approx(once / 2)
 
@@ -340,7 +340,7 @@ def test_a_new_measurement_exceeds_it_once_in_a_hundred(seed, launches):
     generator = random.Random(seed)
     beyond = 0
     for _ in range(2000):
-        seen = Noise(ratios=tuple(generator.gauss(0, 0.004) for _ in range(8)), measured="")
+        seen = Noise(ratios=tuple(generator.gauss(0, 0.004) for _ in range(8)), measured_at="")
         new = abs(sum(generator.gauss(0, 0.004) for _ in range(launches)) / launches)
         beyond += math.expm1(new) > stats.launch_noise(seen, launches)
     assert 0.002 < beyond / 2000 < 0.02
@@ -348,8 +348,17 @@ def test_a_new_measurement_exceeds_it_once_in_a_hundred(seed, launches):
 
 def test_a_verdict_needs_more_than_launches_differ_by(results):
     slightly = latency(optimized=98.5)
-    noise = Noise(ratios=(0.01, -0.012, 0.011), measured="2026-01-01T00:00:00+00:00")
+    noise = Noise(ratios=(0.01, -0.012, 0.011), measured_at="2026-01-01T00:00:00+00:00")
     pair = ("optimized", "pytorch")
     assert judged(with_latency(results[0], slightly))[pair].verdict == "faster"
     known = slightly.model_copy(update={"noise": noise})
     assert judged(with_latency(results[0], known))[pair].verdict == "inconclusive"
+
+
+def test_files_call_the_time_of_a_noise_floor_measured_as_they_always_did():
+    stored = '{"ratios":[0.01],"measured":"2026-01-01T00:00:00+00:00","fastest_ms":null,"session_ms":null}'
+    noise = Noise.model_validate_json(stored)
+    assert noise.measured_at == "2026-01-01T00:00:00+00:00"
+    assert noise.model_dump_json() == stored
+    latency = Latency(batch_size=1, input_length=8, arms={}, noise=noise)
+    assert latency.model_dump(mode="json")["noise"]["measured"] == noise.measured_at

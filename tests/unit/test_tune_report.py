@@ -54,9 +54,9 @@ def test_a_search_that_did_not_happen_is_told_first(config):
     assert text.split("\n\n")[1].startswith("**No version in int8 was tried: The time was over.**")
     tried = Tried(
         name="a",
-        family="b",
-        rung=0,
-        gentle=(),
+        candidate="b",
+        step=0,
+        fallback=(),
         settings=config.base,
         seconds=1.0,
         losses={"f1": (0.0, 0.0, 0.0)},

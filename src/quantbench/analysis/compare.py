@@ -77,8 +77,8 @@ def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
 def machine_speeds(first: Sequence[Result], second: Sequence[Result]) -> dict[str, float]:
     """Speed of the machine in the second session over that in the first, by name of the shape.
 
-    Of the undisturbed calls of all that is the same in both, the original among it, those that changed most tell.
-    Shapes are missing where nothing is the same, and all of them between unlike machines.
+    Found from undisturbed calls of the files that are the same in both sessions, the original included; the largest
+    change counts. Shapes at which no file is the same are left out, and all shapes between unlike machines.
     """
     speeds: dict[str, float] = {}
     for one, other, (before, after) in _alike(first, second):

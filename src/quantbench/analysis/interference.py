@@ -1,8 +1,8 @@
-"""Which slots the machine held up, from the samples of all arms that were timed in turn.
+"""Interference: which slots the machine held up, from the samples of all arms that were timed in turn.
 
 A shared machine has states: a neighbour on the other hyper-thread of a core slows int8 by 60 % and PyTorch by 20 %, or
 another process takes a core away for a second. Over such a mixture the ratio of two arms is no property of either, so
-the slots of the undisturbed machine are told from the others.
+the slots of the undisturbed machine are separated from the others.
 
 A slow slot alone proves nothing, as it may be the arm's own doing. It counts as held up if the slot before or after it,
 which another arm had, was slow as well, or the call of that slot that was nearest to it.
@@ -34,7 +34,7 @@ MOST_LASTING = 2.5
 DEVIATIONS = 4.0
 """Standard deviations of its own noise by which a slow slot of an arm is above the middle of the undisturbed ones."""
 LEAST_SLOWDOWN = 0.02
-"""Slower than that middle by less is not slow, however quiet an arm is."""
+"""A slot that is slower than that middle by a smaller share is not slow, however quiet the arm is."""
 FEWEST_SLOTS = 10
 """With fewer slots no arm's noise is known."""
 
@@ -59,7 +59,7 @@ def undisturbed_ms(arm: ArmLatency, mixed: bool) -> float:
     return float(np.quantile(list(middles(arm, mixed).values()), FAST_SHARE)) / 1e6
 
 
-class _Seen(NamedTuple):
+class _SlotState(NamedTuple):
     """A slot in the order of time: whether it was slow, and whether it was so at its start and at its end."""
 
     time: Place
@@ -78,25 +78,25 @@ def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]
         mixed: whether calls differ in length, as :func:`middle` takes it.
 
     """
-    timeline: list[_Seen] = []
+    timeline: list[_SlotState] = []
     for name, arm in arms.items():
         slots, known = sorted(arm.slots, key=_time), middles(arm, mixed)
         limit = _limit([known[slot.launch, slot.round] for slot in slots])
-        timeline += [_seen(name, slot, known[slot.launch, slot.round] > limit, limit, mixed) for slot in slots]
-    timeline.sort(key=lambda seen: seen.time)
+        timeline += [_state(name, slot, known[slot.launch, slot.round] > limit, limit, mixed) for slot in slots]
+    timeline.sort(key=lambda state: state.time)
     found: dict[str, set[Place]] = {name: set() for name in arms}
-    for before, seen, after in zip([None, *timeline], timeline, [*timeline[1:], None], strict=False):
-        witnessed = before is not None and before.end and before.arm != seen.arm
-        witnessed |= after is not None and after.start and after.arm != seen.arm
-        if seen.slow and witnessed:
-            found[seen.arm].add(seen.place)
+    for before, state, after in zip([None, *timeline], timeline, [*timeline[1:], None], strict=False):
+        witnessed = before is not None and before.end and before.arm != state.arm
+        witnessed |= after is not None and after.start and after.arm != state.arm
+        if state.slow and witnessed:
+            found[state.arm].add(state.place)
     return found
 
 
-def _seen(arm: str, slot: Slot, slow: bool, limit: float, mixed: bool) -> _Seen:
-    """Calls that differ in length tell nothing by themselves."""
+def _state(arm: str, slot: Slot, slow: bool, limit: float, mixed: bool) -> _SlotState:
+    """State of one slot; single calls are not judged where calls differ in length."""
     start, end = (slow or (not mixed and slot.nanoseconds[index] > limit) for index in (0, -1))
-    return _Seen(_time(slot), (slot.launch, slot.round), arm, slow, start, end)
+    return _SlotState(_time(slot), (slot.launch, slot.round), arm, slow, start, end)
 
 
 def _time(slot: Slot) -> Place:

@@ -4,7 +4,7 @@ Latency: the logarithms of the ratios of two arms' slots in the same round are d
 around the logarithm of the speedup; bursts from neighbours give it heavy tails, so rank methods are used. What slows
 one arm down lasts for several rounds, so that the differences are autocorrelated, and intervals and p-values are
 widened by it. Accuracy: examples are resampled, and what is summed over them is summed again, for both arms with the
-same draw.
+same draw. scipy's rank tests allow for no autocorrelation, and its bootstrap draws examples rather than weights.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from quantbench.analysis.pairwise import Sums
 
 ALPHA = 0.05
 """Error probability of every interval and verdict."""
-Z = 1.959963984540054
-"""Normal quantile of a two-sided 95 % interval."""
+Z = float(ndtri(1 - ALPHA / 2))
+"""Normal quantile of a two-sided interval at that error probability."""
 FEWEST_PAIRS = 6
-"""With fewer pairs no two-sided 95 % interval of the signed-rank test is bounded."""
+"""With fewer pairs a two-sided 95 % interval of the signed-rank test has no bounds."""
 RESAMPLES = 2000
 MOST_DRAWS, MOST_WEIGHTS = 256, 2_000_000
 """Resamples, and examples in them, that are computed together: a bound on memory."""
@@ -88,7 +88,7 @@ def signed_rank_p(differences: Sequence[float]) -> float:
 
 
 def shift(first: Sequence[float], second: Sequence[float]) -> tuple[Interval, float]:
-    """How far the second of two independent samples lies above the first, and the p-value of the hypothesis of nothing.
+    """How far the second of two independent samples lies above the first, and the p-value of no difference.
 
     The median of all differences with the interval of the Mann-Whitney test (Hodges and Lehmann, 1963; Hollander, Wolfe
     and Chicken, 4.2-4.3). Interval and p-value are stretched for autocorrelation as those of one sample are.
@@ -149,7 +149,7 @@ def _welch(counts: Sequence[int], inflations: Sequence[float]) -> tuple[float, f
 
 
 def inflation(differences: Sequence[float]) -> float:
-    """Number of autocorrelated differences that tell as much as one independent one; at least 1.
+    """How many autocorrelated differences are worth one independent difference; at least 1.
 
     The signed-rank statistic and the centre found from it are, but for smaller terms, means of the differences' ranks,
     so autocorrelation multiplies their variance by ``1 + 2 * sum(rho_k)`` of the ranks (Gastwirth and Rubin, 1971 and
@@ -195,7 +195,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(ratio: Interval, adjusted_p: float, noise_floor: float) -> str:
-    """``faster``, ``slower`` or ``inconclusive``.
+    """Whether an arm is ``faster`` or ``slower`` than another, or the measurement is ``inconclusive``.
 
     Args:
         ratio: of the latencies, above 1 is faster.

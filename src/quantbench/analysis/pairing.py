@@ -16,7 +16,7 @@ from quantbench.schema.settings import DATASET
 SCORED_BY = ("task", "task_args", "dataset", "max_eval_samples")
 """Parameters that decide on what and how a model is scored."""
 SHOWN = ("model_name_or_path", "backend", *SCORED_BY)
-"""Parameters whose differences are told elsewhere, or are what a reader knows."""
+"""Parameters whose differences are reported elsewhere, or are known to who compares."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Pair:
 
     @property
     def not_timed_alike(self) -> list[str]:
-        """Why speeds cannot be compared, if they cannot: both were timed, but under other conditions."""
+        """Why speeds cannot be compared: conditions under which the two were timed that differ; empty if they can."""
         threads = [result.run.settings.time_benchmark_args.num_threads or _usual(result) for result in self._both]
         return [] if threads[0] == threads[1] else [f"num_threads {threads[0]} against {threads[1]}"]
 
     @property
     def not_scored_alike(self) -> list[str]:
-        """Why scores cannot be compared, if they cannot: both were scored, but on or by something else."""
+        """Why scores cannot be compared: data or rules that differ; empty if they can, or if one was not scored."""
         if not all(result.scores for result in self._both):
             return []
         one, other = (result.scores["optimized"] for result in self._both)

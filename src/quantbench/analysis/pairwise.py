@@ -2,7 +2,7 @@
 
 The pairwise means of Hodges and Lehmann are n * (n + 1) / 2 numbers: 5 GB for an hour of rounds. In a matrix whose rows
 are sorted, a number of the middle splits all of them in time proportional to the rows (Johnson and Mizoguchi, 1978);
-what cannot be the number that is asked for is left out until the rest is small enough to be looked at.
+sums that cannot have the rank asked for are excluded until the rest is few enough to be held.
 
 Sums are those of floating-point arithmetic, whose rounding keeps their order: the results are exactly those of sorting.
 """
@@ -42,7 +42,7 @@ class Sums:
 
     @property
     def count(self) -> int:
-        """Number of sums."""
+        """How many sums there are that were not left out."""
         return int((self.high - self.low).sum())
 
     def smallest(self, ranks: Sequence[int]) -> list[float]:

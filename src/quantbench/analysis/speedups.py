@@ -1,4 +1,4 @@
-"""What is computed from raw samples and per-example outcomes. Nothing here is stored."""
+"""Speedups, noise floor and other figures of raw samples, computed whenever a report is rendered; none is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from quantbench.schema.results import ArmLatency, Latency, Noise, Result
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
 FLOOR_ALPHA = 0.01
-"""Error probability of what launches differ by: below that of a verdict, as rows that share a process err together."""
+"""Error probability of the noise floor: below that of a verdict, as rows that share a process err together."""
 GAIN = 0.7
 """Held-up rounds only add noise where the interval without them is narrower by this factor."""
 SAME_SPEED = 0.95
@@ -43,7 +43,7 @@ class Speedup:
 
     ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive. ``unstable``: the interval
     stayed wider than asked for although the duration was doubled. ``rounds`` are those that it was found from,
-    ``held_up`` those that were left out, and ``held_up_ratio`` what they say; see :func:`calm_rounds`.
+    ``held_up`` those that were left out, and ``held_up_ratio`` what they say; see :func:`undisturbed_rounds`.
     """
 
     arm: str
@@ -73,7 +73,7 @@ def samples_ms(arm: ArmLatency) -> tuple[float, ...]:
 
 @once
 def mean_ms(arm: ArmLatency) -> float:
-    """Mean latency in milliseconds."""
+    """Mean over all timed calls of an arm, in milliseconds."""
     return statistics.fmean(samples_ms(arm))
 
 
@@ -108,12 +108,12 @@ def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> dict[
     return {place: math.log(first[place] / second[place]) for place in sorted(first.keys() & second.keys())}
 
 
-def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Rounds:
+def undisturbed_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Rounds:
     """The rounds from which the speedup of one arm over another is found.
 
     Rounds in which one of the two was held up by the machine are left out where they tell something else (their
-    interval lies apart from that of the calm ones) or only add noise (the interval of the calm ones is at most ``GAIN``
-    times as wide as that of all). Otherwise, and with fewer than ``FEWEST_PAIRS`` calm rounds, all count.
+    interval lies apart from that of the others) or only add noise (the interval of the undisturbed ones is at
+    most ``GAIN`` times as wide as that of all). Otherwise, and with fewer than ``FEWEST_PAIRS`` of these, all count.
 
     Args:
         arms: all arms that were timed in the same rounds, the two among them; the others witness what the machine did.
@@ -128,8 +128,8 @@ def calm_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: b
 
 def _chosen(ratios: Mapping[Place, float], held: Set[Place]) -> Rounds:
     left_out = held & ratios.keys()
-    calm = [ratio for place, ratio in ratios.items() if place not in left_out]
-    rounds = Rounds(calm, [ratio for place, ratio in ratios.items() if place in left_out])
+    undisturbed = [ratio for place, ratio in ratios.items() if place not in left_out]
+    rounds = Rounds(undisturbed, [ratio for place, ratio in ratios.items() if place in left_out])
     every = Rounds(list(ratios.values()), [])
     if not left_out or len(rounds.logs) < FEWEST_PAIRS:
         return every
@@ -143,8 +143,8 @@ def _narrower(rounds: Rounds, every: Rounds) -> bool:
 def _apart(rounds: Rounds) -> bool:
     if len(rounds.held_up) < FEWEST_PAIRS:
         return False
-    calm, others = hodges_lehmann(rounds.logs), hodges_lehmann(rounds.held_up)
-    return others.low > calm.high or others.high < calm.low
+    undisturbed, others = hodges_lehmann(rounds.logs), hodges_lehmann(rounds.held_up)
+    return others.low > undisturbed.high or others.high < undisturbed.low
 
 
 @once
@@ -275,7 +275,7 @@ def standing(result: Result) -> Standing:
 
 
 def twins(results: Sequence[Result]) -> dict[str, str]:
-    """What else computes exactly the same as a run, in the same framework: another run or ``the original``, by key."""
+    """By run key, what computes exactly the same in the same framework: another run, or ``the original``."""
     found: dict[str, str] = {}
     first: dict[tuple[str, str], str] = {}
     for result in results:

@@ -21,7 +21,7 @@ from quantbench.system import cache
 from quantbench.system.instruction_sets import usable
 from quantbench.system.writing import write_atomically
 from quantbench.tune.budget import LEAST_SECONDS, Budget
-from quantbench.tune.candidates import families
+from quantbench.tune.candidates import candidates_for
 from quantbench.tune.deploy import deploy
 from quantbench.tune.search import Limit
 from quantbench.tune.state import Tuned
@@ -39,7 +39,7 @@ def tune(
         limits: see :func:`parse_limit`; with none, the task's own limit for the model's labels.
         budget: of time and evaluations.
         reporter: of the progress.
-        only: a glob over the names of the families to choose from.
+        only: a glob over the names of the candidates to choose from.
 
     Raises:
         BadInput: if something is wrong with the input; nothing is written then.
@@ -55,9 +55,9 @@ def tune(
     store = Store(folder)
     store.stored_for(config)
     found = benchmark.environment_for(config)
-    known = [family.name for family in families(config.base, usable(found))]
+    known = [candidate.name for candidate in candidates_for(config.base, usable(found))]
     if not any(fnmatchcase(name, only) for name in known):
-        raise BadInput([Mistake(f"--only {only}", f"matches no family; there is: {', '.join(known)}")])
+        raise BadInput([Mistake(f"--only {only}", f"matches no candidate; there is: {', '.join(known)}")])
     workbench = Workbench(cache.folder(), found, reporter, places=config.places)
     with reporter.stage("Loading model and data", 1) as advance:
         check(config, workbench, ())
@@ -160,7 +160,7 @@ def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> Non
     if best is not None:
         args = config.base.time_benchmark_args
         deploy(best, store.folder / "models", args.num_threads or search_of.workbench.threads, search_of.workbench)
-    evaluations = search_of.bench.evaluations
+    evaluations = search_of.tuning_set.evaluations
     done = [result for result in results if result.done]
     write_atomically(store.folder / _tune.FILE, _tune.render(config, tuned, results, evaluations).encode())
     picture = _tune.picture(tuned, done)

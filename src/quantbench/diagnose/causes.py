@@ -1,7 +1,7 @@
 """What sets the range of a tensor: constants, padding, special tokens or outlying channels.
 
-A cause is judged by what the range would be without it: the logarithm (base 2) of the ratio of both widths is the
-number of bits that it takes from the 8 there are.
+A cause is judged by the range without it: the logarithm (base 2) of the ratio of both widths is the number of bits, out
+of 8, that the cause takes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUTLYING = 8.0
 """A channel whose magnitude is so many times the median channel's is an outlier. Trained encoders have single ones of
 10 to 100 times (Bondarenko et al. 2021; Dettmers et al. 2022), other channels lie within 2 to 4 times of each other."""
 LEAST_BITS = 0.5
-"""A cause that takes less is not told."""
+"""Bits that a cause must take to be reported."""
 SOURCES_OF_DATA = ("MatMul", "Gemm", "MatMulInteger", "Conv", "LayerNormalization", "Softmax")
 """Operators behind which a constant has been mixed with weights: nothing is looked for beyond them."""
 
@@ -31,8 +31,16 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Sentence:
-    """One example as it is run: batch size 1, with or without padding behind its end."""
+class Example:
+    """One input as it is run alone, with or without padding behind its end.
+
+    Attributes:
+        inputs: arrays of batch size 1.
+        length: positions without padding.
+        tokens: the token at every position.
+        special: which positions hold special tokens, shape (positions,).
+
+    """
 
     inputs: Mapping[str, np.ndarray[Any, Any]]
     length: int
@@ -41,7 +49,7 @@ class Sentence:
 
 
 def join(first: Span, second: Span) -> Span:
-    """The range of both."""
+    """The narrowest range that holds both."""
     return min(first[0], second[0]), max(first[1], second[1])
 
 
@@ -59,15 +67,17 @@ def width(between: Span) -> float:
 
 
 @dataclass
-class Look:
-    """Extremes of one tensor over examples.
+class Extremes:
+    """An observer of one tensor: its extremes over examples, by place and by channel.
 
     Attributes:
         axes: the axes of the tensor that are positions.
         everything: range over all positions.
         real: range where there is no padding.
         ordinary: range at real positions that hold no special token.
-        channels: largest magnitude at real positions by channel, shape of the other axes.
+        at_special: largest magnitude by special token.
+        lows: smallest value at real positions by channel, in the shape of the other axes.
+        highs: largest value, likewise.
         peak: where the largest magnitude stands.
 
     """
@@ -81,43 +91,41 @@ class Look:
     highs: np.ndarray[Any, Any] | None = None
     peak: Peak | None = None
 
-    def add(self, values: np.ndarray[Any, Any], sentence: Sentence) -> None:
+    def add(self, values: np.ndarray[Any, Any], example: Example) -> None:
         """Take in one example's values."""
-        real = values[
-            tuple(slice(sentence.length) if axis in self.axes else slice(None) for axis in range(values.ndim))
-        ]
+        real = values[tuple(slice(example.length) if axis in self.axes else slice(None) for axis in range(values.ndim))]
         self.everything = join(self.everything, span(values))
         self.real = join(self.real, span(real))
         ordinary = real
-        special = sentence.special[: sentence.length]
+        special = example.special[: example.length]
         for axis in self.axes:
             if real.shape[axis] == len(special):
                 ordinary = np.compress(~special, ordinary, axis=axis)
-                self._note_special(real, axis, sentence)
+                self._note_special(real, axis, example)
         self.ordinary = join(self.ordinary, span(ordinary))
         lows, highs = real.min(axis=self.axes), real.max(axis=self.axes)
         self.lows = lows if self.lows is None else np.minimum(self.lows, lows)
         self.highs = highs if self.highs is None else np.maximum(self.highs, highs)
-        self._note_peak(values, sentence)
+        self._note_peak(values, example)
 
-    def _note_special(self, real: np.ndarray[Any, Any], axis: int, sentence: Sentence) -> None:
-        for position in np.flatnonzero(sentence.special[: sentence.length]):
-            token = sentence.tokens[position]
+    def _note_special(self, real: np.ndarray[Any, Any], axis: int, example: Example) -> None:
+        for position in np.flatnonzero(example.special[: example.length]):
+            token = example.tokens[position]
             largest = float(np.abs(np.take(real, position, axis=axis)).max())
             self.at_special[token] = max(self.at_special.get(token, 0.0), largest)
 
-    def _note_peak(self, values: np.ndarray[Any, Any], sentence: Sentence) -> None:
+    def _note_peak(self, values: np.ndarray[Any, Any], example: Example) -> None:
         place = np.unravel_index(int(np.abs(values).argmax()), values.shape)
         value = float(np.nan_to_num(values[place]))
         if self.peak is not None and abs(value) <= abs(self.peak.value):
             return
         positions = [int(place[axis]) for axis in self.axes]
-        padded = [position for position in positions if position >= sentence.length]
+        padded = [position for position in positions if position >= example.length]
         position = padded[-1] if padded else positions[-1] if positions else 0
         self.peak = Peak(
             value=value,
             channel=self._channel(place, values.shape),
-            token=sentence.tokens[position] if positions and position < len(sentence.tokens) else "",
+            token=example.tokens[position] if positions and position < len(example.tokens) else "",
             padded=bool(padded),
         )
 
@@ -153,13 +161,15 @@ def position_axes(shapes: Sequence[Sequence[int]], lengths: Sequence[int]) -> tu
 
 
 def bits(whole: Span, rest: Span) -> float:
-    """Bits that a range takes more than what would be left of it."""
+    """Bits by which a range is wider than the rest of it would be."""
     if width(rest) <= 0 or width(whole) <= 0:
         return float(BITS) if width(whole) > 0 else 0.0
     return min(float(BITS), max(0.0, math.log2(width(whole) / width(rest))))
 
 
-def causes(item: Rounding, calibrated: Look, real: Look, constant: float | None, clipping: float) -> tuple[Cause, ...]:
+def causes(
+    item: Rounding, calibrated: Extremes, real: Extremes, constant: float | None, clipping: float
+) -> tuple[Cause, ...]:
     """What sets a tensor's range, the dominating cause first.
 
     Args:

@@ -16,17 +16,17 @@ from quantbench.quantize.mixed import likelihood
 TOKEN_BUDGET = 512
 """Most tokens of one batch of the sample, padding counted: so few that batches of a small sample are padded little."""
 NEGLIGIBLE = 0.02
-"""Share of the whole damage below which a tensor alone is beyond suspicion."""
+"""Share of the whole damage below which the damage of a tensor alone is negligible."""
 LEFT_OUT = 32
-"""Most tensors that are tried to be left out of those at fault, one by one."""
+"""Most of the tensors at fault that are left out on trial, one by one."""
 SHARE = 0.9
-"""Share of the damage that must be gone for tensors to be those at fault."""
+"""Share of the damage that must be gone with the tensors at fault in float."""
 
 Predict = Callable[[Inputs], list[Any]]
 
 
-def spread(available: int, wanted: int) -> list[int]:
-    """Indices of ``wanted`` examples, spread evenly."""
+def evenly_spaced(available: int, wanted: int) -> list[int]:
+    """Indices of ``wanted`` examples, evenly_spaced evenly."""
     return sorted({int(index) for index in np.linspace(0, available - 1, min(wanted, available)).round()})
 
 
@@ -128,10 +128,10 @@ def recovered(whole: Damage, floor: Damage, left: Damage) -> float:
 
 
 def single_out(names: Sequence[str], negligible: Callable[[Sequence[str]], bool]) -> list[str]:
-    """Those tensors of which each alone does damage that is not negligible, in their order.
+    """The tensors that do damage alone that is not negligible, in their order.
 
-    Groups are halved as long as rounding all of a group does damage: few measurements where few tensors are to blame.
-    A tensor that is left out does no more damage alone than a whole group that was negligible.
+    Groups are halved as long as rounding a whole group does damage, which takes few measurements where few tensors are
+    to blame. A tensor that is not returned belongs to a group whose damage was negligible.
     """
     if not names or negligible(names):
         return []
@@ -149,9 +149,9 @@ def find_faults(ranked: Sequence[str], enough: Callable[[Sequence[str]], bool]) 
         enough: whether leaving these in float is enough; true for all of them.
 
     Returns:
-        The shortest beginning of ``ranked`` that is enough (sought by halving), without those members that it is
-        enough without, tried from the least damaging on; of a beginning of more than ``LEFT_OUT`` only the last ones
-        are tried.
+        The shortest beginning of ``ranked`` that is enough, found by halving. Its members are then left out one by
+        one, the least damaging first, and stay out where the others are still enough; only the last ``LEFT_OUT`` are
+        tried.
 
     """
     low, high = 0, 1

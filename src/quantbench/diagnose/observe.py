@@ -1,4 +1,4 @@
-"""Looking at activations: of real examples one by one, and of calibration samples as they set the ranges."""
+"""Observers of activations: of real examples one by one, and of calibration samples as they set the ranges."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import onnx
 
-from quantbench.diagnose.causes import Look, Sentence, Span, join, position_axes, span
+from quantbench.diagnose.causes import Example, Extremes, Span, join, position_axes, span
+from quantbench.graph.edit import with_outputs
 from quantbench.plugins.protocols import Examples, Processor
 from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration.ranges import accepted, open_session
-from quantbench.quantize.fake_quant import Rounding, observed
+from quantbench.quantize.fake_quant import Rounding
 
 AT_ONCE = 16
-"""Tensors of padded samples that are looked at in one pass: every output of a graph is held to the end of a run."""
+"""Tensors of padded samples that are observed in one pass: every output of a graph is held to the end of a run."""
 
 
 @dataclass
-class Seen:
-    """What real examples need of one tensor.
+class RoundingNoise:
+    """An observer of one tensor: the range that real examples need, and the noise that rounding adds to them.
 
     Attributes:
         needed: smallest and largest value.
@@ -52,12 +53,12 @@ class Seen:
 
     @property
     def decibels(self) -> float | None:
-        """Signal-to-noise ratio; None where rounding changes nothing."""
+        """Signal-to-quantization-noise ratio (SQNR) in dB; None where rounding changes nothing."""
         return _ratio(float(self.signal.sum()), float(self.noise.sum()))
 
     @property
     def median_decibels(self) -> float | None:
-        """Signal-to-noise ratio of the median of the channels that hold anything."""
+        """SQNR in dB of the median channel, channels of zeros left out; None where rounding does not change it."""
         pairs = zip(self.signal.reshape(-1), self.noise.reshape(-1), strict=True)
         ratios = [_ratio(float(signal), float(noise)) for signal, noise in pairs if signal > 0]
         known = [math.inf if ratio is None else ratio for ratio in ratios]
@@ -83,62 +84,64 @@ def _ratio(signal: float, noise: float) -> float | None:
     return None if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise)
 
 
-def sentence(inputs: Mapping[str, Any], processor: Processor) -> Sentence:
-    """One input with what is known of its positions."""
+def example_of(inputs: Mapping[str, Any], processor: Processor) -> Example:
+    """One collated input with what the processor knows of its positions."""
     known = processor.positions(inputs)
-    return Sentence(inputs, known.length, known.tokens, np.asarray(known.special, dtype=bool))
+    return Example(inputs, known.length, known.tokens, np.asarray(known.special, dtype=bool))
 
 
-def real(examples: Examples, processor: Processor) -> list[Sentence]:
+def unpadded(examples: Examples, processor: Processor) -> list[Example]:
     """Inputs one by one, without padding."""
-    return [sentence(processor.collate([item]), processor) for item in examples.inputs]
+    return [example_of(processor.collate([item]), processor) for item in examples.inputs]
 
 
-def calibrated(samples: Samples, chosen: Sequence[int], processor: Processor) -> list[Sentence]:
+def calibration_samples(samples: Samples, chosen: Sequence[int], processor: Processor) -> list[Example]:
     """Some calibration samples as they set the ranges."""
-    return [sentence(samples.sample(index), processor) for index in chosen]
+    return [example_of(samples.sample(index), processor) for index in chosen]
 
 
-def see(
-    model: onnx.ModelProto, roundings: Sequence[Rounding], sentences: Sequence[Sentence], threads: int
-) -> dict[str, Seen]:
-    """What real examples need of every rounded tensor.
+def rounding_noise(
+    model: onnx.ModelProto, roundings: Sequence[Rounding], examples: Sequence[Example], threads: int
+) -> dict[str, RoundingNoise]:
+    """An observer of every rounded tensor, by its name.
 
     Args:
         model: the int8 model with no activation rounded.
         roundings: the roundings of the int8 model.
-        sentences: examples without padding.
+        examples: without padding.
         threads: of the session.
 
     """
-    found = {item.tensor: Seen() for item in roundings}
-    session = open_session(observed(model, [item.source for item in roundings]), threads)
-    for example in sentences:
+    found = {item.tensor: RoundingNoise() for item in roundings}
+    outputs = with_outputs(model, [item.source for item in roundings])
+    session = open_session(outputs.SerializeToString(), threads)
+    for example in examples:
         values = session.run(None, accepted(session, example.inputs))
         for item, array in zip(roundings, values, strict=True):
             found[item.tensor].add(array, item)
     return found
 
 
-def look(
+def extremes(
     model: onnx.ModelProto,
     roundings: Sequence[Rounding],
-    sentences: Sequence[Sentence],
+    examples: Sequence[Example],
     axes: Mapping[str, tuple[int, ...]],
     threads: int,
-) -> Iterator[tuple[str, Look]]:
-    """Extremes of tensors by place: a few tensors at a time, over all sentences."""
+) -> Iterator[tuple[str, Extremes]]:
+    """An observer of the extremes of every tensor; a few tensors are observed at a time, over all examples."""
     for start in range(0, len(roundings), AT_ONCE):
         part = roundings[start : start + AT_ONCE]
-        session = open_session(observed(model, [item.source for item in part]), threads)
-        found = [Look(axes[item.tensor]) for item in part]
-        for example in sentences:
-            for seen, values in zip(found, session.run(None, accepted(session, example.inputs)), strict=True):
-                seen.add(values, example)
-        yield from ((item.tensor, seen) for item, seen in zip(part, found, strict=True))
+        outputs = with_outputs(model, [item.source for item in part])
+        session = open_session(outputs.SerializeToString(), threads)
+        found = [Extremes(axes[item.tensor]) for item in part]
+        for example in examples:
+            for observer, values in zip(found, session.run(None, accepted(session, example.inputs)), strict=True):
+                observer.add(values, example)
+        yield from ((item.tensor, observer) for item, observer in zip(part, found, strict=True))
 
 
-def axes_of(seen: Mapping[str, Seen], sentences: Sequence[Sentence]) -> dict[str, tuple[int, ...]]:
+def axes_of(noise: Mapping[str, RoundingNoise], examples: Sequence[Example]) -> dict[str, tuple[int, ...]]:
     """The axes of every tensor that are positions."""
-    lengths = [example.length for example in sentences]
-    return {name: position_axes(item.shapes, lengths) for name, item in seen.items()}
+    lengths = [example.length for example in examples]
+    return {name: position_axes(item.shapes, lengths) for name, item in noise.items()}

@@ -7,7 +7,7 @@ from typing import Literal
 from quantbench.schema.base import Record
 
 BITS = 8
-"""Of an activation's number type; a cause cannot take more."""
+"""Bits of an activation's number type; a cause cannot take more."""
 CauseKind = Literal["constant", "padding", "special tokens", "channels", "clipped", "wide"]
 
 
@@ -51,7 +51,7 @@ class Cause(Record):
 
 
 class Peak(Record):
-    """Where the largest magnitude stands in the calibration samples that were looked at.
+    """Where the largest magnitude stands in the calibration samples that were observed.
 
     Attributes:
         value: the value there.
@@ -76,8 +76,8 @@ class Tensor(Record):
         readers: names of the nodes that read it rounded.
         range: what can be told apart, by scale and zero point in the file.
         needed: smallest and largest value in real, unpadded examples.
-        levels: on how many of 256 numbers the real values can fall.
-        decibels: signal-to-noise ratio of its rounding on real examples; None where nothing is lost.
+        levels: how many of the 256 numbers real values can be rounded to.
+        decibels: signal-to-quantization-noise ratio (SQNR) on real examples; None where nothing is lost.
         median_decibels: that of the median channel, which a few large channels do not hide.
         alone: damage if it alone is rounded, on the smaller sample; None where that is negligible.
 
@@ -95,7 +95,7 @@ class Tensor(Record):
 
 
 class Fault(Record):
-    """A tensor at fault.
+    """A tensor at fault, with its causes.
 
     Attributes:
         tensor: the tensor.

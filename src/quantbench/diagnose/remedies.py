@@ -1,4 +1,4 @@
-"""What mends an int8 model: each measure alone, really quantized and run on the sample."""
+"""What mends an int8 model: each change of settings alone, quantized and run on the sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.pipeline.optimize import select_nodes, write_model
 from quantbench.plugins import registry
-from quantbench.quantize.fake_quant import find
+from quantbench.quantize.fake_quant import find_roundings
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings
 
@@ -52,7 +52,7 @@ def attempt(settings: Settings, graph: Graph, meter: Meter, workbench: Workbench
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         path = Path(scratch) / "model.onnx"
         write_model(path, settings, excluded, workbench)
-        rounded = frozenset(item.tensor for item in find(Graph.read(path)))
+        rounded = frozenset(item.tensor for item in find_roundings(Graph.read(path)))
         return measure_file(path, settings, meter, workbench), rounded
 
 
@@ -67,7 +67,7 @@ def measure_file(path: Path, settings: Settings, meter: Meter, workbench: Workbe
 def try_all(
     settings: Settings, rounded: frozenset[str], whole: Damage, floor: Damage, meter: Meter, workbench: Workbench
 ) -> tuple[list[Remedy], dict[str, frozenset[str]]]:
-    """Everything that :func:`attempts` names.
+    """Quantize and measure with every change that :func:`attempts` names.
 
     Args:
         settings: of the run.

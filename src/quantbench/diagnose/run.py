@@ -12,9 +12,18 @@ import numpy as np
 import onnx
 
 from quantbench.diagnose import observe
-from quantbench.diagnose.causes import Sentence, causes, huge_constant
-from quantbench.diagnose.damage import NEGLIGIBLE, SHARE, Meter, Predict, find_faults, recovered, single_out, spread
-from quantbench.diagnose.observe import Seen
+from quantbench.diagnose.causes import Example, causes, huge_constant
+from quantbench.diagnose.damage import (
+    NEGLIGIBLE,
+    SHARE,
+    Meter,
+    Predict,
+    evenly_spaced,
+    find_faults,
+    recovered,
+    single_out,
+)
+from quantbench.diagnose.observe import RoundingNoise
 from quantbench.diagnose.records import Damage, Diagnosis, Fault, Tensor
 from quantbench.diagnose.remedies import measure_file, try_all
 from quantbench.graph.view import Graph
@@ -31,13 +40,13 @@ SAMPLE = 64
 """Examples that damage is measured on."""
 SCREENED = 16
 """Examples of the smaller sample that every single tensor is judged on."""
-LOOKED_AT = 8
-"""Calibration samples that are run again to see where the extremes stand."""
+OBSERVED = 8
+"""Calibration samples that are run again to observe where the extremes stand."""
 BEST = 99
-"""Optimization level of sessions of our own."""
+"""Optimization level of the sessions that measure damage."""
 
 
-class Patient:
+class SwitchableModel:
     """A model in which every rounding can be switched on and off.
 
     Attributes:
@@ -78,7 +87,7 @@ class _Case:
     settings: Settings
     workbench: Workbench
     model: onnx.ModelProto
-    patient: Patient
+    switchable: SwitchableModel
     examples: Any
     meter: Meter
     screen: Meter
@@ -101,16 +110,16 @@ def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
 
     """
     case = _case(run.settings, path, workbench)
-    patient, meter = case.patient, case.meter
-    everything = set(patient.tensors)
-    whole, floor = meter.measure(patient.rounding(everything)), meter.measure(patient.rounding(()))
-    sentences = observe.real(case.examples, workbench.model(run.settings).processor)
+    switchable, meter = case.switchable, case.meter
+    everything = set(switchable.tensors)
+    whole, floor = meter.measure(switchable.rounding(everything)), meter.measure(switchable.rounding(()))
+    examples = observe.unpadded(case.examples, workbench.model(run.settings).processor)
     bare = restored(unfolded(case.model), everything)
-    seen = observe.see(bare, patient.roundings, sentences, case.threads)
-    tensors = _tensors(case, seen)
+    noise = observe.rounding_noise(bare, switchable.roundings, examples, case.threads)
+    tensors = _tensors(case, noise)
     damaged = whole.changed > 0 and whole.divergence > floor.divergence
     names = _faults(case, tensors, whole, floor) if damaged else []
-    kept = meter.measure(patient.sparing(names)) if names else whole
+    kept = meter.measure(switchable.sparing(names)) if names else whole
     remedies, freed = try_all(run.settings, frozenset(everything), whole, floor, meter, workbench)
     groups = {
         item.value: freed[item.value] for item in remedies if item.key == "node_exclusion" and "," not in item.value
@@ -124,7 +133,7 @@ def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
         kept=kept,
         recovered=recovered(whole, floor, kept) if names else 0.0,
         tensors=tuple(tensors.values()),
-        faults=tuple(_explained(case, bare, seen, sentences, [tensors[name] for name in names], groups)),
+        faults=tuple(_explained(case, bare, noise, examples, [tensors[name] for name in names], groups)),
         remedies=tuple(remedies),
         padding=run.settings.calibration.padding,
     )
@@ -139,7 +148,7 @@ def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
     reference = registry.runtime(settings.framework).load(workbench.float_model(settings), workbench.threads).predict
 
     def prepared(count: int) -> Any:
-        return workbench.prepared(settings, data.select(spread(len(data), count)))
+        return workbench.prepared(settings, data.select(evenly_spaced(len(data), count)))
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)
     int8, batch_size = onnx.load(str(path)), scored_batch_size(settings)
@@ -147,19 +156,19 @@ def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
         settings=settings,
         workbench=workbench,
         model=int8,
-        patient=Patient(int8, workbench.threads),
+        switchable=SwitchableModel(int8, workbench.threads),
         examples=examples,
         meter=Meter(task, examples, model.processor, kind, reference, batch_size),
         screen=Meter(task, few, model.processor, kind, reference, batch_size),
     )
 
 
-def _tensors(case: _Case, seen: Mapping[str, Seen]) -> dict[str, Tensor]:
+def _tensors(case: _Case, noise: Mapping[str, RoundingNoise]) -> dict[str, Tensor]:
     """Every rounded activation, with what it does alone on the smaller sample."""
     alone = _alone(case)
     found: dict[str, Tensor] = {}
-    for item in case.patient.roundings:
-        needed = seen[item.tensor].needed
+    for item in case.switchable.roundings:
+        needed = noise[item.tensor].needed
         found[item.tensor] = Tensor(
             name=item.tensor,
             maker=item.maker,
@@ -167,8 +176,8 @@ def _tensors(case: _Case, seen: Mapping[str, Seen]) -> dict[str, Tensor]:
             range=item.range,
             needed=needed,
             levels=_levels(item, needed),
-            decibels=seen[item.tensor].decibels,
-            median_decibels=seen[item.tensor].median_decibels,
+            decibels=noise[item.tensor].decibels,
+            median_decibels=noise[item.tensor].median_decibels,
             alone=alone.get(item.tensor),
         )
     return found
@@ -176,24 +185,24 @@ def _tensors(case: _Case, seen: Mapping[str, Seen]) -> dict[str, Tensor]:
 
 def _alone(case: _Case) -> dict[str, Damage]:
     """What tensors do when they alone are rounded, where that is not negligible."""
-    patient, screen = case.patient, case.screen
+    switchable, screen = case.switchable, case.screen
     measured: dict[str, Damage] = {}
-    floor = screen.measure(patient.rounding(()))
-    whole = screen.measure(patient.rounding(patient.tensors))
+    floor = screen.measure(switchable.rounding(()))
+    whole = screen.measure(switchable.rounding(switchable.tensors))
     limit = NEGLIGIBLE * (whole.divergence - floor.divergence)
     if limit <= 0:
         return {}
-    with case.workbench.reporter.stage("Rounding tensors one by one", len(patient.tensors)) as advance:
+    with case.workbench.reporter.stage("Rounding tensors one by one", len(switchable.tensors)) as advance:
 
         def negligible(names: Sequence[str]) -> bool:
-            damage = screen.measure(patient.rounding(names))
+            damage = screen.measure(switchable.rounding(names))
             small = damage.divergence - floor.divergence < limit
             if len(names) == 1 and not small:
                 measured[names[0]] = damage
             advance(len(names) if small or len(names) == 1 else 0)
             return small
 
-        single_out(patient.tensors, negligible)
+        single_out(switchable.tensors, negligible)
     return measured
 
 
@@ -212,7 +221,7 @@ def _faults(case: _Case, tensors: Mapping[str, Tensor], whole: Damage, floor: Da
         def enough(names: Sequence[str]) -> bool:
             key = frozenset(names)
             if key not in known:
-                left = case.meter.measure(case.patient.sparing(key))
+                left = case.meter.measure(case.switchable.sparing(key))
                 known[key] = recovered(whole, floor, left) >= SHARE
                 advance(1)
             return known[key]
@@ -228,21 +237,21 @@ def _suspicion(tensor: Tensor) -> tuple[float, float]:
 def _explained(
     case: _Case,
     bare: onnx.ModelProto,
-    seen: Mapping[str, Seen],
-    sentences: Sequence[Sentence],
+    noise: Mapping[str, RoundingNoise],
+    examples: Sequence[Example],
     tensors: Sequence[Tensor],
     groups: Mapping[str, frozenset[str]],
 ) -> list[Fault]:
     """The tensors at fault with what sets their ranges."""
     names = [tensor.name for tensor in tensors]
-    roundings = [item for item in case.patient.roundings if item.tensor in set(names)]
-    axes = observe.axes_of(seen, sentences)
+    roundings = [item for item in case.switchable.roundings if item.tensor in set(names)]
+    axes = observe.axes_of(noise, examples)
     samples = case.workbench.samples(case.settings)
     processor = case.workbench.model(case.settings).processor
-    made = observe.calibrated(samples, spread(samples.count, LOOKED_AT), processor)
-    with case.workbench.reporter.stage("Looking at what sets their ranges", 1) as advance:
-        real = dict(observe.look(bare, roundings, sentences, axes, case.threads))
-        calibrated = dict(observe.look(bare, roundings, made, axes, case.threads))
+    made = observe.calibration_samples(samples, evenly_spaced(samples.count, OBSERVED), processor)
+    with case.workbench.reporter.stage("Observing what sets their ranges", 1) as advance:
+        real = dict(observe.extremes(bare, roundings, examples, axes, case.threads))
+        calibrated = dict(observe.extremes(bare, roundings, made, axes, case.threads))
         advance(1)
     graph = Graph(bare)
     item_of = {item.tensor: item for item in roundings}
@@ -253,10 +262,10 @@ def _explained(
         faults.append(
             Fault(
                 tensor=tensor,
-                alone=case.meter.measure(case.patient.rounding([tensor.name])),
-                spared=case.meter.measure(case.patient.sparing([tensor.name])),
-                again=case.meter.measure(case.patient.sparing(others)),
-                causes=causes(item, calibrated[item.tensor], real[item.tensor], constant, seen[item.tensor].clipping),
+                alone=case.meter.measure(case.switchable.rounding([tensor.name])),
+                spared=case.meter.measure(case.switchable.sparing([tensor.name])),
+                again=case.meter.measure(case.switchable.sparing(others)),
+                causes=causes(item, calibrated[item.tensor], real[item.tensor], constant, noise[item.tensor].clipping),
                 peak=calibrated[item.tensor].peak,
                 freed_by=tuple(value.strip("[]") for value, freed in groups.items() if item.tensor in freed),
             )

@@ -1,8 +1,11 @@
-"""Reading an ONNX graph: who makes and who reads a tensor, what is constant, and a hash of what is computed."""
+"""Reading an ONNX graph: who makes and who reads a tensor, and what is constant.
+
+Look-ups on protobuf rather than on a model of onnx-ir, whose values are objects of their own: what is found here is
+edited in place and written without conversion.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +27,7 @@ class Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.nodes: list[NodeProto] = list(model.graph.node)
+        self._named = {node.name: node for node in self.nodes}
         self._initializers = {item.name: item for item in model.graph.initializer}
         self._producer = {name: node for node in self.nodes for name in node.output if name}
         self._consumers: dict[str, list[NodeProto]] = defaultdict(list)
@@ -39,6 +43,15 @@ class Graph:
     def read(cls, path: Path) -> Graph:
         """The graph of an ONNX file."""
         return cls(onnx.load(str(path)))
+
+    def node(self, name: str) -> NodeProto:
+        """The node of a name.
+
+        Raises:
+            KeyError: if there is none.
+
+        """
+        return self._named[name]
 
     def producer(self, tensor: str) -> NodeProto | None:
         """The node that makes a tensor; None for inputs and initializers."""
@@ -83,62 +96,3 @@ class Graph:
             value = onnx.helper.get_attribute_value(node.attribute[0])
             return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
         return None
-
-
-def remove_unread(model: onnx.ModelProto) -> None:
-    """Remove nodes and initializers that no output depends on, in place."""
-    needed = {item.name for item in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
-    for item in [item for item in model.graph.initializer if item.name not in needed]:
-        model.graph.initializer.remove(item)
-
-
-def computation_hash(model: onnx.ModelProto) -> str:
-    """Hash of what a graph computes, whatever its names and the order of its nodes.
-
-    Each tensor's hash is that of its operator, attributes and inputs' hashes, an initializer's that of its contents
-    (a Merkle tree); the graph's is that of its inputs' names and its outputs. Opset and producer do not count, nor do
-    names that are nobody's address: those of nodes and of tensors in attributes, and documentation.
-    """
-    hashes: dict[str, str] = {"": ""}
-    for value in model.graph.input:
-        hashes[value.name] = _sha("input", value.name)
-    for item in model.graph.initializer:
-        hashes[item.name] = _constant_hash(item)
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
-            hashes[node.output[0]] = _constant_hash(node.attribute[0].t)
-            continue
-        attributes = _sha(*sorted(_attribute_hash(attribute) for attribute in node.attribute))
-        body = _sha(node.domain, node.op_type, attributes, *(hashes[name] for name in node.input))
-        # An optional output that is left out has the empty name, which as an input means "left out".
-        hashes.update({name: _sha(body, str(index)) for index, name in enumerate(node.output) if name})
-    return _sha(*(hashes[value.name] for value in model.graph.output))
-
-
-def _constant_hash(tensor: onnx.TensorProto) -> str:
-    array = numpy_helper.to_array(tensor)
-    return _sha("constant", str(array.dtype), str(array.shape), array.tobytes())
-
-
-def _attribute_hash(attribute: onnx.AttributeProto) -> str:
-    if attribute.type == onnx.AttributeProto.TENSOR:
-        return _sha(attribute.name, _constant_hash(attribute.t))
-    bare = onnx.AttributeProto()
-    bare.CopyFrom(attribute)
-    bare.ClearField("doc_string")
-    return _sha(attribute.name, bare.SerializeToString(deterministic=True))
-
-
-def _sha(*parts: str | bytes) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        total.update(len(data).to_bytes(8, "little") + data)
-    return total.hexdigest()

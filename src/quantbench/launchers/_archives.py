@@ -51,20 +51,27 @@ def content_hash(path: Path) -> str:
 def unpack(archive: bytes, target: Path) -> None:
     """Write an archive's files below ``target``, each atomically; it may be compressed.
 
+    What lies outside is found by tarfile's filter ``data``, which would however make absolute names relative; writing
+    is not left to tarfile, which does not write atomically.
+
     Raises:
         ValueError: if an entry is no plain file below it.
 
     """
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         for entry in opened.getmembers():
-            path = Path(entry.name)
             if entry.isdir():
                 continue
-            if not entry.isfile() or path.is_absolute() or ".." in path.parts:
+            try:
+                tarfile.data_filter(entry, str(target))
+                plain = entry.isfile() and not Path(entry.name).is_absolute()
+            except tarfile.FilterError:
+                plain = False
+            if not plain:
                 raise ValueError(f"archive entry {entry.name!r} is no plain file below its folder")
             content = opened.extractfile(entry)
             assert content is not None, "a plain file has content"
-            write_atomically(target / path, content.read())
+            write_atomically(target / entry.name, content.read())
 
 
 def member(archive: bytes | None, name: str) -> bytes | None:

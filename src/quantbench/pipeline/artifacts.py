@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.errors import RunFailed
-from quantbench.graph.view import Graph, computation_hash
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.graph.view import Graph
 from quantbench.pipeline import agreement, predict
 from quantbench.pipeline.drawn import drawn
 from quantbench.pipeline.model import Model, open_model
@@ -27,7 +28,7 @@ from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration import activations
 from quantbench.quantize.calibration.ranges import Collector, Ranges
 from quantbench.quantize.calibration.sampling import choose
-from quantbench.quantize.mixed import products
+from quantbench.quantize.mixed.products import find_products, grouped
 from quantbench.schema.base import digest
 from quantbench.schema.reporter import Advance, Reporter
 from quantbench.schema.results import ArmSpec, Environment, Scores
@@ -262,8 +263,7 @@ class Workbench:
         """Hash of the computation of a float export."""
         import onnx
 
-        graph: str = self._once(f"graph/{spec.sha256}", lambda: computation_hash(onnx.load(spec.path)))
-        return graph
+        return str(self._once(f"graph/{spec.sha256}", lambda: computation_hash(onnx.load(spec.path))))
 
     def ranges(self, settings: Settings) -> Ranges:
         """Ranges of the float model's tensors, collected once per calibration setting."""
@@ -283,12 +283,12 @@ class Workbench:
         model = Path(self.float_model(settings).path)
 
         def collect(samples: Samples, advance: Advance) -> Any:
-            tensors = list(products.units(products.find(Graph.read(model))))
+            tensors = list(grouped(find_products(Graph.read(model))))
             found = activations.collect(model, tensors, samples.count, samples.sample, self.threads, advance)
             return {name: figures.dump() for name, figures in found.items()}
 
-        kept = settings.calibration.model_dump(mode="json", include={"padding"})
-        found = self._calibrated("statistics", settings, kept, "Looking at activations", 1, collect)
+        kept = {"padding": settings.calibration.padding}
+        found = self._calibrated("statistics", settings, kept, "Observing activations", 1, collect)
         return {name: activations.TensorStatistics.load(data) for name, data in found.items()}
 
     def _calibrated(

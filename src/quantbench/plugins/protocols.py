@@ -153,12 +153,12 @@ class Task(Protocol):
         ...
 
     def metrics(self, columns: Sequence[str], outcomes: Any, weights: Any) -> dict[str, Any]:
-        """Metric values of examples counted so often: numbers, or arrays of shape (draws,).
+        """Metric values over weighted examples: numbers, or arrays of shape (draws,).
 
         Args:
             columns: what the outcomes are, from ``Scores``.
             outcomes: array of shape (examples, columns).
-            weights: whole numbers of shape (examples,), or of shape (draws, examples) for a value of every draw.
+            weights: how often each example counts, whole numbers of shape (examples,), or (draws, examples).
 
         """
         ...

@@ -58,21 +58,21 @@ class Inspection(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kind of version that ``tune`` chooses from: a runtime and a form of int8, as settings.
+    """What ``tune`` chooses from: a runtime and a form of int8, as settings.
 
     Attributes:
-        name: short and readable, beginning with the runtime's.
+        name: what reports call it, and ``--only`` chooses by; begins with the runtime's.
         settings: of its first version.
-        mode: what its units are computed in; None where nothing can be placed.
-        gentle: what a unit that hurts is computed in instead.
-        instead: the candidate that computes every unit so; empty for the float export.
+        mode: what its products are computed in; None where they cannot be placed one by one.
+        fallback: the mode of groups that lose too much in ``mode``.
+        instead: the candidate that computes every group in the fallback mode; empty for the float export.
 
     """
 
     name: str
     settings: Settings
     mode: Mode | None = None
-    gentle: Mode = "float"
+    fallback: Mode = "float"
     instead: str = ""
 
     @property
@@ -80,11 +80,11 @@ class Candidate:
         """Whether nothing is in int8."""
         return self.settings.quantization_approach == "none"
 
-    def version(self, gentle_sites: Collection[str]) -> Settings:
-        """Settings with the named products treated gently."""
-        if not gentle_sites:
+    def version(self, products: Collection[str]) -> Settings:
+        """Settings with the named products in the fallback mode."""
+        if not products:
             return self.settings
-        matmuls = {_literal(name): self.gentle for name in gentle_sites}
+        matmuls = {_literal(name): self.fallback for name in products}
         placement = self.settings.placement.model_copy(update={"matmuls": matmuls})
         return self.settings.model_copy(update={"placement": placement})
 

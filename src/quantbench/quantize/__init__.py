@@ -1,1 +1,1 @@
-"""Float ONNX to int8 ONNX: samples, ranges, number types, the quantized graph, and a look at what was really made."""
+"""Float ONNX to int8 ONNX: samples, ranges, number types, the quantized graph, and its inspection."""

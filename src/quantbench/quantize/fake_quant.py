@@ -1,4 +1,4 @@
-"""The activations that a quantized graph rounds, and graphs in which this rounding is taken back or can be switched.
+"""Fake quantization: the activations that a graph rounds, and graphs in which that is undone or can be switched.
 
 An activation is rounded by QuantizeLinear and DequantizeLinear with constant scale; its readers read the outcome. What
 is found here has the names of the float export: ONNX Runtime's quantizer keeps them, but for the model's own outputs.
@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from quantbench.graph.edit import copy, remove_unread, set_nodes
 from quantbench.graph.view import Graph
 from quantbench.quantize.keep_float import remove_unread_pairs
 
@@ -23,7 +24,7 @@ SWITCHES = "switches"
 
 @dataclass(frozen=True)
 class Rounding:
-    """One activation that is rounded.
+    """One activation that is fake-quantized.
 
     Attributes:
         tensor: its name in the float export.
@@ -50,7 +51,7 @@ class Rounding:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest value that can be told apart from those beyond."""
+        """The smallest and the largest value that the integers express; what lies beyond is clipped."""
         low, high = ((bound - self.zero_point) * self.scale for bound in self.bounds)
         return low, high
 
@@ -61,7 +62,7 @@ class Rounding:
         return rounded
 
 
-def find(graph: Graph) -> list[Rounding]:
+def find_roundings(graph: Graph) -> list[Rounding]:
     """All roundings of a graph, in its order."""
     results = {item.name for item in graph.model.graph.output}
     found = []
@@ -100,38 +101,33 @@ def restored(model: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProt
         ValueError: if the model does not round one of them.
 
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    found = find(Graph(copy))
+    changed = copy(model)
+    found = find_roundings(Graph(changed))
     unknown = sorted(set(tensors) - {item.tensor for item in found})
     if unknown:
         raise ValueError(f"the model does not round {', '.join(unknown)}")
     sources = {item.rounded: item.source for item in found if item.tensor in tensors}
-    results = {item.name for item in copy.graph.output}
-    for node in copy.graph.node:
+    results = {item.name for item in changed.graph.output}
+    for node in changed.graph.node:
         if node.output and node.output[0] in results and node.output[0] in sources:
             node.CopyFrom(helper.make_node("Identity", [sources[node.output[0]]], [node.output[0]], name=node.name))
         for index, name in enumerate(node.input):
             if name in sources and name not in results:
                 node.input[index] = sources[name]
-    remove_unread_pairs(copy)
-    return copy
+    remove_unread_pairs(changed)
+    return changed
 
 
 def unfolded(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a quantized model whose rounded constants are float again, with the values that rounding gave them."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    graph = Graph(copy)
+    changed = copy(model)
+    graph = Graph(changed)
     for node in list(graph.of_type("DequantizeLinear")):
         if graph.is_constant(node.input[0]):
-            copy.graph.initializer.append(numpy_helper.from_array(_dequantized(graph, node), node.output[0]))
-            copy.graph.node.remove(node)
-    read = {name for node in copy.graph.node for name in node.input}
-    unread = [index for index, item in enumerate(copy.graph.initializer) if item.name not in read]
-    for index in reversed(unread):
-        del copy.graph.initializer[index]
-    return copy
+            changed.graph.initializer.append(numpy_helper.from_array(_dequantized(graph, node), node.output[0]))
+            changed.graph.node.remove(node)
+    remove_unread(changed)
+    return changed
 
 
 def _dequantized(graph: Graph, node: NodeProto) -> np.ndarray[Any, Any]:
@@ -158,29 +154,27 @@ def switched(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Rounding]]:
         The graph and its roundings, in the order of the switches.
 
     """
-    copy = unfolded(model)
-    graph = Graph(copy)
-    found = find(graph)
+    changed = unfolded(model)
+    graph = Graph(changed)
+    found = find_roundings(graph)
     number = {item.rounded: index for index, item in enumerate(found)}
     quantized = {item.quantized for item in found}
     nodes: list[NodeProto] = []
-    for node in copy.graph.node:
+    for node in changed.graph.node:
         if node.output and node.output[0] in number:
             index = number[node.output[0]]
             nodes += _switch(graph, found[index], node, index)
         elif not (node.output and node.output[0] in quantized):
             nodes.append(node)
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del copy.graph.node[:]
-    copy.graph.node.extend(copies)
+    set_nodes(changed, nodes)
     places = [numpy_helper.from_array(np.int64(index), f"{SWITCHES}/{index}") for index in range(len(found))]
-    copy.graph.initializer.extend(places)
-    copy.graph.input.append(helper.make_tensor_value_info(SWITCHES, TensorProto.BOOL, [len(found)]))
-    return copy, found
+    changed.graph.initializer.extend(places)
+    changed.graph.input.append(helper.make_tensor_value_info(SWITCHES, TensorProto.BOOL, [len(found)]))
+    return changed, found
 
 
 def _switch(graph: Graph, item: Rounding, dequantize: NodeProto, index: int) -> list[NodeProto]:
-    """Read the switch, and round or hand through in the two branches of an If."""
+    """The nodes that read the switch, and an If whose branches round the tensor or pass it on."""
     quantize = graph.producer(item.quantized)
     assert quantize is not None, "the integers come from QuantizeLinear"
     back = helper.make_node("DequantizeLinear", list(dequantize.input), [f"{item.rounded}/on"])
@@ -197,12 +191,3 @@ def _switch(graph: Graph, item: Rounding, dequantize: NodeProto, index: int) -> 
         helper.make_node("Gather", [SWITCHES, f"{SWITCHES}/{index}"], [state], axis=0),
         helper.make_node("If", [state], [item.rounded], name=f"{item.rounded}/switch", **branches),
     ]
-
-
-def observed(model: onnx.ModelProto, tensors: Collection[str]) -> bytes:
-    """The model with the given tensors as its only outputs, serialized."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
-    return bytes(copy.SerializeToString())

@@ -1,4 +1,4 @@
-"""A look at a quantized graph: which operators really compute on quantized values."""
+"""Which operators of a quantized graph really compute on quantized values."""
 
 from __future__ import annotations
 

@@ -6,19 +6,16 @@ The IR is two files, ``<name>.xml`` with the graph and ``<name>.bin`` beside it 
 from __future__ import annotations
 
 import hashlib
-import io
-import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
 from quantbench.quantize.calibration.ranges import Sample
+from quantbench.quantize.silence import silence
 from quantbench.schema.base import digest
 from quantbench.schema.settings import FrameworkArgs
 from quantbench.system.writing import write_atomically
@@ -49,7 +46,7 @@ def write_int8(float_model: Path, args: FrameworkArgs, samples: int, sample: Sam
 
     """
     os.environ.setdefault(NO_TELEMETRY, "1")
-    with _quiet():
+    with silence():
         import nncf
         import openvino
         from nncf.quantization.advanced_parameters import AdvancedSmoothQuantParameters
@@ -124,7 +121,7 @@ def chosen(model: Any) -> dict[str, JsonValue]:
 
 
 def computation_hash(model: Any) -> str:
-    """Hash of what a model computes, whatever the names of its nodes; ``view.computation_hash`` is that of ONNX."""
+    """Hash of what a model computes, whatever the names of its nodes; that of ONNX is in ``graph.fingerprint``."""
     hashes: dict[str, str] = {}
     for node in model.get_ordered_ops():
         hashes[node.get_name()] = digest(
@@ -174,15 +171,3 @@ def _name_by_place(model: Any) -> None:
     for number, node in enumerate(model.get_ordered_ops()):
         if node.get_friendly_name() == node.get_name():
             node.set_friendly_name(f"{node.get_type_name()}_{number}")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """NNCF logs what it chose and draws progress bars on the standard output."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

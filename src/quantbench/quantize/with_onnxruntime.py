@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from quantbench.quantize.calibration.ranges import Ranges
 from quantbench.quantize.keep_float import keep_in_float
+from quantbench.quantize.silence import silence
 from quantbench.schema.settings import Settings
 from quantbench.system.writing import write_atomically
 
@@ -36,7 +35,7 @@ def write_quantized(
         path: the file to write.
 
     """
-    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch, _quiet():
+    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch, silence():
         target = Path(scratch) / "quantized.onnx"
         if ranges is None:
             _dynamic(float_model, settings, types, exclude, target)
@@ -92,14 +91,3 @@ def _quant_type(name: str) -> Any:
     from onnxruntime.quantization import QuantType
 
     return {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}[name]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantizer advises on its own pre-processing, through the root logger, at every call."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

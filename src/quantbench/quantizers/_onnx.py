@@ -18,7 +18,8 @@ def inspect(path: Path) -> Inspection:
     """Operators between quantized values, and the hash of the graph's computation."""
     import onnx
 
-    from quantbench.graph.view import Graph, computation_hash
+    from quantbench.graph.fingerprint import computation_hash
+    from quantbench.graph.view import Graph
     from quantbench.quantize.inspection import quantized_operators
 
     model = onnx.load(str(path))

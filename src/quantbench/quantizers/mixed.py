@@ -59,6 +59,6 @@ def _candidate(base: Settings, mode: Mode, merged: bool) -> Candidate:
         name=name,
         settings=base.model_copy(update={"placement": placement, "calibration": calibration}),
         mode=mode,
-        gentle="dynamic" if dynamic else "float",
+        fallback="dynamic" if dynamic else "float",
         instead=name.replace("static", "dynamic") if dynamic else in_float,
     )

@@ -17,13 +17,13 @@ from quantbench.schema.settings import Config
 ARMS = ("pytorch", "onnx-float", "optimized")
 
 
-def keys(config: Config) -> list[str]:
+def run_header(config: Config) -> list[str]:
     """Header of the columns that tell runs apart."""
     return [dimension.key for dimension in config.dimensions] or ["quantization_approach"]
 
 
-def values(result: Result) -> list[str]:
-    """A run's cells in the columns of :func:`keys`."""
+def run_cells(result: Result) -> list[str]:
+    """A run's cells in the columns of :func:`run_header`."""
     if not result.run.benchmarked:
         return [f"`{result.run.settings.quantization_approach}`"]
     return [f"`{value!r}`" for value in result.run.benchmarked.values()]
@@ -31,7 +31,13 @@ def values(result: Result) -> list[str]:
 
 def speed_table(config: Config, done: Sequence[Result]) -> str:
     """Speedups with intervals and verdicts, beside the noise floor that they must exceed."""
-    header = [*keys(config), "shape", "optimized over pytorch", "optimized over onnx-float", "onnx-float over pytorch"]
+    header = [
+        *run_header(config),
+        "shape",
+        "optimized over pytorch",
+        "optimized over onnx-float",
+        "onnx-float over pytorch",
+    ]
     header += ["noise floor", "slots", "launches"]
     judged = speedups.speedups(done)
     rows = []
@@ -42,7 +48,7 @@ def speed_table(config: Config, done: Sequence[Result]) -> str:
             slots = [len(latency.arms[arm].slots) for arm in ARMS]
             launches = len(latency.arms["optimized"].load_seconds)
             noise = "unknown" if floor is None else f"{100 * floor:.1f} %"
-            rows.append([*values(result), shape_name(latency), *cells, noise, str(min(slots)), str(launches)])
+            rows.append([*run_cells(result), shape_name(latency), *cells, noise, str(min(slots)), str(launches)])
     return table(header, rows)
 
 
@@ -51,7 +57,7 @@ def noise_age(done: Sequence[Result]) -> str:
     seen = [(result, latency.noise) for result in done for latency in result.latency if latency.noise]
     if not seen:
         return ""
-    times = sorted({noise.measured for _, noise in seen})
+    times = sorted({noise.measured_at for _, noise in seen})
     when = times[0] if len(times) == 1 else f"between {times[0]} and {times[-1]}"
     launches = min(len(noise.ratios) for _, noise in seen)
     text = f"The float export was timed against itself in {launches} starts, {when}."
@@ -104,7 +110,14 @@ def _speedup_cell(speedup: speedups.Speedup) -> str:
 
 def loss_table(config: Config, done: Sequence[Result]) -> str:
     """Differences of metrics with intervals, against the limits of MLPerf Inference, and changed predictions."""
-    header = [*keys(config), "metric", "optimized − original", "keeps 99 %", "keeps 99.9 %", "predictions changed"]
+    header = [
+        *run_header(config),
+        "metric",
+        "optimized − original",
+        "keeps 99 %",
+        "keeps 99.9 %",
+        "predictions changed",
+    ]
     scored = [result for result in done if result.scores]
     unlike = len({_scored_batch_size(result) for result in scored}) > 1
     header += ["scored in batches of"] if unlike else []
@@ -115,7 +128,7 @@ def loss_table(config: Config, done: Sequence[Result]) -> str:
         for name, difference in differences(result).items():
             kept = speedups.retention(result, name, difference)
             changed = f"{100 * scores.changed / scores.examples:.1f} %"
-            rows.append([*values(result), name, spread(difference, 4, "+"), *kept.values(), changed, *batches])
+            rows.append([*run_cells(result), name, spread(difference, 4, "+"), *kept.values(), changed, *batches])
     return table(header, rows)
 
 
@@ -140,7 +153,7 @@ def _scored_batch_size(result: Result) -> int | None:
 def latency_table(config: Config, done: Sequence[Result]) -> str:
     """Every arm at every shape: percentiles, throughput, what stands apart from the samples, steadiness."""
     header = [
-        *keys(config),
+        *run_header(config),
         "shape",
         "arm",
         "mean, ms",
@@ -156,7 +169,7 @@ def latency_table(config: Config, done: Sequence[Result]) -> str:
     for result in done:
         for latency in result.latency:
             for name in ARMS:
-                rows.append([*values(result), shape_name(latency), name, *_latency_cells(latency, name)])
+                rows.append([*run_cells(result), shape_name(latency), name, *_latency_cells(latency, name)])
     return table(header, rows)
 
 
@@ -178,7 +191,7 @@ def _latency_cells(latency: Latency, name: str) -> list[str]:
 
 def made_table(config: Config, done: Sequence[Result]) -> str:
     """What each optimized model really is."""
-    header = [*keys(config), "size, MB", "float size, MB", "operators quantized", "nodes excluded"]
+    header = [*run_header(config), "size, MB", "float size, MB", "operators quantized", "nodes excluded"]
     header += ["types (activations, weights)", "int8 operators executed", "computes the same as"]
     same = speedups.twins(done)
     rows = []
@@ -187,7 +200,7 @@ def made_table(config: Config, done: Sequence[Result]) -> str:
         assert artifact is not None, "a finished run has an artifact"
         rows.append(
             [
-                *values(result),
+                *run_cells(result),
                 f"{artifact.bytes / 1e6:.1f}",
                 f"{float(str(result.float_artifact['bytes'])) / 1e6:.1f}",
                 counts(artifact.operators),
@@ -216,8 +229,8 @@ def job_table(config: Config, results: Sequence[Result]) -> str:
     rows = []
     for result in results:
         where = [result.run.settings.backend.name, str(machines[id(result)]), result.environment.host or "–"]
-        rows.append([*values(result), *where, *(str(result.job.get(name, "–")) for name in facts)])
-    return table([*keys(config), "backend", "machine", "host", *facts], rows)
+        rows.append([*run_cells(result), *where, *(str(result.job.get(name, "–")) for name in facts)])
+    return table([*run_header(config), "backend", "machine", "host", *facts], rows)
 
 
 def notes(done: Sequence[Result]) -> list[str]:

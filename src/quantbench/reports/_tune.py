@@ -17,7 +17,7 @@ from quantbench.reports import _sections
 from quantbench.reports._markdown import spread, table
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Config, Dimension
-from quantbench.tune.state import Tuned, UnitFigures
+from quantbench.tune.state import GroupSensitivity, Tuned
 
 FILE = "tune.md"
 PICTURE = "front.svg"
@@ -40,13 +40,13 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         f"# Which version of `{config.base.model_name_or_path}` to deploy",
         _answer(tuned, done),
         "## Loss against latency",
-        _front(tuned, done),
+        _pareto_front(tuned, done),
         f"![loss against latency]({PICTURE})" if find_spec("matplotlib") else "",
         "## How fast the finalists are",
         _sections.speed_table(shown, named),
         _sections.busy_machine(done),
         "## What the finalists lose",
-        "On the evaluation split, whose scores nothing was chosen by before.\n\n" + _sections.loss_table(shown, named),
+        "On the evaluation split, whose scores took no part in the search.\n\n" + _sections.loss_table(shown, named),
         _notes(done),
         "## What was tried",
         _tried(tuned),
@@ -147,18 +147,18 @@ def points(tuned: Tuned, done: Sequence[Result]) -> list[tuple[str, float, float
     return found
 
 
-def _front(tuned: Tuned, done: Sequence[Result]) -> str:
+def _pareto_front(tuned: Tuned, done: Sequence[Result]) -> str:
     metric = tuned.limits[0].metric
     shape = speedups.shape_name(done[0].latency[0]) if done else ""
     rows = [
         [f"`{name}`", f"{loss:+.4f}", f"{milliseconds:.2f}", "yes" if name in tuned.front else "–"]
         for name, loss, milliseconds in sorted(points(tuned, done), key=lambda point: point[2])
     ]
-    return table(["version", f"{metric} lost", f"mean, ms at {shape}", "on the front"], rows)
+    return table(["version", f"{metric} lost", f"mean, ms at {shape}", "on the Pareto front"], rows)
 
 
 def picture(tuned: Tuned, done: Sequence[Result]) -> str | None:
-    """The front as SVG; None without the extra ``plots``."""
+    """The finalists' loss against latency as SVG; None without the extra ``plots``."""
     if find_spec("matplotlib") is None or not done:
         return None
     from matplotlib.figure import Figure
@@ -207,32 +207,33 @@ def _tried(tuned: Tuned) -> str:
     ).strip()
 
 
-def roles(units: Sequence[UnitFigures]) -> dict[str, list[UnitFigures]]:
-    """Units by what they do, whichever layer they are in: their first product's name with numbers replaced."""
-    found: dict[str, list[UnitFigures]] = {}
-    for unit in units:
-        found.setdefault(re.sub(r"\d+", "*", unit.sites[0]), []).append(unit)
+def kinds(groups: Sequence[GroupSensitivity]) -> dict[str, list[GroupSensitivity]]:
+    """Groups of the same kind in every layer, by their first product's name with ``*`` for numbers."""
+    found: dict[str, list[GroupSensitivity]] = {}
+    for group in groups:
+        found.setdefault(re.sub(r"\d+", "*", group.products[0]), []).append(group)
     return found
 
 
 def _groups(tuned: Tuned) -> str:
     """Sensitivity and milliseconds of every group of products."""
-    total = sum(unit.products for unit in tuned.units)
+    total = sum(group.multiplications for group in tuned.groups)
     base = tuned.probes.get("onnx-float", 0.0)
     plain = registry.float_runtime("pytorch")
     gains = {mode: max(0.0, base - tuned.probes.get(f"{plain}-{mode}", base)) for mode in ("dynamic", "static")}
-    if not tuned.units:
-        return "There was no time to look."
+    if not tuned.groups:
+        return "There was no time to measure sensitivities."
     rows = []
-    for role, members in roles(tuned.units).items():
-        share = sum(unit.products for unit in members) / total
-        harms = [f"{sum(unit.harm[mode] for unit in members):.2e}" for mode in gains]
+    for kind, members in kinds(tuned.groups).items():
+        share = sum(group.multiplications for group in members) / total
+        sensitivities = [f"{sum(group.sensitivity[mode] for group in members):.2e}" for mode in gains]
         saved = [f"{1000 * gain * share:.2f}" for gain in gains.values()]
-        rows.append([f"`{role}`", str(len(members)), *harms, *saved])
-    header = ["products like", "units", "harm, dynamic", "harm, static", "saves, ms, dynamic", "saves, ms, static"]
+        rows.append([f"`{kind}`", str(len(members)), *sensitivities, *saved])
+    measures = [f"{what}, {mode}" for what in ("sensitivity", "saves, ms") for mode in gains]
+    header = ["products like", "groups", *measures]
     note = (
-        "Harm is the expected divergence of the outputs in nats per token, from one pass forward and back. "
-        "Milliseconds are its share of all multiplications, times what int8 saves ONNX Runtime where it was probed."
+        "Sensitivity is the expected divergence of the outputs in nats per token, from one pass forward and back. "
+        "Milliseconds are the share of all multiplications, times what int8 saves ONNX Runtime where it was probed."
     )
     return f"{table(header, rows)}\n\n{note}"
 

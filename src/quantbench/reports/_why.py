@@ -1,4 +1,4 @@
-"""``why.md``: a diagnosis as a table and sentences."""
+"""``why.md``: a diagnosis as tables and paragraphs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loses(result: Result) -> bool:
 
 
 def nothing_lost(result: Result) -> str:
-    """The text of a run that there is nothing to explain of."""
+    """The text of a run that loses nothing."""
     name = losses.main_metric(result)
     before, after = (result.scores[arm] for arm in ("original", "optimized"))
     difference = losses.differences(result)[name]
@@ -91,7 +91,7 @@ def _damage(damage: Damage) -> str:
 
 
 def _decibels(tensor: Tensor) -> str:
-    """Of all values, in brackets of the median channel."""
+    """SQNR of all values, in brackets that of the median channel."""
     whole, median = ("–" if value is None else f"{value:.1f}" for value in (tensor.decibels, tensor.median_decibels))
     return f"{whole} ({median})"
 
@@ -125,10 +125,10 @@ def _kept(diagnosis: Diagnosis) -> str:
 def _fault_table(faults: Sequence[Fault]) -> str:
     header = [
         "tensor",
-        "signal to noise, dB (median channel)",
+        "SQNR, dB (median channel)",
         "it alone rounded",
         "all but it rounded",
-        "back among the mended",
+        "others at fault in float",
     ]
     header += ["range in the file", "real values", "levels used", "set by"]
     rows = []
@@ -158,33 +158,33 @@ def _others(diagnosis: Diagnosis) -> str:
         return "No other activation is rounded."
     negligible = f"less than {_percent(NEGLIGIBLE)} of the damage"
     suspects = [tensor for tensor in others if tensor.alone is not None]
-    text = f"Of the {len(others)} others each alone does {negligible}"
+    text = f"Of the {len(others)} others, each does {negligible} alone"
     if suspects:
         worst = max(suspects, key=lambda tensor: tensor.alone.divergence if tensor.alone else 0.0)
-        text += f" but for {len(suspects)}, of which `{worst.name}` does most"
+        text += f", except {len(suspects)}, of which `{worst.name}` does most"
         text += f", {_damage(worst.alone)}" if worst.alone else ""
     noisy = [tensor for tensor in others if tensor.decibels is not None]
     if noisy:
         least = min(noisy, key=lambda tensor: tensor.decibels or 0.0)
         text += f". The noisiest of them is `{least.name}` with {least.decibels:.1f} dB"
-        if _family(least.name) in map(_family, guilty):
+        if _without_layers(least.name) in map(_without_layers, guilty):
             text += f", of the same kind as those at fault; {_percent(SHARE)} are reached without it"
     return text + "."
 
 
-def _family(name: str) -> str:
+def _without_layers(name: str) -> str:
     """A tensor's name without the numbers of layers."""
     return re.sub(r"\d+(?=[./])", "*", name)
 
 
 def _reasons(faults: Sequence[Fault]) -> list[str]:
     """One paragraph per kind of tensor: those that differ in the layer's number only are told together."""
-    families: dict[tuple[str, tuple[str, ...]], list[Fault]] = {}
+    alike: dict[tuple[str, tuple[str, ...]], list[Fault]] = {}
     for fault in faults:
-        key = _family(fault.tensor.name), tuple(cause.kind for cause in fault.causes)
-        families.setdefault(key, []).append(fault)
+        key = _without_layers(fault.tensor.name), tuple(cause.kind for cause in fault.causes)
+        alike.setdefault(key, []).append(fault)
     lines = []
-    for (pattern, _), members in families.items():
+    for (pattern, _), members in alike.items():
         first = members[0]
         name = f"`{first.tensor.name}`" if len(members) == 1 else f"`{pattern}` ({len(members)} tensors)"
         example = "" if len(members) == 1 else f"; in `{first.tensor.name}`"

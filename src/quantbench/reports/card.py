@@ -245,12 +245,12 @@ def _show(value: Any) -> str:
 
 def _quality(config: Config, done: Sequence[Result]) -> str:
     metrics = list(_scored_metrics(done))
-    header = _sections.keys(config)
+    header = _sections.run_header(config)
     for metric in metrics:
         header += [SEPARATOR, f"{metric} (original)", f"{metric} (optimized)"]
     rows = []
     for result in (result for result in done if result.scores):
-        row = _sections.values(result)
+        row = _sections.run_cells(result)
         for metric in metrics:
             row += [BAR, *(f"{result.scores[arm].metrics[metric]:.3f}" for arm in ("original", "optimized"))]
         rows.append(row)
@@ -260,7 +260,7 @@ def _quality(config: Config, done: Sequence[Result]) -> str:
 def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLength | None, str]]:
     """(batch size, input length, time table) per shape, as on the reference card."""
     header = [
-        *_sections.keys(config),
+        *_sections.run_header(config),
         SEPARATOR,
         "latency_mean (original, ms)",
         "latency_mean (optimized, ms)",
@@ -272,7 +272,7 @@ def _shapes(config: Config, done: Sequence[Result]) -> list[tuple[int, InputLeng
     for result in done:
         for latency in result.latency:
             arms = [latency.arms[name] for name in ("pytorch", "optimized")]
-            row = [*_sections.values(result), BAR, *(f"{speedups.mean_ms(arm):.2f}" for arm in arms)]
+            row = [*_sections.run_cells(result), BAR, *(f"{speedups.mean_ms(arm):.2f}" for arm in arms)]
             row += [BAR, *(f"{speedups.calls_per_second(arm):.2f}" for arm in arms)]
             shapes.setdefault((latency.batch_size, latency.input_length), []).append(row)
     return [(batch, length, table(header, rows)) for (batch, length), rows in shapes.items()]

@@ -68,7 +68,7 @@ class Artifact(Record):
         excluded: names of the nodes selected by each exclusion group.
         operators: number of operators that compute on quantized inputs, by the float operator's type.
         executed: operators of the graph that the session really runs after its own optimization, by type.
-        graph: hash of the computation, independent of names and order (see ``view.computation_hash``).
+        graph: hash of the computation, independent of names and order (see ``fingerprint.computation_hash``).
 
     """
 
@@ -123,13 +123,13 @@ class ArmLatency(Record):
 class Noise(Record):
     """How far a model was from itself in several starts of two processes.
 
-    ``ratios`` are the logarithms of the ratio of the two, one per start; ``measured`` is the time of the end, UTC, as
-    ISO 8601 writes it. ``fastest_ms`` is the least that an undisturbed call of the model has taken on this machine,
-    then or in a session since, ``session_ms`` what it took in the session of a result.
+    ``ratios`` are the logarithms of the ratio of the two, one per start; ``measured_at``, in files ``measured``, is the
+    time of the end, UTC, as ISO 8601 writes it. ``fastest_ms`` is the least that an undisturbed call of the model has
+    taken on this machine, then or in a session since, ``session_ms`` what it took in the session of a result.
     """
 
     ratios: tuple[float, ...]
-    measured: str
+    measured_at: str = Field(validation_alias="measured", serialization_alias="measured")
     fastest_ms: float | None = None
     session_ms: float | None = None
 

@@ -65,12 +65,12 @@ def number(value: Any) -> float | None:
 
 
 def check_texts(dataset: Any, keys: Mapping[str, str], kept: Sequence[int]) -> None:
-    """Hold that every kept row has its texts: those of text columns, and the words of columns of lists.
+    """Check that every row that counts has its texts: those of text columns, and the words of columns of lists.
 
     Args:
         dataset: a ``datasets.Dataset``.
         keys: columns by data key.
-        kept: rows to look at, from 0.
+        kept: rows that count, from 0.
 
     Raises:
         Unusable: with row and column of the first that is missing, and how many there are.
@@ -99,12 +99,12 @@ def _without(value: Any, words: bool) -> bool:
 
 
 def references(dataset: Any) -> list[Any]:
-    """What is right for each of the rows that count; nothing where they have no labels."""
+    """The reference of each of the rows that count; an empty list where they have no labels."""
     return list(dataset[READ]) if READ in dataset.column_names else []
 
 
 def without_label(numbers: Sequence[int]) -> str:
-    """The note on rows that were left out; numbers from 1."""
+    """The note on rows that were left out, by their numbers, which begin with 1."""
     if len(numbers) == 1:
         return f"1 row without a label was left out: row {numbers[0]}"
     return f"{len(numbers)} rows without a label were left out, the first is row {numbers[0]}"

@@ -24,7 +24,7 @@ SCRIPT_DATASETS = {"conll2003": "eriktks/conll2003"}
 
 
 LITERALLY = {"keep_default_na": False, "na_values": [""]}
-"""How the reader of CSV files on the hub is told that only the empty cell is missing."""
+"""Options of the CSV reader for files on the hub: only the empty cell is missing."""
 BYTES = ("binary", "large_binary")
 """Types of pictures in files that were not written by ``datasets``."""
 

@@ -76,8 +76,12 @@ def export(
         except Exception as error:  # the exporter's and the model's own, of any kind
             name = type(model).__name__
             raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
-    graph = onnx.load_model_from_string(buffer.getvalue())
-    content = _tidy(graph).SerializeToString(deterministic=True)
+    _write(_tidy(onnx.load_model_from_string(buffer.getvalue())), path)
+
+
+def _write(model: Any, path: Path) -> None:
+    """The model, and beside it the hash by which :func:`exported_sha256` knows it again."""
+    content = model.SerializeToString(deterministic=True)
     write_atomically(path, content)
     write_atomically(path.with_suffix(SUM), hashlib.sha256(content).hexdigest().encode())
 
@@ -150,29 +154,24 @@ def _in_order(model: Any, names: Sequence[str], outputs: Sequence[str]) -> Any:
 
 
 def _tidy(model: Any) -> Any:
-    """Make every constant an initializer that is read directly, and infer types and shapes of all tensors."""
-    import onnx
+    """Make every constant an initializer that is read directly, and infer types and shapes of all tensors.
 
-    graph = model.graph
-    initializers = {item.name for item in graph.initializer}
-    results = {item.name for item in graph.output}
-    renamed: dict[str, str] = {}
-    kept = []
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
-        if node.op_type == "Identity" and node.input[0] in initializers and node.output[0] not in results:
-            renamed[node.output[0]] = node.input[0]
-        elif node.op_type == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
-            graph.initializer.append(node.attribute[0].t)
-            graph.initializer[-1].name = node.output[0]
-            initializers.add(node.output[0])
-        else:
-            kept.append(node)
-    del graph.node[:]
-    graph.node.extend(kept)
-    model.graph.name = "quantbench"
-    return _typed(model)
+    onnx-ir's pass that removes Identity nodes is not used: it removes those of computed tensors too, which would change
+    the hash of what is computed.
+    """
+    import onnx_ir
+    from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+    tidied = onnx_ir.from_proto(model)
+    LiftConstantsToInitializersPass(size_limit=0)(tidied)
+    for node in tidied.graph.all_nodes():
+        if node.op_type == "Identity" and node.inputs[0].is_initializer() and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(node.inputs[0])
+            node.graph.remove(node, safe=True)
+    for value in tidied.graph.initializers.values():
+        value.type = value.shape = None  # which would be written once more, beside the tensor's own
+    tidied.graph.name = "quantbench"
+    return _typed(onnx_ir.to_proto(tidied))
 
 
 def _typed(model: Any) -> Any:

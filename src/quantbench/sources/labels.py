@@ -80,7 +80,7 @@ def no_texts(settings: Settings, features: Any) -> list[tuple[str, str]]:
 
 
 def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Mistakes that show without a look at the rows: what is no label, targets and declared names that are not there.
+    """Mistakes that show without reading rows: a column that holds no labels, and names that do not exist.
 
     Args:
         settings: of the run.
@@ -107,7 +107,7 @@ def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) 
 def unmatched(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, str]) -> list[tuple[str, str]]:
     """Mistakes in keys of the mapping that are no declared name.
 
-    Where nothing is declared a name may be one that no row has, and so may one that a generic label is read by.
+    There are none where no names are declared, nor where the mapping gives names to generic labels (:func:`spoken`).
     """
     if not names or spoken(labels, mapping) != list(labels):
         return []
@@ -137,7 +137,7 @@ def mismatch(names: Sequence[str], labels: Sequence[str], mapping: Mapping[str, 
 
 
 def _example(name: str, labels: Sequence[str]) -> str:
-    """A mapping as YAML has it, of a name onto the label that reads most like it, or else what is outside."""
+    """A mapping, as YAML has it, of a name onto the most similar label, otherwise onto ``O`` if there is that."""
     lower = {label.lower(): label for label in reversed(labels)}
     near = difflib.get_close_matches(name.strip().lower(), lower, n=1)
     target = lower[near[0]] if near else "O" if "O" in labels else "…"
@@ -168,7 +168,7 @@ def whole(value: Any) -> Any:
 
 
 def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Label]:
-    """What gives the number of the model's label for a value of :func:`whole`, and None for no label.
+    """A function from a value of :func:`whole` to the number of the model's label, None for no label.
 
     Args:
         settings: of the run.
@@ -195,7 +195,7 @@ def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Seque
 
 
 def _by_name(settings: Settings, feature: Any, present: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Any]:
-    """What gives a value's name, None for no label."""
+    """A function from a value to its name, None for no label."""
     mapping, given = settings.dataset.label_map, settings.dataset.label_names
     names = given or getattr(feature, "names", None)
     known = {*labels, *mapping, *(names or ())}

@@ -149,7 +149,7 @@ def _sliced(tables: Any, split: str) -> Any:
 
 
 def _same_columns(paths: Sequence[Path], parquet: bool) -> None:
-    """Hold that Parquet files of one split have the same columns."""
+    """Check that Parquet files of one split have the same columns."""
     if not parquet or len(paths) < 2:
         return
     import pyarrow.parquet

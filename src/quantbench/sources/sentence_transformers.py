@@ -1,7 +1,7 @@
 """What a folder of sentence-transformers says of its embeddings: pooling, limit, prompt.
 
-Done as it says are one transformer, pooled as the mean, the first or the last of its tokens, with or without
-normalization. Whatever else it names makes other vectors, and is refused by its name. Sources: sentence-transformers
+Supported is one transformer, pooled as the mean, the first or the last of its tokens, with or without normalization.
+Whatever else a folder names would make other vectors, and is refused by its name. Sources: sentence-transformers
 6.2, ``base/model.py``, ``base/modules/transformer.py`` and ``sentence_transformer/modules/pooling.py``.
 """
 
@@ -22,7 +22,7 @@ TRANSFORMER = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
 """Names that the transformer's own settings have had; the first that there is counts."""
 CONFIG = "config.json"
 POOLINGS = ("mean", "cls", "lasttoken")
-"""Those that are done."""
+"""The kinds of pooling that are supported."""
 LEGACY = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -39,14 +39,14 @@ HARMLESS = {
     "module_output_name",
     "unpad_inputs",
 }
-"""Settings of the transformer that are looked at, or change no vector."""
+"""Settings of the transformer that are followed here, or that change no vector."""
 TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 """What of a model's outputs is pooled."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a folder says.
+    """How a folder of sentence-transformers says that embeddings are made.
 
     Attributes:
         pooling: one of ``POOLINGS``.
@@ -62,7 +62,7 @@ class Declared:
     lower: bool = False
 
     def describe(self) -> str:
-        """In a sentence."""
+        """What was declared, as a sentence of a note."""
         parts = [f"pooling {self.pooling}"]
         parts += [f"texts of at most {self.limit} tokens"] if self.limit else []
         parts += [f"before every text the prompt {self.prompt!r}"] if self.prompt else []
@@ -71,7 +71,7 @@ class Declared:
 
 
 def read(folder: Path) -> Declared | None:
-    """What a folder says; None if it is not of sentence-transformers.
+    """What a folder declares; None if it is not of sentence-transformers.
 
     Raises:
         BadInput: at ``model_name_or_path``, if it says what is not done here, with its name.
@@ -97,7 +97,7 @@ def read(folder: Path) -> Declared | None:
 
 
 def files(folder: Path) -> list[Path]:
-    """The files that say it, relative to the folder; none if it is not of sentence-transformers."""
+    """The files that declare it, relative to the folder; none if it is not of sentence-transformers."""
     if not (folder / MODULES).exists():
         return []
     named = [Path(str(module.get("path", ""))) / CONFIG for module in _list(folder / MODULES) if module.get("path")]
@@ -106,7 +106,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def _modules(folder: Path) -> Path:
-    """The folder of the pooling, after a look at what else there is."""
+    """The folder of the pooling, after a check that there are no modules that are not supported."""
     modules = _list(folder / MODULES)
     names = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     foreign = [str(module.get("type")) for module in modules if not str(module.get("type")).startswith("sentence_tran")]
@@ -135,7 +135,7 @@ def _pooling(folder: Path, place: Path) -> dict[str, Any]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """Of the transformer."""
+    """The transformer's own settings; what is not followed here is refused."""
     file = next((folder / name for name in TRANSFORMER if (folder / name).is_file()), folder / TRANSFORMER[0])
     found = _load(file)
     others = sorted(name for name, value in found.items() if name not in HARMLESS and value)

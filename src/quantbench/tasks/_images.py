@@ -22,7 +22,7 @@ class ImageProcessor(pictures.Pictures):
         super().__init__(pictures.load_processor(folder, trust_remote_code))
 
     def max_length(self, model_config: Mapping[str, Any]) -> int | None:
-        """None: images are brought to one size."""
+        """None, as images have no length: all are brought to one size."""
         return None
 
     def exact_inputs(self, batch_size: int, length: int, seed: int) -> dict[str, Any]:
@@ -34,5 +34,5 @@ class ImageProcessor(pictures.Pictures):
         return {pictures.INPUT: np.stack([self.pixels(Image.fromarray(pixels)) for pixels in drawn])}
 
     def positions(self, inputs: Mapping[str, Any]) -> Positions:
-        """Nothing is known of patches."""
+        """No positions: patches are neither padding nor special tokens."""
         return Positions(0, (), [])

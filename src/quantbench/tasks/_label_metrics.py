@@ -1,9 +1,10 @@
-"""Metrics of single labels, of sets of labels and of numbers, from examples that count so often.
+"""Metrics of single labels, of sets of labels and of numbers, over examples with weights.
 
 Weights may have any axes before that of the examples, such as one row per draw of a bootstrap; values then have these.
 
 All equal scikit-learn's (with ``zero_division=0``) and scipy's; a metric that has no value for some examples, such as
-the correlation of equal numbers, is 0.
+the correlation of equal numbers, is 0. They are written here because these libraries take one row of weights at a time,
+which would make the thousands of draws of a bootstrap slow.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, Any]
-"""Of metrics by name: numbers, or arrays where there are several rows of weights."""
+"""Metric values by name: numbers, or arrays where there are several rows of weights."""
 SINGLE = ("reference", "prediction")
-"""Columns of outcomes: numbers of labels."""
+"""Columns of outcomes where an example has one label; both hold the label's number."""
 NUMBERS = ("expected", "predicted")
 """Columns of outcomes where a model gives a number."""
 AVERAGES = ("macro", "micro", "weighted")
@@ -38,7 +39,7 @@ SAME = 0.01
 
 
 def ratio(part: Array, whole: Array) -> Array:
-    """Element by element, 0 where the whole is 0; a plain number where both are."""
+    """``part / whole`` element by element, 0 where the whole is 0; a plain number where both are."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     found: Array = np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole != 0)
     return found[()]
@@ -121,7 +122,7 @@ def of_counts(right: Array, wanted: Array, given: Array, total: Array) -> Values
 
 
 def of_numbers(outcomes: Array, weights: Array) -> Values:
-    """Correlations of numbers.
+    """Pearson's and Spearman's correlation of expected and predicted numbers.
 
     Args:
         outcomes: expected and predicted, shape (examples, 2).
@@ -134,7 +135,7 @@ def of_numbers(outcomes: Array, weights: Array) -> Values:
 
 
 def check_binary(asked: Collection[str], labels: int) -> list[tuple[str, str]]:
-    """The mistake of asking for a value for two labels where there are more, as (dotted key, message)."""
+    """The mistake of asking for a metric of two labels where there are more, as (dotted key, message)."""
     binary = sorted(set(asked) & set(BINARY))
     if not binary or labels <= len(SINGLE):
         return []
@@ -178,7 +179,7 @@ def _averaged(right: Array, wanted: Array, given: Array, there: Array) -> Values
 
 
 def _ranks(values: Array, weights: Array) -> Array:
-    """Ranks where every value stands there as often as it weighs, equal ones in the middle; shape of the weights."""
+    """Ranks of values that count as often as they weigh, ties at their middle; in the shape of the weights."""
     _, place = np.unique(values, return_inverse=True)
     counts = _summed(weights, place, int(place.max()) + 1)
     return (np.cumsum(counts, axis=-1) - (counts - 1) / 2)[..., place]

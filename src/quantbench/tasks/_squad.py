@@ -24,7 +24,7 @@ _WORD = re.compile(f"[{CHINESE}{KANA}]")
 
 
 def normalized(answer: str) -> str:
-    """An answer as it is compared."""
+    """An answer in lower case without punctuation, articles and repeated blanks, as answers are compared."""
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 

@@ -66,7 +66,7 @@ class Readable(Sequence[Any]):
 
 @dataclass(frozen=True)
 class ImageExamples(served.Encoded):
-    """Images and their labels.
+    """Prepared images and their labels.
 
     Attributes:
         references: number of the label of each image.
@@ -81,22 +81,22 @@ class ImageExamples(served.Encoded):
 
 
 def known_metrics(settings: Settings) -> tuple[str, ...]:
-    """All."""
+    """Every metric of ``METRICS``: all are values of one label per example."""
     return tuple(METRICS)
 
 
 def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """Accuracy."""
+    """Accuracy, the usual metric of image classification."""
     return ("accuracy",)
 
 
 def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """Half a percent of accuracy."""
+    """Accuracy may drop by 0.005."""
     return "accuracy", 0.005
 
 
 def likelihood(settings: Settings) -> Likelihood:
-    """One label of many."""
+    """``categorical``: one label of many."""
     return "categorical"
 
 
@@ -121,7 +121,7 @@ def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Seque
 
 
 def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> ImageExamples:
-    """Images with their labels."""
+    """Read and collate images on demand, with their labels as numbers of the model's."""
     column = settings.dataset.data_keys["primary"]
     labels = names_of_labels.of_model(model_config)
     references = cells.references(dataset)
@@ -143,7 +143,7 @@ def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any])
 
 
 def _check_images(dataset: Any, column: str) -> None:
-    """Hold that every file begins as a picture does; whether all of it can be read shows when it is.
+    """Check that every file begins as a picture does; whether all of it is readable shows when it is read.
 
     Raises:
         BadInput: with the first row whose file does not.
@@ -189,6 +189,6 @@ def score(examples: ImageExamples, predictions: Sequence[Prediction], original: 
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> _label_metrics.Values:
-    """See ``classification``."""
+    """Metric values of weighted outcomes, see ``_label_metrics.of_labels``, with the accuracy among the top five."""
     found = _label_metrics.of_labels(outcomes[:, :2], weights)
     return {**found, TOP_5: _label_metrics.ratio(weights @ outcomes[:, 2], weights.sum(axis=-1))}

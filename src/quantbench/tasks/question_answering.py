@@ -1,7 +1,7 @@
 """Question answering: a part of a context, or nothing where the context has no answer.
 
-Contexts that are longer than the model takes are looked at in windows, and the answer that is most certain over all of
-them counts, by the rules of transformers' question-answering pipeline (4.57, its last version).
+Contexts that are longer than the model takes are cut into overlapping windows, and the most certain answer over all
+windows counts, by the rules of transformers' question-answering pipeline (4.57, its last version).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COLUMNS = ("exact_match", "f1", "answerable")
 
 @dataclass(frozen=True)
 class QuestionExamples(served.Encoded):
-    """Questions in windows, and what is right of each.
+    """Questions tokenized in windows, and the right answers.
 
     Attributes:
         references: answers of each question, none where it has none.
@@ -60,22 +60,22 @@ class QuestionExamples(served.Encoded):
 
 
 def known_metrics(settings: Settings) -> tuple[str, ...]:
-    """Both."""
+    """The metrics of both versions of SQuAD."""
     return tuple(METRICS)
 
 
 def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """The second version's where nothing may be answered."""
+    """Those of SQuAD 2 where a question may have no answer, otherwise those of SQuAD 1."""
     return ("squad_v2",) if settings.task_args.handle_impossible else ("squad",)
 
 
 def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """Half of a point of 100 of F1."""
+    """F1, in percent, may drop by 0.5."""
     return "f1", 0.5
 
 
 def likelihood(settings: Settings) -> Likelihood:
-    """One token of many for either end."""
+    """``categorical``: one token of many, for the start and for the end."""
     return "categorical"
 
 

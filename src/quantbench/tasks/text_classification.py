@@ -50,7 +50,7 @@ EXTRA = ""
 
 @dataclass(frozen=True)
 class TextExamples(served.Encoded):
-    """Tokenized texts, and what is right of each.
+    """Tokenized texts and their references.
 
     Attributes:
         references: number of the label, 0 or 1 for every label, or the number, of each text.
@@ -80,18 +80,18 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
 
 
 def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """Accuracy and macro F1 of labels, micro and macro F1 of several, both correlations of numbers."""
+    """Accuracy and macro F1 of one label, micro and macro F1 of sets of labels, both correlations of numbers."""
     kinds = {"single": ("accuracy", "f1_macro"), "sets": ("f1_micro", "f1_macro"), "numbers": ("pearson", "spearmanr")}
     return kinds[kind_of(settings)]
 
 
 def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """Half a percent of the first of the default metrics."""
+    """The first of the default metrics may drop by 0.005."""
     return default_metrics(settings)[0], 0.005
 
 
 def likelihood(settings: Settings) -> Likelihood:
-    """One label of many, each of many, or a number."""
+    """``categorical`` for one label, ``bernoulli`` for sets of labels, ``gaussian`` for a number."""
     kinds: dict[str, Likelihood] = {"single": "categorical", "sets": "bernoulli", "numbers": "gaussian"}
     return kinds[kind_of(settings)]
 
@@ -168,7 +168,7 @@ decode = served.decode
 
 
 def score(examples: TextExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
-    """All values that there are for this kind of references."""
+    """Outcomes per example, and every metric that this kind of reference has."""
     outcomes = tuple((*a, *b) for a, b in zip(examples.references, predictions, strict=True))
     half = len(outcomes[0]) // 2
     names = {"single": _label_metrics.SINGLE, "numbers": _label_metrics.NUMBERS}
@@ -188,7 +188,7 @@ def score(examples: TextExamples, predictions: Sequence[Prediction], original: S
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> _label_metrics.Values:
-    """See ``classification``."""
+    """Values of weighted outcomes, as ``_label_metrics`` gives them for this kind of reference."""
     if tuple(columns) == _label_metrics.NUMBERS:
         return _label_metrics.of_numbers(outcomes, weights)
     single = tuple(columns) == _label_metrics.SINGLE

@@ -38,7 +38,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 ENTITY_METRICS = ("seqeval", "accuracy")
 WORD_METRICS = tuple(_label_metrics.MULTI_LABEL_METRICS)
-"""Where labels are of single words."""
+"""Metrics where labels are of single words."""
 OUTPUTS = {"logits": {0: "batch_size", 1: "sequence_length"}}
 PROCESSOR = WordProcessor
 SERVED = served
@@ -49,7 +49,7 @@ COLUMNS = ("correct_entities", "predicted_entities", "reference_entities", "corr
 
 @dataclass(frozen=True)
 class TokenExamples(served.Encoded):
-    """Tokenized sentences, and what is right of their words.
+    """Tokenized sentences and the labels of their words.
 
     Attributes:
         references: for each sentence its words' label names, None for words that are not scored.
@@ -68,17 +68,17 @@ class TokenExamples(served.Encoded):
 
 
 def known_metrics(settings: Settings) -> tuple[str, ...]:
-    """All; which of them there are for the model's labels, :func:`check` knows."""
+    """Every metric of ``METRICS``; :func:`check` refuses those that the model's labels do not have."""
     return tuple(METRICS)
 
 
 def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """Seqeval's; accuracy and macro F1 of words where labels are of single words."""
+    """seqeval's; accuracy and macro F1 of words where labels are of single words (no scheme such as BIO)."""
     return ("accuracy", "f1_macro") if _of_words(settings, labels) else ("seqeval",)
 
 
 def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """Half a percent of F1; of the accuracy of words where labels are of single words."""
+    """F1 may drop by 0.005; the accuracy of words where labels are of single words."""
     return ("accuracy" if _of_words(settings, labels) else "f1"), 0.005
 
 
@@ -91,7 +91,7 @@ def _of_words(settings: Settings, labels: Sequence[str]) -> bool:
 
 
 def likelihood(settings: Settings) -> Likelihood:
-    """One label of many per token."""
+    """``categorical``: one label of many per token."""
     return "categorical"
 
 
@@ -112,7 +112,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
 
 
 def _check_metrics(settings: Settings, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """The mistake of labels that show no scheme, or of metrics that there are not for theirs."""
+    """Mistakes of labels that follow no scheme, and of metrics that labels of their scheme do not have."""
     if not labels:
         return []
     spoken = names_of_labels.spoken(labels, settings.dataset.label_map)

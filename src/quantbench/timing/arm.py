@@ -10,7 +10,6 @@ asked:
     ("warm", passes)                                 -> nanoseconds of each call
     ("peak",)                                        -> bytes of the largest resident size so far
     ("slot", seconds, least passes)                  -> fields of a Slot, after one untimed call
-    ("stop",)                                        -> the process ends
 
 The answer is ``("ok", value)`` or ``("error", text)``. The end of the pipe ends the process.
 """
@@ -141,14 +140,12 @@ def begin(name: str, cpus: list[int]) -> None:
 
 
 def serve(connection: Connection, cpus: list[int]) -> None:
-    """Answer messages until told to stop or the other end is closed."""
+    """Answer messages until the other end is closed."""
     arm = Arm(cpus)
     while True:
         try:
             name, *arguments = connection.recv()
         except (EOFError, OSError, KeyboardInterrupt):
-            return
-        if name == "stop":
             return
         try:
             connection.send(("ok", getattr(arm, name)(*arguments)))

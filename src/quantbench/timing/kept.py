@@ -42,7 +42,7 @@ class Keeper:
         return found if set(found.arms) == set(arms) else None
 
     def write(self, index: int, kept: Kept) -> None:
-        """Keep a shape."""
+        """Write what was measured at a shape, atomically."""
         write_atomically(self._folder / f"{index}.json", kept.model_dump_json().encode())
 
     def finished(self, shapes: int, arms: Collection[str], launches: int) -> int:
@@ -51,7 +51,7 @@ class Keeper:
         return sum(kept is not None and kept.launches == launches for kept in found)
 
     def clear(self) -> None:
-        """Forget all of it: the results are stored."""
+        """Delete all that was kept, once the results are stored."""
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._folder.parent.is_dir() and not any(self._folder.parent.iterdir()):
             self._folder.parent.rmdir()

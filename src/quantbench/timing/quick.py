@@ -1,4 +1,4 @@
-"""Short interleaved timings, to know which versions are worth trying."""
+"""Short interleaved timings, by which a search predicts which versions are worth trying."""
 
 from __future__ import annotations
 

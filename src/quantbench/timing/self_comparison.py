@@ -55,7 +55,7 @@ def between_launches(
 
 
 def remember(noise: Noise | None, session: ArmLatency, mixed: bool, path: Path) -> Noise | None:
-    """The same with what the arm took in a session; where it was never as fast the cache learns of it."""
+    """The noise with what the arm took in a session, which the cache keeps where the arm was never as fast before."""
     if noise is None:
         return None
     now = undisturbed_ms(session, mixed)
@@ -97,7 +97,7 @@ def _noise(latency: Latency, now: str) -> Noise | None:
     if len(ratios) <= 1:
         return None
     fastest = min(undisturbed_ms(arm, latency.mixed) for arm in latency.arms.values())
-    return Noise(ratios=tuple(ratios), measured=now, fastest_ms=fastest)
+    return Noise(ratios=tuple(ratios), measured_at=now, fastest_ms=fastest)
 
 
 def _key(spec: ArmSpec, shape: Shape, args: TimeBenchmarkArgs, threads: int, environment: Environment) -> str:
@@ -118,7 +118,7 @@ def _kept(path: Path, precision: float) -> Noise | None:
         return None
     try:
         noise = Noise.model_validate_json(path.read_bytes())
-        young = datetime.now(UTC) - datetime.fromisoformat(noise.measured) < LONGEST_AGE
+        young = datetime.now(UTC) - datetime.fromisoformat(noise.measured_at) < LONGEST_AGE
     except (ValueError, TypeError):  # damaged, or written by another version: measured anew
         return None
     return noise if young and speedups.launch_noise(noise, 1) <= precision else None

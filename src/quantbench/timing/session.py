@@ -57,7 +57,7 @@ class Shape:
 
 @dataclass
 class ShapeTimings:
-    """What was measured at one shape: raw samples by arm, the length of the last slots, whether it was extended."""
+    """What was measured at one shape: samples by arm, seconds of the last slots, whether the duration was doubled."""
 
     arms: dict[str, ArmLatency] = field(default_factory=dict)
     slot_seconds: float = 0.0
@@ -238,7 +238,7 @@ class _Session:
                 self._tell(len(specs) * self.args.duration * kept.launches / self.args.launches)
 
     def _finished(self, index: int, launch: int) -> None:
-        """A shape is done in a launch: keep it, unless an arm has failed, whose rows are measured again."""
+        """Keep what a launch measured at a shape, unless an arm has failed: then everything is measured again."""
         self._launches[index] = launch + 1
         timings = self.outcome.shapes[index]
         if self._keeper and not self.outcome.failures:
@@ -311,7 +311,7 @@ class _Session:
                 timings.arms[name] = arm.model_copy(update={"peak_memory_bytes": (*arm.peak_memory_bytes, peak)})
 
     def _warm(self, name: str, pass_seconds: float) -> Any:
-        """Passes may differ from the first call; each may take a multiple of it before the arm counts as hanging."""
+        """Warm up an arm; each pass may take three times as long as the first call before the arm counts as hanging."""
         passes = self.args.warmup_runs
         return self._arms[name].ask("warm", passes, timeout=CALL_TIMEOUT + 3 * passes * pass_seconds)
 
@@ -370,7 +370,7 @@ class _Session:
         if self.baseline not in timings.arms:
             return False
         others = [name for name in timings.arms if name != self.baseline]
-        ratios = [speedups.calm_rounds(timings.arms, name, self.baseline, mixed).logs for name in others]
+        ratios = [speedups.undisturbed_rounds(timings.arms, name, self.baseline, mixed).logs for name in others]
         return any(
             len(ratio) >= FEWEST_PAIRS and hodges_lehmann(ratio).half_width > self.args.precision for ratio in ratios
         )

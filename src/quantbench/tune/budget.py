@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEAST_SECONDS = 30.0
-"""Loading, an export, one int8 version and its trial take about as long for the smallest models."""
-MAKING, LOOKING = 0.5, 0.75
-"""Shares of the time after which no further version is made to be probed, and sensitivities are not looked for."""
+"""The least to be given: about what loading, an export, an int8 version and its trial take for the smallest models."""
+MAKING, SENSITIVITIES = 0.5, 0.75
+"""Shares of the time after which no further version is made to be probed, and no sensitivities are measured."""
 PROBE, SHORTEST_PROBE = 1.5, 0.3
 """Most and least seconds that a version is probed for at a shape."""
 
@@ -25,14 +25,14 @@ class Budget:
     since: float | None = None
 
     def may_make(self, spent: float, longest: float) -> bool:
-        """Whether a further version may be made after ``spent`` seconds, that takes as long as the longest so far."""
+        """Whether after ``spent`` seconds there is time for a version that takes as long as the ``longest`` so far."""
         return spent + longest <= MAKING * self.seconds
 
     def probe_seconds(self, spent: float, arms: int, shapes: int) -> float:
-        """Seconds of each version's probe at each shape: what is left until ``LOOKING``, shared."""
-        left = LOOKING * self.seconds - spent
+        """Seconds of each version's probe at each shape: what is left until ``SENSITIVITIES``, shared."""
+        left = SENSITIVITIES * self.seconds - spent
         return min(PROBE, max(SHORTEST_PROBE, left / max(1, arms * shapes)))
 
-    def may_look(self, spent: float) -> bool:
-        """Whether there is time for sensitivities, without which only first versions are tried."""
-        return spent <= LOOKING * self.seconds
+    def may_measure_sensitivities(self, spent: float) -> bool:
+        """Whether there is time to measure sensitivities; without them only versions at step 0 are tried."""
+        return spent <= SENSITIVITIES * self.seconds

@@ -13,7 +13,7 @@ OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""
 
 
-def families(base: Settings, instruction_sets: Collection[str]) -> list[Candidate]:
+def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Candidate]:
     """Every candidate that this host can run, of one base configuration."""
     found: list[Candidate] = []
     for name in registry.names("runtimes"):

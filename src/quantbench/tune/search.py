@@ -1,9 +1,9 @@
 """Which version to try next: pure decisions from what has been tried.
 
-Every family of versions (a runtime and a form of int8) is a ladder. Its first rung has everything in int8; on each
-further rung one more unit is treated gently, in the order of what it hurts per millisecond that it saves. The version
-tried next is the one that promises to be fastest, as long as it does not promise to be slower than the fastest that
-passed by more than short probes can tell.
+Every candidate (a runtime and a form of int8) has a schedule of versions. At step 0 everything is in int8; each further
+step puts one more group of products into the candidate's fallback mode, those first that add most divergence for each
+millisecond that they save. Of all candidates' next versions the one of least predicted time is tried, as long as it is
+not predicted to be slower, by more than short probes can tell, than the fastest that passed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from quantbench.schema.base import Record
 
 Verdict = Literal["passes", "fails", "open"]
 NEAR = 0.05
-"""Versions whose probed times differ by less may well be the other way round."""
+"""Versions whose probed times differ by a smaller share than this may be in the other order in truth."""
 MARGIN = 0.7
-"""Share of the limit that a rung is chosen for: the loss does not exactly follow the sensitivities."""
+"""Share of the limit that the predicted loss of a step may take: losses do not follow sensitivities exactly."""
 
 
 class Limit(Record):
@@ -35,53 +35,64 @@ class Limit(Record):
 
 
 @dataclass(frozen=True)
-class Unit:
-    """What a family can treat gently: its cost in accuracy if it is not, and in time if it is.
+class Group:
+    """Products that change to the fallback mode together: what that wins in accuracy and costs in time.
 
-    ``harm`` and ``gentle_harm`` are expected divergences (nats per token) in the family's mode and treated gently;
-    ``seconds`` is what treating it gently costs per call.
+    Attributes:
+        name: the tensor that they read.
+        sensitivity: expected divergence in the candidate's mode, nats per token.
+        fallback_sensitivity: the same in the fallback mode.
+        seconds: what the fallback mode costs per call.
+
     """
 
     name: str
-    harm: float
-    gentle_harm: float
+    sensitivity: float
+    fallback_sensitivity: float
     seconds: float
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """A family's rungs: ``units`` in the order in which they are treated gently, and the time of the first rung."""
+class Schedule:
+    """A candidate's versions by step.
 
-    family: str
+    Attributes:
+        candidate: its name.
+        seconds: of a call at step 0, where all groups are in the candidate's mode.
+        groups: in the order in which they change to the fallback mode, one with each step.
+
+    """
+
+    candidate: str
     seconds: float
-    units: tuple[Unit, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @classmethod
-    def sorted(cls, family: str, seconds: float, units: Sequence[Unit]) -> Ladder:
-        """A ladder with the units that hurt most per second first."""
+    def sorted(cls, candidate: str, seconds: float, groups: Sequence[Group]) -> Schedule:
+        """A schedule by divergence added per second saved, most first; groups that add none never change."""
 
-        def worth(unit: Unit) -> tuple[float, str]:
-            return -(unit.harm - unit.gentle_harm) / max(unit.seconds, 1e-9), unit.name
+        def worth(group: Group) -> tuple[float, str]:
+            return -(group.sensitivity - group.fallback_sensitivity) / max(group.seconds, 1e-9), group.name
 
-        helpful = [unit for unit in units if unit.harm > unit.gentle_harm]
-        return cls(family, seconds, tuple(sorted(helpful, key=worth)))
+        helpful = [group for group in groups if group.sensitivity > group.fallback_sensitivity]
+        return cls(candidate, seconds, tuple(sorted(helpful, key=worth)))
 
-    def time(self, rung: int) -> float:
-        """Predicted seconds of a call with the first ``rung`` units treated gently."""
-        return self.seconds + sum(unit.seconds for unit in self.units[:rung])
+    def time(self, step: int) -> float:
+        """Predicted seconds of a call with the first ``step`` groups in the fallback mode."""
+        return self.seconds + sum(group.seconds for group in self.groups[:step])
 
-    def harm(self, rung: int) -> float:
-        """Predicted divergence."""
-        gentle = sum(unit.gentle_harm for unit in self.units[:rung])
-        return gentle + sum(unit.harm for unit in self.units[rung:])
+    def divergence(self, step: int) -> float:
+        """Predicted divergence with the first ``step`` groups in the fallback mode, nats per token."""
+        fallback = sum(group.fallback_sensitivity for group in self.groups[:step])
+        return fallback + sum(group.sensitivity for group in self.groups[step:])
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A version that was tried: its rung, the loss in units of the limit (over 1 is too much) and the verdict."""
+    """A version that was tried: its step, the loss as a multiple of the limit (over 1 is too much) and the verdict."""
 
-    family: str
-    rung: int
+    candidate: str
+    step: int
     loss: float
     verdict: Verdict
 
@@ -89,13 +100,13 @@ class Trial:
 def judge(losses: Mapping[str, Interval], limits: Mapping[str, float], last: bool) -> Verdict:
     """Whether losses keep within limits.
 
-    Where nothing at all has changed so far there is no interval, only the hope that it stays so: that passes at the
-    end alone.
+    As long as no prediction has changed, the interval has no width and proves nothing: such losses pass only once all
+    examples were scored.
 
     Args:
         losses: original minus optimized by metric, with intervals.
         limits: most allowed loss by metric.
-        last: whether there are no more examples to look at; then the estimate decides where the interval does not.
+        last: whether all examples were scored; then the estimate decides where the interval does not.
 
     """
     if any(losses[metric].low > limit for metric, limit in limits.items()):
@@ -109,53 +120,50 @@ def judge(losses: Mapping[str, Interval], limits: Mapping[str, float], last: boo
 
 
 def excess(losses: Mapping[str, Interval], limits: Mapping[str, float]) -> float:
-    """The largest loss in units of its limit."""
+    """The largest loss as a multiple of its limit."""
     return max(max(losses[metric].value, 0.0) / max(limit, 1e-9) for metric, limit in limits.items())
 
 
-def next_version(ladders: Sequence[Ladder], trials: Sequence[Trial]) -> tuple[str, int] | None:
-    """Family and rung of the version to try next; None if nothing that is left promises to be
-    as fast as what passed.
+def next_version(schedules: Sequence[Schedule], trials: Sequence[Trial]) -> tuple[str, int] | None:
+    """Candidate and step of the version to try next; None if none is predicted to be about as fast as what passed.
 
     Args:
-        ladders: one per family.
+        schedules: one per candidate.
         trials: every version tried so far.
 
     """
-    times = {ladder.family: ladder for ladder in ladders}
-    passed = [times[trial.family].time(trial.rung) for trial in trials if trial.verdict == "passes"]
+    times = {schedule.candidate: schedule for schedule in schedules}
+    passed = [times[trial.candidate].time(trial.step) for trial in trials if trial.verdict == "passes"]
     fastest = min(passed, default=float("inf"))
     offers = []
-    for ladder in ladders:
-        rung = _next_rung(ladder, [trial for trial in trials if trial.family == ladder.family])
-        if rung is not None and ladder.time(rung) <= fastest * (1 + NEAR):
-            offers.append((ladder.time(rung), ladder.family, rung))
+    for schedule in schedules:
+        step = _next_step(schedule, [trial for trial in trials if trial.candidate == schedule.candidate])
+        if step is not None and schedule.time(step) <= fastest * (1 + NEAR):
+            offers.append((schedule.time(step), schedule.candidate, step))
     return min(offers)[1:] if offers else None
 
 
-def _next_rung(ladder: Ladder, trials: Sequence[Trial]) -> int | None:
-    """The first rung, then as far up as the loss asks for, then between the highest that failed and the lowest that
-    passed.
-    """
+def _next_step(schedule: Schedule, trials: Sequence[Trial]) -> int | None:
+    """Step 0; after a failure the step that the loss asks for; then halfway between what failed and what passed."""
     if not trials:
         return 0
     failed = [trial for trial in trials if trial.verdict == "fails"]
-    passed = [trial.rung for trial in trials if trial.verdict == "passes"]
+    passed = [trial.step for trial in trials if trial.verdict == "passes"]
     if not failed:
         return None
-    highest = max(failed, key=lambda trial: trial.rung)
+    highest = max(failed, key=lambda trial: trial.step)
     if passed:
-        middle = (highest.rung + min(passed)) // 2
-        return middle if middle > highest.rung else None
-    wanted = ladder.harm(highest.rung) * MARGIN / max(highest.loss, 1.0)
-    for rung in range(highest.rung + 1, len(ladder.units) + 1):
-        if ladder.harm(rung) <= wanted:
-            return rung
-    return len(ladder.units) if highest.rung < len(ladder.units) else None
+        middle = (highest.step + min(passed)) // 2
+        return middle if middle > highest.step else None
+    wanted = schedule.divergence(highest.step) * MARGIN / max(highest.loss, 1.0)
+    for step in range(highest.step + 1, len(schedule.groups) + 1):
+        if schedule.divergence(step) <= wanted:
+            return step
+    return len(schedule.groups) if highest.step < len(schedule.groups) else None
 
 
-def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Names of the points (loss, seconds) that no other is at least as good as in both and better in one, by loss."""
+def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names, by loss, of the points (loss, seconds) that none dominates by being as good in both and better in one."""
 
     def beaten(name: str) -> bool:
         loss, seconds = points[name]

@@ -14,26 +14,48 @@ from quantbench.system.writing import write_atomically
 from quantbench.tune.search import Limit, Verdict
 
 FILE = "tuning.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of ``tuning.json``."""
 
 
-class UnitFigures(Record):
-    """A unit: the products that read one tensor, how many multiplications per token, its harm by mode."""
+class GroupSensitivity(Record):
+    """A group of products that read one tensor.
+
+    Attributes:
+        name: of that tensor.
+        products: names of their nodes.
+        multiplications: of all of them, per token.
+        sensitivity: expected divergence in nats per token, by mode.
+
+    """
 
     name: str
-    sites: tuple[str, ...]
-    products: int
-    harm: dict[str, float]
+    products: tuple[str, ...]
+    multiplications: int
+    sensitivity: dict[str, float]
 
 
 class Tried(Record):
-    """A version that was tried on tuning examples; losses are (estimate, low, high) of original minus optimized."""
+    """A version that was tried on tuning examples.
+
+    Attributes:
+        name: of the version.
+        candidate: that it is a version of.
+        step: of the candidate's schedule.
+        fallback: groups in the candidate's fallback mode.
+        settings: that make it.
+        seconds: predicted for a call.
+        losses: original minus optimized by metric, as (estimate, low, high).
+        excess: the largest loss as a multiple of its limit.
+        examples: how many were scored before the verdict.
+        verdict: whether it keeps within the limits.
+
+    """
 
     name: str
-    family: str
-    rung: int
-    gentle: tuple[str, ...]
+    candidate: str
+    step: int
+    fallback: tuple[str, ...]
     settings: Settings
     seconds: float
     losses: dict[str, tuple[float, float, float]]
@@ -54,8 +76,18 @@ class Tuned(Record):
 
     Attributes:
         question: hash of what was asked.
+        limits: on the loss.
+        probes: seconds of a call of every candidate's first version, and of the float export.
+        failures: candidates that could not be probed, and why.
+        groups: of the model's products, with their sensitivities.
+        tried: versions that were tried on tuning examples, in this order.
+        finalists: that are evaluated on the evaluation split.
         fastest: the finalist that is fastest of those within all limits on the evaluation split.
         best: the same, if it is known to be faster than the original: what to deploy.
+        front: the finalists on the Pareto front of loss and time, by loss.
+        stopped: why the search was cut short; empty where it was not.
+        tokens: forwarded so far.
+        seconds: spent, by phase.
 
     """
 
@@ -64,7 +96,7 @@ class Tuned(Record):
     limits: tuple[Limit, ...]
     probes: dict[str, float] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
-    units: tuple[UnitFigures, ...] = ()
+    groups: tuple[GroupSensitivity, ...] = ()
     tried: tuple[Tried, ...] = ()
     finalists: tuple[Finalist, ...] = ()
     fastest: str | None = None
@@ -76,7 +108,7 @@ class Tuned(Record):
 
     @classmethod
     def start(cls, settings: Settings, limits: Sequence[Limit], only: str) -> Tuned:
-        """Nothing found yet."""
+        """The state before the first step."""
         return cls(question=question(settings, limits, only), limits=tuple(limits))
 
     @classmethod
@@ -104,11 +136,11 @@ class Tuned(Record):
         return found
 
     def write(self, folder: Path) -> None:
-        """Keep the state."""
+        """Write the state into the folder of the search, atomically."""
         write_atomically(folder / FILE, self.model_dump_json(indent=1).encode())
 
 
 def question(settings: Settings, limits: Sequence[Limit], only: str) -> str:
-    """Hash of a configuration, its limits and the families that may be chosen from."""
+    """Hash of a configuration, its limits and the glob over candidates."""
     asked = [limit.model_dump(mode="json") for limit in limits]
     return digest({"settings": settings.model_dump(mode="json"), "limits": asked, "only": only})

@@ -23,7 +23,7 @@ from quantbench.schema.settings import Calibration, Settings
 from quantbench.tune.search import Verdict, judge
 
 SHARDS = (8, 8, 4, 2)
-"""The examples are looked at in disjoint parts of an eighth, an eighth, a quarter and a half."""
+"""The examples are scored in disjoint parts of an eighth, an eighth, a quarter and a half."""
 SHARE = 1 / 3
 """Examples to tune on, as a share of those of the evaluation set, if there are as many."""
 RESAMPLES = 500
@@ -31,7 +31,7 @@ RESAMPLES = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a version: losses (original minus optimized) by metric on how many examples, and the verdict."""
+    """Losses of a version (original minus optimized) by metric, on how many examples, and the verdict."""
 
     losses: dict[str, Interval]
     examples: int
@@ -39,12 +39,14 @@ class Outcome:
 
 
 @dataclass
-class Bench:
-    """Examples to tune on, and what has been spent on them.
+class TuningSet:
+    """The examples that versions are tried on, and what has been spent on them.
 
     Attributes:
         settings: of the benchmark; its calibration split gives the examples.
+        workbench: makes the versions and their predictions.
         folder: where versions that are tried are written.
+        calibration: whose samples are kept apart from the examples, where there are others.
         tokens: forwarded so far, one backward pass counting as two.
 
     """

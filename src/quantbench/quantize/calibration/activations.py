@@ -1,6 +1,6 @@
-"""What activations look like: a histogram and the extremes of every channel, from one pass over the samples.
+"""Observers of activations: a histogram and the extremes of every channel, from one pass over the samples.
 
-The histogram's edge doubles, and its bins are merged in pairs, whenever a value lies outside; so nothing has to be
+The histogram's edge doubles, and its bins are merged in pairs, whenever a value lies outside. So no range has to be
 known beforehand, memory does not grow with the number of samples, and every range method reads the same figures.
 """
 
@@ -20,9 +20,8 @@ from quantbench.quantize.calibration.ranges import (
     accepted,
     entropy_threshold,
     histogram,
-    open_session,
     percentile_range,
-    with_outputs,
+    session_of,
 )
 from quantbench.schema.reporter import Advance
 from quantbench.schema.settings import Calibration
@@ -35,7 +34,7 @@ STEPS = 255
 
 @dataclass
 class TensorStatistics:
-    """Figures of one tensor over all samples.
+    """An observer of one tensor over all samples.
 
     Attributes:
         counts: histogram of ``BINS`` equal bins between -edge and edge.
@@ -52,7 +51,7 @@ class TensorStatistics:
 
     @classmethod
     def empty(cls, channels: int) -> TensorStatistics:
-        """Figures of nothing yet."""
+        """Statistics before the first sample: no counts, and extremes at infinity."""
         return cls(np.zeros(BINS, dtype=np.int64), 2.0**-20, np.full(channels, np.inf), np.full(channels, -np.inf))
 
     def add(self, values: np.ndarray[Any, Any]) -> None:
@@ -101,7 +100,7 @@ class TensorStatistics:
         return found
 
     def dump(self) -> dict[str, JsonValue]:
-        """As JSON."""
+        """All fields as values that JSON holds."""
         return {
             "counts": self.counts.tolist(),
             "edge": self.edge,
@@ -111,7 +110,7 @@ class TensorStatistics:
 
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> TensorStatistics:
-        """From what :meth:`dump` gave."""
+        """The statistics that :meth:`dump` wrote."""
         arrays = {name: np.asarray(data[name]) for name in ("counts", "lows", "highs")}
         return cls(edge=float(data["edge"]), **arrays)
 
@@ -133,7 +132,7 @@ def collect(
         advance: told 1 after each sample.
 
     """
-    session = open_session(with_outputs(model, tensors), threads)
+    session = session_of(model, tensors, threads)
     found: Statistics = {}
     for index in range(samples):
         for name, values in zip(tensors, session.run(None, accepted(session, sample(index))), strict=True):

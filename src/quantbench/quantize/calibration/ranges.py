@@ -1,5 +1,7 @@
 """Ranges of activations, collected in a stream: memory does not grow with the number of samples.
 
+Written by hand for that: the histogram calibraters of ``onnxruntime.quantization`` hold the tensors of all samples.
+
 A first pass reduces every tensor to its minimum and maximum inside the graph. Methods that need a distribution make a
 second pass, which counts every tensor into a histogram of fixed edges; where the tensors of a long sample are too many
 to hold, the pass is made several times, for some of the tensors each time.
@@ -16,6 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from quantbench.graph.edit import set_outputs
 from quantbench.graph.view import Graph
 from quantbench.plugins.protocols import Inputs
 from quantbench.plugins.registry import runtime
@@ -125,7 +128,7 @@ class Collector:
         counts = np.zeros((len(tensors), BINS), dtype=np.int64)
         for number, part in enumerate(parts):
             # A session of its own: ONNX Runtime holds every output of a graph to the end of a run, asked for or not.
-            session = open_session(with_outputs(self.model, [tensors[i] for i in part]), self.threads)
+            session = session_of(self.model, [tensors[i] for i in part], self.threads)
             for index in range(self.samples):
                 values = session.run(None, accepted(session, self.sample(index)))
                 for i in reversed(part):
@@ -221,7 +224,7 @@ def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
     """
     model = onnx.load(str(path))
     graph = model.graph
-    del graph.output[:]
+    set_outputs(model, ())
     for name in reversed(tensors):
         for kind, operator, kind_type in (
             ("min", "ReduceMin", TensorProto.FLOAT),
@@ -234,12 +237,15 @@ def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
-    """The model with the given tensors as its only outputs."""
+def session_of(path: Path, tensors: Sequence[str], threads: int) -> Any:
+    """A session of a model file that gives the named float tensors instead of its outputs."""
+    return open_session(_with_outputs(path, tensors), threads)
+
+
+def _with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
+    """The model serialized, so that it is not held twice while its session is made."""
     model = onnx.load(str(path))
-    del model.graph.output[:]
-    for name in tensors:
-        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    set_outputs(model, tensors)
     return bytes(model.SerializeToString())
 
 
@@ -264,7 +270,7 @@ def _length(inputs: Mapping[str, Any]) -> int:
 
 
 def _finite(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Infinities become the largest floats: a mask of minus infinity has a range, although a useless one."""
+    """Infinities as the largest floats, so that a mask of minus infinity has a range."""
     limit = float(np.finfo(np.float32).max)
     finite: np.ndarray[Any, Any] = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=limit, neginf=-limit)
     return finite

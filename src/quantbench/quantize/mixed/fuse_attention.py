@@ -1,4 +1,4 @@
-"""Attention as one node: what an export spreads over many, in the operator that ONNX Runtime has for it.
+"""Attention as one node: the many nodes of an export, replaced by the operator that ONNX Runtime has for it.
 
 ``softmax(q k^T * scale + mask) v`` over heads becomes ``MultiHeadAttention`` (ONNX Runtime's operators, domain
 com.microsoft, version 1), which splits and joins the heads itself; with them go the nodes that compute their shapes.
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto, helper
 
-from quantbench.graph.view import Graph, remove_unread
+from quantbench.graph.edit import remove_unread, set_nodes
+from quantbench.graph.view import Graph
 from quantbench.quantize.mixed.key_padding import INPUT, is_key_padding
 
 DOMAIN = "com.microsoft"
@@ -54,8 +55,7 @@ def fuse(model: onnx.ModelProto) -> int:
     for node in graph.nodes:
         count = heads.get(id(node))
         rewritten.append(node if count is None else _node(nodes[id(node)], count, padding))
-    del model.graph.node[:]
-    model.graph.node.extend(rewritten)
+    set_nodes(model, rewritten)
     done = sum(count is not None for count in heads.values())
     use_own_operators(model)
     remove_unread(model)

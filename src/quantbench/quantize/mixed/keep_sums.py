@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import onnx
 
+from quantbench.graph.patterns import embeddings, residual_sums
 from quantbench.graph.view import Graph
-from quantbench.plugins import registry
-
-GROUPS = ("residual", "gather")
-"""Exclusion groups whose Adds stand before normalizations."""
 
 
 def keep_apart(model: onnx.ModelProto) -> int:
     """Turn the Adds of residual connections and embeddings into Sums, in place; how many there were."""
     graph = Graph(model)
-    names = {name for group in GROUPS for name in registry.exclusion(group).select(graph)}
+    names = residual_sums(graph) | embeddings(graph)
     found = [node for node in graph.of_type("Add") if node.name in names]
     for node in found:
         node.op_type = "Sum"

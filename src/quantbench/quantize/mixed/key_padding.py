@@ -1,7 +1,7 @@
 """Whether a mask that is added to attention scores is nothing but the padding of the keys.
 
-Exports compute the mask with dozens of small nodes, at its full size of tokens by tokens. What it depends on is told by
-the graph; that it hides exactly the padded keys is found by computing it for drawn inputs of several sizes.
+Exports compute the mask with dozens of small nodes, at its full size of tokens by tokens. The graph shows what it
+depends on; that it hides exactly the padded keys is found by computing it for drawn inputs of several sizes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
-from quantbench.graph.view import Graph, remove_unread
+from quantbench.graph.edit import remove_unread, with_outputs
+from quantbench.graph.view import Graph
 
 INPUT = "attention_mask"
 SIZES = ((1, 1), (1, 7), (3, 5), (2, 16))
@@ -73,13 +73,10 @@ def _session(model: onnx.ModelProto, tensor: str) -> Any:
     """A session of the part of a model that makes one tensor, whose inputs are those that it depends on."""
     import onnxruntime
 
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
+    part = with_outputs(model, [tensor])
     needed = _inputs_of(Graph(model), tensor)
     for item in [item for item in part.graph.input if item.name not in needed]:
         part.graph.input.remove(item)
-    del part.graph.output[:]
-    part.graph.output.append(helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
     remove_unread(part)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -1,4 +1,4 @@
-"""What a model's outputs say: how far two are from each other, and a loss whose gradient gives Fisher information."""
+"""Outputs as distributions: the divergence of two, and a loss whose gradient gives the Fisher information."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The products of a graph that can be computed in int8 one by one: MatMul and Gemm with constant weights.
 
-Products that read the same tensor form a unit: what they read is quantized once, and they can be merged into one.
+Products that read the same tensor form a group: what they read is quantized once, and they can be merged into one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quantbench.schema.settings import Mode, Placement
 
 
 @dataclass(frozen=True)
-class Site:
+class Product:
     """A product with constant weights.
 
     Attributes:
@@ -42,8 +42,8 @@ class Site:
         return array.T if self.transposed else array
 
 
-def find(graph: Graph) -> list[Site]:
-    """All sites of a graph, in its order."""
+def find_products(graph: Graph) -> list[Product]:
+    """All products of a graph with constant weights, in its order."""
     found = []
     for node in graph.of_type("MatMul", "Gemm"):
         if len(node.input) < 2 or graph.is_constant(node.input[0]) or not graph.is_constant(node.input[1]):
@@ -51,32 +51,32 @@ def find(graph: Graph) -> list[Site]:
         array = graph.array(node.input[1])
         if array is None or array.ndim != 2 or array.dtype != np.float32 or not _plain(node):
             continue
-        found.append(Site(node.name, node.input[0], node.input[1], bool(_attribute(node, "transB", 0))))
+        found.append(Product(node.name, node.input[0], node.input[1], bool(_attribute(node, "transB", 0))))
     return found
 
 
-def units(sites: Sequence[Site]) -> dict[str, list[Site]]:
-    """Sites by the tensor that they read, in the graph's order."""
-    found: dict[str, list[Site]] = {}
-    for site in sites:
-        found.setdefault(site.source, []).append(site)
+def grouped(products: Sequence[Product]) -> dict[str, list[Product]]:
+    """Groups of products by the tensor that they read, in the graph's order."""
+    found: dict[str, list[Product]] = {}
+    for product in products:
+        found.setdefault(product.source, []).append(product)
     return found
 
 
-def modes(sites: Sequence[Site], placement: Placement) -> dict[str, Mode]:
-    """The mode of every site, by node name.
+def modes_of(products: Sequence[Product], placement: Placement) -> dict[str, Mode]:
+    """The mode of every product, by node name.
 
     Raises:
-        RunFailed: if a glob of the placement matches no site.
+        RunFailed: if a glob of the placement matches no product.
 
     """
     for pattern in placement.matmuls:
-        if not any(fnmatchcase(site.name, pattern) for site in sites):
-            names = ", ".join(site.name for site in sites[:3])
+        if not any(fnmatchcase(product.name, pattern) for product in products):
+            names = ", ".join(product.name for product in products[:3])
             raise RunFailed(
                 f"placement.matmuls: {pattern!r} matches no product with constant weights; they are named {names}, …"
             )
-    return {site.name: _mode(site.name, placement.matmuls, placement.default) for site in sites}
+    return {product.name: _mode(product.name, placement.matmuls, placement.default) for product in products}
 
 
 def _mode(name: str, patterns: Mapping[str, Mode], default: Mode) -> Mode:

@@ -1,6 +1,6 @@
-"""Scale migration: outlying channels of an activation made smaller, and the weights that they meet larger.
+"""SmoothQuant: outlying channels of an activation made smaller, and the weights that they meet larger.
 
-SmoothQuant (Xiao et al. 2023, equation 4): channel j of the activation is divided by
+As in Xiao et al. 2023, equation 4: channel j of the activation is divided by
 ``max|x_j| ** alpha / max|w_j| ** (1 - alpha)`` and the weights' row j multiplied by it. The division is free where the
 activation comes out of a layer normalization: its weight and bias are divided. Whoever else reads the activation (the
 residual connection does) gets it multiplied back.

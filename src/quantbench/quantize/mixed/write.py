@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
-from quantbench.graph.view import Graph, remove_unread
+from quantbench.graph.edit import remove_unread, set_nodes
+from quantbench.graph.view import Graph
 from quantbench.quantize.calibration.activations import Statistics
 from quantbench.quantize.mixed import fuse_attention, int8, keep_sums, smooth_quant
-from quantbench.quantize.mixed import products as site_finder
-from quantbench.quantize.mixed.products import Site
-from quantbench.schema.settings import Calibration, Mode, Settings
+from quantbench.quantize.mixed.nodes import NewProduct, dynamic_nodes, own_node, static_nodes
+from quantbench.quantize.mixed.products import Product, find_products, grouped, modes_of
+from quantbench.schema.settings import Mode, Settings
 from quantbench.system.writing import write_atomically
 
 SPLIT_SIZES_ARE_INPUT = 13
@@ -58,21 +59,39 @@ def write_mixed(
     if settings.placement.operators == "onnxruntime":
         fuse_attention.fuse(model)
         keep_sums.keep_apart(model)
-    found = site_finder.find(Graph(model))
-    modes = site_finder.modes(found, settings.placement)
+    found = find_products(Graph(model))
+    modes = modes_of(found, settings.placement)
     modes |= {name: "float" for name in modes if name in set(exclude)}
     rewrite = _Rewrite(model, settings, weight_type, statistics)
-    for source, members in site_finder.units(found).items():
-        quantized = {mode: [s for s in members if modes[s.name] == mode] for mode in ("dynamic", "static")}
-        rewrite.unit(source, quantized)
+    for source, members in grouped(found).items():
+        quantized = {mode: [p for p in members if modes[p.name] == mode] for mode in ("dynamic", "static")}
+        rewrite.group(source, quantized)
     rewrite.finish()
     write_atomically(path, model.SerializeToString(deterministic=True))
     return modes
 
 
+@dataclass(frozen=True)
+class _Source:
+    """The tensor that a group reads.
+
+    Attributes:
+        name: of the tensor.
+        lows: smallest value by channel; None where its statistics are not known, which static products need.
+        highs: largest value by channel, likewise.
+        factors: what its channels were divided by (SmoothQuant); None where they are as they were.
+
+    """
+
+    name: str
+    lows: np.ndarray[Any, Any] | None = None
+    highs: np.ndarray[Any, Any] | None = None
+    factors: np.ndarray[Any, Any] | None = None
+
+
 @dataclass
 class _Rewrite:
-    """Replaces products in a model, in place: new nodes stand where the first product of their unit stood."""
+    """Replaces products in a model, in place: new nodes stand where the first product of their group stood."""
 
     model: onnx.ModelProto
     settings: Settings
@@ -87,21 +106,21 @@ class _Rewrite:
         self.graph = Graph(self.model)
         self._opset = next(item.version for item in self.model.opset_import if item.domain in ("", "ai.onnx"))
 
-    def unit(self, source: str, by_mode: dict[str, list[Site]]) -> None:
-        """Quantize the sites of one unit."""
-        every = [site for members in by_mode.values() for site in members]
+    def group(self, source: str, by_mode: dict[str, list[Product]]) -> None:
+        """Quantize the products of one group."""
+        every = [product for members in by_mode.values() for product in members]
         if not every:
             return
-        lows, highs, scale = self._smooth(source, every)
+        read = self._smooth(source, every)
         for mode, members in by_mode.items():
             if not members:
                 continue
             first = members[0].name
             if mode == "static":
-                self._static_source(source, first, lows, highs)
+                self._static_source(read, first)
             else:
                 self._dynamic_source(source, first)
-            products = [self._product(site, scale) for site in members]
+            products = [self._new(product, read) for product in members]
             if self.settings.placement.merge and len(products) > 1:
                 products = self._merged(products)
             for product in products:
@@ -115,31 +134,33 @@ class _Rewrite:
             if node.name not in self._gone:
                 nodes.append(node)
             nodes += self._behind.get(node.name, [])
-        del self.model.graph.node[:]
-        self.model.graph.node.extend(nodes)
+        set_nodes(self.model, nodes)
         fuse_attention.use_own_operators(self.model)
         remove_unread(self.model)
 
-    def _smooth(self, source: str, members: Sequence[Site]) -> tuple[Any, Any, Any]:
-        """Extremes of the source's channels and what they are divided by, None where they are not."""
-        figures = self.statistics.get(source)
+    def _smooth(self, source: str, members: Sequence[Product]) -> _Source:
+        """Divide the source's channels where the placement asks for SmoothQuant and a normalization makes it."""
+        statistics = self.statistics.get(source)
+        if statistics is None:
+            return _Source(source)
         strength = self.settings.placement.smooth_quant
         affine = smooth_quant.affine_of(self.graph, source) if strength else None
-        if figures is None:
-            return None, None, None
         if affine is None:
-            return figures.lows, figures.highs, None
-        matrix = np.concatenate([site.matrix(self.graph) for site in members], axis=1)
-        scale = smooth_quant.factors(figures.lows, figures.highs, matrix, strength)
-        restore = smooth_quant.migrate(self.model, self.graph, affine, source, scale, {site.name for site in members})
+            return _Source(source, statistics.lows, statistics.highs)
+        matrix = np.concatenate([product.matrix(self.graph) for product in members], axis=1)
+        factors = smooth_quant.factors(statistics.lows, statistics.highs, matrix, strength)
+        names = {product.name for product in members}
+        restore = smooth_quant.migrate(self.model, self.graph, affine, source, factors, names)
         if restore is not None:
             self._behind.setdefault(affine.bias[0].name, []).append(restore)
-        return figures.lows / scale, figures.highs / scale, scale
+        return _Source(source, statistics.lows / factors, statistics.highs / factors, factors)
 
-    def _static_source(self, source: str, first: str, lows: Any, highs: Any) -> None:
-        calibration: Calibration = self.settings.calibration
+    def _static_source(self, read: _Source, first: str) -> None:
+        """Round the source once, before the first product that reads it."""
+        source, calibration = read.name, self.settings.calibration
         if calibration.method == "minmax":
-            low, high = float(lows.min()), float(highs.max())
+            assert read.lows is not None and read.highs is not None, "what static products read was observed"
+            low, high = float(read.lows.min()), float(read.highs.max())
         else:
             low, high = self.statistics[source].range(calibration)
         scale, zero = int8.activation(low, high)
@@ -163,18 +184,18 @@ class _Rewrite:
         node = helper.make_node("DynamicQuantizeLinear", [source], outputs, name=f"{source}/quantize_dynamically")
         self._before.setdefault(first, []).append(node)
 
-    def _product(self, site: Site, scale: Any) -> _Product:
-        matrix = site.matrix(self.graph)
-        node = next(node for node in self.graph.nodes if node.name == site.name)
+    def _new(self, product: Product, read: _Source) -> NewProduct:
+        matrix, factors = product.matrix(self.graph), read.factors
+        node = self.graph.node(product.name)
         bias = self._bias(node, matrix.shape[1])
-        return _Product(
-            name=site.name,
-            key=f"{site.weight}{'/smoothed/' + site.source if scale is not None else ''}",
-            matrix=matrix if scale is None else matrix * scale[:, None],
+        return NewProduct(
+            name=product.name,
+            key=f"{product.weight}{'/smoothed/' + read.name if factors is not None else ''}",
+            matrix=matrix if factors is None else matrix * factors[:, None],
             bias=bias[1] if bias else None,
-            replaced=[site.name, *([bias[0].name] if bias and bias[0] is not node else [])],
+            replaced=[product.name, *([bias[0].name] if bias and bias[0] is not node else [])],
             output=(bias[0] if bias else node).output[0],
-            place=site.name,
+            place=product.name,
         )
 
     def _bias(self, node: NodeProto, width: int) -> tuple[NodeProto, np.ndarray[Any, Any]] | None:
@@ -194,7 +215,7 @@ class _Rewrite:
     def _is_result(self, tensor: str) -> bool:
         return tensor in {item.name for item in self.model.graph.output}
 
-    def _merged(self, products: Sequence[_Product]) -> list[_Product]:
+    def _merged(self, products: Sequence[NewProduct]) -> list[NewProduct]:
         """One product of several that read the same, all with a bias or all without, and the Split behind it."""
         if len({product.bias is None for product in products}) > 1:
             return list(products)
@@ -210,7 +231,7 @@ class _Rewrite:
             split = helper.make_node("Split", [merged], outputs, name=f"{merged}/split", axis=-1, split=sizes)
         self._behind.setdefault(first.place, []).append(split)
         return [
-            _Product(
+            NewProduct(
                 name=f"{first.name}/merged",
                 key="+".join(product.key for product in products),
                 matrix=np.concatenate([product.matrix for product in products], axis=1),
@@ -221,7 +242,7 @@ class _Rewrite:
             )
         ]
 
-    def _write(self, product: _Product, source: str, mode: str) -> None:
+    def _write(self, product: NewProduct, source: str, mode: str) -> None:
         """The nodes of one product and its bias."""
         numbers, scale, zero = int8.quantize(product.matrix, self.weight_type, self.settings.per_channel)
         weight = (
@@ -233,12 +254,12 @@ class _Rewrite:
         if product.bias is not None:
             bias = self._constant(f"{product.output}/bias", np.ascontiguousarray(product.bias))
         if mode == "static" and self.settings.placement.operators == "onnxruntime":
-            nodes = [_own_node(product, source, weight, bias)]
+            nodes = [own_node(product, source, weight, bias)]
         else:
             result = product.output if bias is None else f"{product.output}/product"
-            form = _dynamic_nodes(product.name, source, weight, result)
+            form = dynamic_nodes(product.name, source, weight, result)
             if mode == "static":
-                form = _static_nodes(product.name, source, weight, result, bool(scale.ndim))
+                form = static_nodes(product.name, source, weight, result, bool(scale.ndim))
             added = (
                 [helper.make_node("Add", [result, bias], [product.output], name=f"{product.name}/bias")] if bias else []
             )
@@ -252,55 +273,3 @@ class _Rewrite:
             self._constants.add(name)
             self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         return name
-
-
-@dataclass(frozen=True)
-class _Product:
-    """A product to be written: ``replaced`` nodes go, the new ones stand behind the place of node ``place``."""
-
-    name: str
-    key: str
-    matrix: np.ndarray[Any, Any]
-    bias: np.ndarray[Any, Any] | None
-    replaced: list[str]
-    output: str
-    place: str
-
-
-Weight = tuple[str, str, str]
-"""Names of a weight's numbers, scales and zero points."""
-
-
-def _static_nodes(name: str, source: str, weight: Weight, result: str, per_channel: bool) -> list[NodeProto]:
-    """A float product of dequantized operands, which runtimes fuse into an integer one."""
-    axis = {"axis": 1} if per_channel else {}
-    wide = f"{name}/weight"
-    return [
-        helper.make_node("DequantizeLinear", list(weight), [wide], name=f"{name}/dequantize", **axis),
-        helper.make_node("MatMul", [f"{source}/dequantized", wide], [result], name=name),
-    ]
-
-
-def _dynamic_nodes(name: str, source: str, weight: Weight, result: str) -> list[NodeProto]:
-    """Integer product, and its scaling as ONNX Runtime's fusions look for it: by the product of both scales."""
-    values, scale, zero = weight
-    operands = [f"{source}/dynamic/quantized", values, f"{source}/dynamic/zero_point", zero]
-    return [
-        helper.make_node("MatMulInteger", operands, [f"{name}/integer"], name=name),
-        helper.make_node("Cast", [f"{name}/integer"], [f"{name}/cast"], name=f"{name}/to_float", to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{source}/dynamic/scale", scale], [f"{name}/scale"], name=f"{name}/scales"),
-        helper.make_node("Mul", [f"{name}/cast", f"{name}/scale"], [result], name=f"{name}/scaled"),
-    ]
-
-
-def _own_node(product: _Product, source: str, weight: Weight, bias: str | None) -> NodeProto:
-    """ONNX Runtime's integer product with float results, which adds the bias too."""
-    values, scale, zero = weight
-    inputs = [f"{source}/quantized", values, f"{source}/scale", scale, f"{source}/zero_point", zero]
-    return helper.make_node(
-        "MatMulIntegerToFloat",
-        [*inputs, *([bias] if bias else [])],
-        [product.output],
-        name=product.name,
-        domain=fuse_attention.DOMAIN,
-    )

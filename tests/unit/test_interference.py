@@ -164,7 +164,7 @@ def test_noise_alone_holds_up_hardly_anything(seed):
 
 def test_rounds_that_say_something_else_are_left_out():
     arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.3, "c": 1.6}[name] if number < 40 else 1.0)
-    rounds = speedups.calm_rounds(arms, "c", "a", mixed=False)
+    rounds = speedups.undisturbed_rounds(arms, "c", "a", mixed=False)
     assert (len(rounds.logs), len(rounds.held_up)) == (10, 40)
     assert max(map(abs, rounds.logs)) < 0.03
     assert rounds.held_up == pytest.approx([math.log(1.2 / 1.6)] * 40, abs=0.03)
@@ -174,7 +174,7 @@ def test_rounds_that_only_add_noise_are_left_out():
     def slowdown(name, number):
         return 1 + random.Random(f"{name}{number}").random() if number % 10 < 4 else 1.0
 
-    rounds = speedups.calm_rounds(timed(slowdown=slowdown), "b", "a", mixed=False)
+    rounds = speedups.undisturbed_rounds(timed(slowdown=slowdown), "b", "a", mixed=False)
     assert len(rounds.logs) >= 30
     assert max(map(abs, rounds.logs)) < 0.03
     assert len(rounds.logs) + len(rounds.held_up) == ROUNDS
@@ -183,26 +183,26 @@ def test_rounds_that_only_add_noise_are_left_out():
 def test_rounds_that_say_the_same_all_count():
     arms = timed(slowdown=lambda name, number: 1.3 if number < 25 else 1.0)
     assert held_up(arms, False)["a"], "the machine did hold them up"
-    rounds = speedups.calm_rounds(arms, "b", "a", mixed=False)
+    rounds = speedups.undisturbed_rounds(arms, "b", "a", mixed=False)
     assert (len(rounds.logs), rounds.held_up) == (ROUNDS, [])
 
 
-def test_all_rounds_count_where_too_few_are_calm():
+def test_all_rounds_count_where_too_few_are_undisturbed():
     arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.3, "c": 1.6}[name] if number < 45 else 1.0)
-    rounds = speedups.calm_rounds(arms, "c", "a", mixed=False)
+    rounds = speedups.undisturbed_rounds(arms, "c", "a", mixed=False)
     assert (len(rounds.logs), rounds.held_up) == (ROUNDS, [])
 
 
 def test_other_arms_are_witnesses_of_what_the_machine_did():
     """An arm that nothing slows down cannot tell that the other's slow rounds were not its own doing; a third can."""
     arms = timed(slowdown=lambda name, number: {"a": 1.0, "b": 1.5, "c": 1.5}[name] if number < 25 else 1.0)
-    assert speedups.calm_rounds(arms, "b", "a", mixed=False).held_up
-    assert not speedups.calm_rounds({name: arms[name] for name in "ab"}, "b", "a", mixed=False).held_up
+    assert speedups.undisturbed_rounds(arms, "b", "a", mixed=False).held_up
+    assert not speedups.undisturbed_rounds({name: arms[name] for name in "ab"}, "b", "a", mixed=False).held_up
 
 
 @given(st.integers(0, 1000))
 def test_the_other_way_round_only_the_sign_changes(seed):
     arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.6, "c": 1.3}[name] if number < 30 else 1.0, seed=seed)
-    forth, back = (speedups.calm_rounds(arms, *pair, mixed=False) for pair in (("a", "b"), ("b", "a")))
+    forth, back = (speedups.undisturbed_rounds(arms, *pair, mixed=False) for pair in (("a", "b"), ("b", "a")))
     assert forth.logs == pytest.approx([-value for value in back.logs])
     assert forth.held_up == pytest.approx([-value for value in back.held_up])
