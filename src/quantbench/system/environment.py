@@ -8,8 +8,8 @@ import platform
 from collections.abc import Collection, Iterable
 from importlib.metadata import PackageNotFoundError, version
 
-from quantbench import __version__
 from quantbench.schema.results import Environment
+from quantbench.schema.version import __version__
 from quantbench.system import control_groups
 from quantbench.system.linux import HERE, Linux, allowed_cpus
 from quantbench.system.processors import Cpu, in_order, name_and_flags
