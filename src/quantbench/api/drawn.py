@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from quantbench.timing.session import Shape
 
-HIGHEST = 100
-"""Whole numbers are drawn below this: there are more tokens than that in any vocabulary."""
+HIGHEST = 50
+"""Whole numbers are drawn below this: vocabularies are larger."""
 KINDS = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(bool)": "bool"}
 FLOATS = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 Arrays = dict[str, "np.ndarray[Any, Any]"]

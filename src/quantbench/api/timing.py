@@ -165,7 +165,7 @@ def time(
 ) -> Timing:
     """Time ONNX files against each other, each in a process of its own, in slots that take turns.
 
-    Inputs are drawn from the names and types in the files: whole numbers below 100, ones for masks, zeros for token
+    Inputs are drawn from the names and types in the files: whole numbers below 50, ones for masks, zeros for token
     types, normally distributed floats; every file gets the same. Holds the machine's lock, so that no other benchmark
     measures meanwhile. From 5 s on, the first file is timed against itself over several starts, too, which the
     machine's cache keeps for a week.
