@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import quantbench as qb
-from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, check_platform
+from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOME_FAILED, check_platform
 
 app = typer.Typer(
     add_completion=False,
@@ -364,7 +364,7 @@ def main() -> None:
         sys.exit(EXIT_BAD_INPUT)
     except qb.QuantbenchError as error:
         _print_error(str(error))
-        sys.exit(error.exit_code)
+        sys.exit(EXIT_ERROR)
 
 
 def _print_error(text: str) -> None:
