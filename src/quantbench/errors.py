@@ -1,7 +1,7 @@
 """One tree of errors, and the exit codes of the programs that tell of them.
 
-Every error that a user can cause derives from :class:`QuantbenchError`; a command prints its message without a traceback
-and ends with one of the codes.
+Every error that a user can cause derives from :class:`QuantbenchError`; a command prints its message without a
+traceback and ends with one of the codes.
 """
 
 from __future__ import annotations

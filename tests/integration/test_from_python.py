@@ -94,7 +94,7 @@ def test_a_search_has_its_best_version_and_its_front(write_config, tmp_path):
     assert list(found.to_dataframe("tried")["version"]) == [item.name for item in found.state.tried]
     assert found._repr_markdown_().startswith("# Which version of")
     assert "front.svg" not in found._repr_markdown_()
-    with pytest.raises(qb.BadInput, match="--max-drop f2=0.1: unknown metric 'f2'"):
+    with pytest.raises(qb.BadInput, match=r"--max-drop f2=0\.1: unknown metric 'f2'"):
         qb.tune(config, max_drop={"f2": 0.1})
 
 
