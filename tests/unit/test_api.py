@@ -222,6 +222,7 @@ def test_overrides_in_python_are_those_of_the_command_line():
     made = qb.load_config(REFERENCE_YAML, set=values, batch_sizes=(1, 2), metrics=["seqeval"])
     texts = ["time_benchmark_args.duration=1.0e-05", "dataset.revision='1'", "benchmarked.max_eval_samples=[5, null]"]
     told = load_config(REFERENCE_YAML, [*texts, "batch_sizes=[1,2]", "metrics=[seqeval]"])
+    assert qb.load_config("demo", set="batch_sizes=[2]").base.batch_sizes == (2,)
     same = qb.load_config(REFERENCE_YAML, set=texts, batch_sizes=[1, 2], metrics=["seqeval"])
     assert made.model_dump() == same.model_dump() == told.model_dump()
     assert made.base.dataset.revision == "1"

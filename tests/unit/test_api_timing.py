@@ -7,6 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import quantbench as qb
 from quantbench.api import drawn
+from quantbench.system import cache
+from quantbench.timing import session
 
 INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 SHORT = {"duration": 0.2, "warmup_runs": 1, "precision": 0.9, "num_threads": 1}
@@ -140,6 +142,27 @@ def test_arguments_of_no_use_are_refused(tmp_path, options, words):
     file = write(tmp_path / "a.onnx")
     (told,) = refused({"a": file, "b": file}, **options)
     assert told.startswith(words)
+
+
+def test_the_machine_is_held_while_files_are_timed(tmp_path, monkeypatch):
+    held = []
+
+    def stopped(*_):
+        held.append(bool(cache._held))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "time_arms", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        qb.time({name: write(tmp_path / f"{name}.onnx") for name in "ab"}, **SHORT)
+    assert held == [True]
+    assert not cache._held
+
+
+def test_a_model_whose_process_dies_is_named(tmp_path, monkeypatch):
+    failures = {"1": "arm 1 was killed by SIGKILL (out of memory?)"}
+    monkeypatch.setattr(session, "time_arms", lambda *_: session.Timings([], failures))
+    with pytest.raises(qb.ArmFailed, match="b cannot be timed: arm 1 was killed by SIGKILL"):
+        qb.time({name: write(tmp_path / f"{name}.onnx") for name in "ab"}, **SHORT)
 
 
 def test_one_file_alone_has_nothing_to_be_compared_with(tmp_path):

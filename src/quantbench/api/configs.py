@@ -34,7 +34,7 @@ def load_config(path: str | Path, *, set: Mapping[str, Any] | Sequence[str] | No
     """
     file = embedded.CONFIG if str(path) == embedded.NAME else Path(path)
     if set is not None and not isinstance(set, Mapping):
-        return load.load_config(file, [*set, *_texts(overrides)])
+        return load.load_config(file, [*([set] if isinstance(set, str) else set), *_texts(overrides)])
     texts = _texts({**(set or {}), **overrides})
     try:
         found = load.load_config(file, texts)

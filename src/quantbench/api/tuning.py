@@ -219,7 +219,7 @@ def tune(
 def _limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> Sequence[str]:
     if isinstance(max_drop, Mapping):
         return [f"{metric}={drop}" for metric, drop in max_drop.items()]
-    return max_drop or ()
+    return [max_drop] if isinstance(max_drop, str) else max_drop or ()
 
 
 def _check_budget(budget: Budget) -> None:
