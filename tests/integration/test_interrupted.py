@@ -81,7 +81,7 @@ def test_what_fails_before_timing_fails_the_rows_and_not_the_command(write_confi
     monkeypatch.setattr(worker.self_comparison, "paths", broken)
     finished = qb.run(load_config(write_config()), out=tmp_path / "out")
     (result,) = Store(tmp_path / "out").results()
-    assert finished.failed == (result,)
+    assert [item.failure for item in finished.failed] == [result.failure]
     assert (result.failure.stage, result.failure.reason) == ("timing", "ValueError: no such machine")
 
 

@@ -168,7 +168,7 @@ def test_a_container_too_small_for_all_processes_at_once_is_the_reason_of_a_row(
     monkeypatch.setattr(worker, "time_arms", lambda *_: pytest.fail("nothing is to be started that cannot fit"))
     finished = qb.run(load_config(write_config()), out=tmp_path / "out")
     (result,) = Store(tmp_path / "out").results()
-    assert finished.failed == (result,)
+    assert [item.failure for item in finished.failed] == [result.failure]
     assert result.failure.stage == "timing"
     assert re.match(
         r"timing needs at least 1\.[1-9] GiB .* for 4 processes .* there is 1\.0 GiB", result.failure.reason

@@ -186,6 +186,12 @@ def test_a_notebook_shows_the_card_and_a_terminal_the_table(bench):
     assert repr(bench) == f"<Benchmark of 2 runs, in {str(bench.folder)!r}>"
 
 
+def test_the_table_is_a_text_in_a_notebook_too(bench, monkeypatch):
+    table = str(bench)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(bench) == table != ""
+
+
 def test_pictures_show_the_figures_of_the_frame(bench):
     frame = bench.to_dataframe().set_index("run")
     shape = (int(frame["batch_size"].iloc[-1]), int(frame["input_length"].iloc[-1]))

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, overload
 
 from quantbench.api import frames
+from quantbench.api._reporters import load_bars
 from quantbench.api.plots import Plots
 from quantbench.config.keys import combinations
 from quantbench.config.plan import make_plan
@@ -156,6 +157,7 @@ class Benchmark(Sequence[Result]):
 
     def rendered(self, report: str) -> str:
         """The text of a report by its name: ``card``, ``summary``, ``table`` or one of a package of your own."""
+        load_bars()
         return registry.report(report).render(self.config, self._results, self.skipped)
 
     def _repr_markdown_(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from quantbench.api._reporters import reporter
+from quantbench.api._reporters import load_bars, reporter
 from quantbench.api.benchmark import FILE_REPORTS, Benchmark, write_reports
 from quantbench.api.plans import by_backend
 from quantbench.config.keys import overlap
@@ -98,6 +98,7 @@ def checked(config: Config, wanted: Iterable[Settings] | None, results: Sequence
 
     """
     found = environment_for(config, wanted)
+    load_bars()
     from quantbench.pipeline.artifacts import Workbench
     from quantbench.pipeline.preflight import check  # after the cap, which libraries read when they are loaded
 
