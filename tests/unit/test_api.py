@@ -189,6 +189,7 @@ def test_a_notebook_shows_the_card_and_a_terminal_the_table(bench):
 def test_the_table_is_a_text_in_a_notebook_too(bench, monkeypatch):
     table = str(bench)
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as its kernel does
     assert str(bench) == table != ""
 
 

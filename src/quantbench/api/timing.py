@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from quantbench.analysis import speedups
 from quantbench.analysis.interference import undisturbed_ms
+from quantbench.analysis.intervals import Interval
 from quantbench.analysis.speedups import BASELINE, NULL, Speedup, shape_name
 from quantbench.api import drawn, frames
 from quantbench.api._reporters import reporter
@@ -122,25 +123,14 @@ class Timing:
     def _cells(self) -> list[list[str]]:
         from quantbench.reports._markdown import spread
 
-        judged = {(name, id(latency)): speedup for name, latency, speedup in self._judged}
         cells = []
-        for latency in self.latencies:
-            floor = speedups.noise_floor(latency)
-            for name, arm in self._arms:
-                speedup = judged.get((name, id(latency)))
-                ratio = "–" if speedup is None else "too few slots"
-                if speedup is not None and speedup.interval is not None:
-                    ratio = spread(speedup.interval, 3)
-                cells.append(
-                    [
-                        f"`{name}`",
-                        shape_name(latency),
-                        f"{speedups.mean_ms(latency.arms[arm]):.2f}",
-                        ratio,
-                        speedup.verdict if speedup else "–",
-                        "unknown" if floor is None else f"{100 * floor:.1f} %",
-                    ]
-                )
+        for row in self._rows():
+            ratio = "–" if row["speedup"] is None else "too few slots"
+            if row["speedup_low"] is not None:
+                ratio = spread(Interval(row["speedup"], row["speedup_low"], row["speedup_high"]), 3)
+            floor = "unknown" if row["noise_floor"] is None else f"{100 * row['noise_floor']:.1f} %"
+            shape = " × ".join(str(row[name]) for name in ("batch_size", "input_length") if row[name])
+            cells.append([f"`{row['model']}`", shape, f"{row['mean_ms']:.2f}", ratio, row["verdict"] or "–", floor])
         return cells
 
     def __str__(self) -> str:
@@ -195,10 +185,7 @@ def time(
         precision=precision,
         seed=seed,
     )
-    machine = environment.detect()
-    problem = environment.threads_problem(num_threads, machine)
-    if problem:
-        raise BadInput([Mistake("num_threads", problem)])
+    machine = _fit_for(args)
     names = tuple(models)
     files = {name: Path(path).expanduser() for name, path in models.items()}
     made = drawn.shapes(files, shapes, seed)
@@ -213,6 +200,15 @@ def _arguments(**values: Any) -> TimeBenchmarkArgs:
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise BadInput([Mistake(str(item["loc"][0]), wrong_value(item)) for item in found]) from None
+
+
+def _fit_for(args: TimeBenchmarkArgs) -> Environment:
+    """The machine, which can run so many threads at the same time."""
+    machine = environment.detect()
+    problem = environment.threads_problem(args.num_threads, machine)
+    if problem:
+        raise BadInput([Mistake("num_threads", problem)])
+    return machine
 
 
 def _spec(path: Path) -> ArmSpec:

@@ -199,9 +199,7 @@ def tune(
     folder, temporary = opened(out)
     store = Store(folder)
     store.stored_for(config)
-    known = [family.name for family in families(config.base, usable(environment_for(config)))]
-    if not any(fnmatchcase(name, only) for name in known):
-        raise BadInput([Mistake(f"--only {only}", f"matches no family; there is: {', '.join(known)}")])
+    _check_families(config, only)
     told = reporter(progress)
     workbench = checked(config, None, (), told)
     from quantbench.tune.tuner import Tuning  # after the cap, which libraries read when they are loaded
@@ -220,6 +218,12 @@ def _limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> 
     if isinstance(max_drop, Mapping):
         return [f"{metric}={drop}" for metric, drop in max_drop.items()]
     return [max_drop] if isinstance(max_drop, str) else max_drop or ()
+
+
+def _check_families(config: Config, only: str) -> None:
+    known = [family.name for family in families(config.base, usable(environment_for(config)))]
+    if not any(fnmatchcase(name, only) for name in known):
+        raise BadInput([Mistake(f"--only {only}", f"matches no family; there is: {', '.join(known)}")])
 
 
 def _check_budget(budget: Budget) -> None:
