@@ -204,7 +204,7 @@ def test_pictures_show_the_figures_of_the_frame(bench):
         assert loss == pytest.approx(at.loc[name, "f1_loss"])
     assert axes.get_ylabel() == "f1 lost"
     boxes = bench.plot.latency(shape=shape)
-    assert [text.get_text() for text in boxes.get_yticklabels()] == [
+    assert [text.get_text().replace("\n", "") for text in boxes.get_yticklabels()] == [
         "pytorch",
         "onnx-float",
         "node_exclusion-none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, cast
 
 from quantbench.analysis import losses, speedups
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 ShapeKey = tuple[int, InputLength | None] | tuple[int]
 WHISKERS = (1, 99)
 """Percentiles at the ends of a box's whiskers; calls beyond are left out of the picture."""
+LABEL = 28
+"""Characters of a line of a label beside a box."""
 
 
 class Plots:
@@ -49,8 +52,8 @@ class Plots:
         for result in scored:
             _point(axes, result, at[result.run.name], name)
         first = at[scored[0].run.name]
-        for label, arm in (("original", speedups.BASELINE), ("onnx-float", "onnx-float")):
-            axes.scatter([speedups.mean_ms(first.arms[arm])], [0.0], marker="s", label=label)
+        for label, arm, colour in (("original", speedups.BASELINE, "black"), ("onnx-float", "onnx-float", "grey")):
+            axes.scatter([speedups.mean_ms(first.arms[arm])], [0.0], marker="s", color=colour, label=label)
         axes.set_xlabel(f"milliseconds per call, {shape_name(first)}")
         axes.set_ylabel(f"{name} lost")
         axes.set_xlim(left=0)
@@ -78,7 +81,7 @@ class Plots:
         axes = _axes(ax)
         samples = [speedups.samples_ms(arm) for arm in boxes.values()]
         axes.boxplot(samples, orientation="horizontal", whis=WHISKERS, showfliers=False)
-        axes.set_yticks(range(1, len(boxes) + 1), list(boxes))
+        axes.set_yticks(range(1, len(boxes) + 1), ["\n".join(wrap(name, LABEL)) for name in boxes])
         axes.invert_yaxis()
         axes.set_xlabel(f"milliseconds per call, {shape_name(first)}")
         axes.set_xlim(left=0)
