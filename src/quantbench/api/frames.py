@@ -61,8 +61,9 @@ def _quality(row: Mapping[str, Any]) -> dict[str, float]:
     for name, values in row["metrics"].items():
         difference = row["difference"][name]
         found[f"{name}_original"], found[f"{name}_optimized"] = values["original"], values["optimized"]
-        found[f"{name}_loss"] = -difference["value"]
-        found[f"{name}_loss_low"], found[f"{name}_loss_high"] = -difference["high"], -difference["low"]
+        found[f"{name}_loss"] = 0.0 - difference["value"]  # no loss is 0, not -0
+        found[f"{name}_loss_low"] = 0.0 - difference["high"]
+        found[f"{name}_loss_high"] = 0.0 - difference["low"]
     return found
 
 
