@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import quantbench as qb
 from quantbench import embedded
-from quantbench.api import benchmark
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.artifacts import Workbench
@@ -92,7 +92,7 @@ def run_demo(folder: Path) -> tuple[list[Result], float]:
     """Run the demo into an empty folder; its results and the seconds that it took."""
     begin = time.perf_counter()
     os.environ[cache.VARIABLE] = str(folder / "shared")  # or else a second demo would find what the first made
-    benchmark.run(load_config(embedded.CONFIG), folder, "*", Silent())
+    qb.run(load_config(embedded.CONFIG), out=folder)
     return Store(folder).results(), time.perf_counter() - begin
 
 

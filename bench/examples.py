@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.reports._markdown import table
@@ -48,7 +48,7 @@ def _row(task: str) -> list[str]:
     trained = time.monotonic()
     config = load_config(Path("examples") / f"{task}.yaml")
     folder = OUT / task / "out"
-    benchmark.run(config, folder, "*", Silent())
+    qb.run(config, out=folder)
     done = time.monotonic()
     shutil.copyfile(folder / "card.md", Path("examples/cards") / f"{task}.md")
     results = Store(folder).results()

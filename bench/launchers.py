@@ -19,8 +19,9 @@ import yaml
 from tests.support.tiny_models import CONLL_LABELS, write_conll_parquet, write_tiny_distilbert
 from tests.support.training_jobs import ARGS, Platform
 
+import quantbench as qb
 from quantbench import embedded
-from quantbench.api import benchmark
+from quantbench.api.benchmark import in_order
 from quantbench.config.load import load_config
 from quantbench.config.plan import make_plan
 from quantbench.launchers.ray import SLOT
@@ -28,7 +29,6 @@ from quantbench.reports._markdown import table
 from quantbench.results.store import Store
 from quantbench.schema.settings import Config
 from quantbench.system import cache
-from quantbench.system.progress import Silent
 
 GRID = {
     "quantization_approach": ["static", "dynamic"],
@@ -84,18 +84,18 @@ def _grids(root: Path, backends: dict[str, Any]) -> str:
         config = _demo(root / f"{name}.yaml", backend)
         os.environ[cache.VARIABLE] = str(root / f"{name}-cache")
         begin = time.time()
-        code = benchmark.run(config, root / name, "*", Silent()).code
+        failed = qb.run(config, out=root / name).failed
         whole = time.time() - begin
         files = sorted((root / name / "results").glob("*.json"), key=lambda path: path.stat().st_mtime)
-        results = benchmark.in_order(config, Store(root / name).results())
+        results = in_order(config, Store(root / name).results())
         metrics.append([{arm: scores.metrics for arm, scores in result.scores.items()} for result in results])
         measured = sum(result.seconds.get("timing", 0.0) for result in results)
         first = files[0].stat().st_mtime - begin
         rows.append(
-            [name, str(code), f"{whole:.0f}", f"{first:.0f}", f"{measured:.0f}", f"{(whole - measured) / 8:.1f}"]
+            [name, str(len(failed)), f"{whole:.0f}", f"{first:.0f}", f"{measured:.0f}", f"{(whole - measured) / 8:.1f}"]
         )
     same = "the same" if all(other == metrics[0] for other in metrics) else "NOT the same"
-    header = ["launcher", "exit code", "seconds", "to the first stored result, s", "timing, s", "the rest per run, s"]
+    header = ["launcher", "failed runs", "seconds", "to the first stored result, s", "timing, s", "the rest per run, s"]
     text = (
         f"Embedded model and data, 8 runs, {DURATION} s per arm. Metrics of all rows are {same} to the last digit.\n\n"
     )
@@ -127,7 +127,7 @@ def _curve(root: Path, name: str, backend: Any) -> str:
         make_plan(config)
         planned = time.perf_counter() - begin
         begin = time.perf_counter()
-        benchmark.run(config, root / f"{name}-{count}", "*", Silent())
+        qb.run(config, out=root / f"{name}-{count}")
         launched = time.perf_counter() - begin
         rows.append([str(count), f"{1000 * planned:.0f}", f"{launched:.1f}", f"{1000 * launched / count:.1f}"])
     header = ["runs", "planning, ms", "launching and storing, s", "launching and storing, ms per run"]
@@ -139,7 +139,7 @@ def _resuming(root: Path) -> str:
     """A call that finds every run done, which no launcher sees: a measured result stored under each run's key."""
     os.environ[cache.VARIABLE] = str(root / "local-trivial")
     config = _trivial(root, 1, {"name": "local"}, node_exclusion=[], time_benchmark_args=QUICK)
-    benchmark.run(config, root / "measured", "*", Silent())
+    qb.run(config, out=root / "measured")
     (measured,) = Store(root / "measured").results()
     rows = []
     for count in COUNTS:
@@ -149,7 +149,7 @@ def _resuming(root: Path) -> str:
         for run in make_plan(config).runs:
             store.save(measured.model_copy(update={"run": run}))
         begin = time.perf_counter()
-        assert benchmark.run(config, store.folder, "*", Silent()).code == 0
+        assert not qb.run(config, out=store.folder).failed
         seconds = time.perf_counter() - begin
         rows.append([str(count), f"{seconds:.2f}", f"{1000 * seconds / count:.0f}"])
     header = ["runs", "a call with all done, s", "ms per run"]

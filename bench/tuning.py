@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import quantbench as qb
 from bench.accuracy_control import accuracy_control
 from quantbench import embedded
 from quantbench.analysis import speedups
 from quantbench.analysis.intervals import Interval, hodges_lehmann, paired_bootstrap
-from quantbench.api import tuning
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.artifacts import Workbench
@@ -31,8 +31,6 @@ from quantbench.schema.settings import FrameworkArgs, Settings, TimeBenchmarkArg
 from quantbench.system import cache, environment
 from quantbench.system.progress import Silent
 from quantbench.timing.session import Shape, time_arms
-from quantbench.tune.budget import Budget
-from quantbench.tune.search import Limit
 from quantbench.tune.state import Tuned
 from quantbench.tune.trials import TuningSet
 from quantbench.tune.tuner import CALIBRATION_SAMPLES
@@ -68,7 +66,7 @@ def _tune(folder: Path, drop: float) -> tuple[float, Tuned]:
     config = load_config(embedded.CONFIG, overrides)
     os.environ[cache.VARIABLE] = str(folder / "shared")  # or else the second search would find what the first made
     begin = time.perf_counter()
-    found = tuning.tune(config, folder, [Limit(metric="f1", drop=drop)], Budget(), Silent())
+    found = qb.tune(config, out=folder, max_drop={"f1": drop}).state
     return time.perf_counter() - begin, found
 
 
@@ -198,4 +196,7 @@ def _cost(folder: Path, tuned: Tuned, seconds: float, bench: TuningSet) -> str:
 
 
 def _first_lines(folder: Path) -> str:
-    return " ".join(tuning.answer(folder).split())
+    from quantbench.reports import _tune
+
+    text = (folder / _tune.FILE).read_text(encoding="utf-8")
+    return " ".join(" ".join(text.split("\n## ")[0].splitlines()[2:]).replace("**", "").split())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,8 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from quantbench import __version__
-from quantbench.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, QuantbenchError, check_platform
-from quantbench.schema.base import canonical_json, digest
-from quantbench.schema.settings import Config
+import quantbench as qb
+from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOME_FAILED, check_platform
 
 app = typer.Typer(
     add_completion=False,
@@ -74,14 +72,10 @@ def run_command(
     another configuration, which needs an `--out` of its own. Where it runs is the configuration's
     `backend`: this machine, a Ray cluster or SageMaker training jobs (`docs/launchers.md`).
     """
-    from quantbench.config.load import load_config
-
-    loaded = load_config(config, _overrides(override, no_timing, no_evaluation))
+    loaded = _loaded(config, _overrides(override, no_timing, no_evaluation))
     folder = out or Path("runs") / config.stem
     if dry_run:
-        from quantbench.api.benchmark import requested
-
-        typer.echo(requested(loaded, folder, only))
+        typer.echo(json.dumps(qb.plan(loaded, out=folder, only=only).requests(), indent=2))
         return
     _run(loaded, folder, only, quiet, verbose)
 
@@ -97,10 +91,7 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Run the benchmark of the embedded model and data set, which needs no network."""
-    from quantbench import embedded
-    from quantbench.config.load import load_config
-
-    loaded = load_config(embedded.CONFIG, _overrides(override, no_timing, no_evaluation))
+    loaded = qb.load_config("demo", set=_overrides(override, no_timing, no_evaluation))
     _run(loaded, out or Path("runs") / "demo", only, quiet, verbose)
 
 
@@ -133,26 +124,29 @@ def tune(
     Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
     `models/best` to deploy. A second call goes on where the first was interrupted.
     """
-    since = time.monotonic()
-    from quantbench import embedded
-    from quantbench.api import tuning
-    from quantbench.config.load import load_config
-    from quantbench.system.progress import Bars, Silent
-    from quantbench.tune.budget import Budget
-
     _log_to_console(quiet, verbose)
-    path = embedded.CONFIG if str(config) == "demo" else config
-    loaded = load_config(path, override or ())
-    limits = [tuning.parse_limit(text, loaded) for text in max_drop or ()]
+    loaded = qb.load_config(config, set=override or ())
     folder = out or Path("runs") / f"tune-{config.stem}"
     try:
-        reporter = Silent() if quiet else Bars(error_console)
-        tuning.tune(loaded, folder, limits, Budget(max_evaluations, max_time, since), reporter, only)
+        found = qb.tune(
+            loaded,
+            out=folder,
+            max_drop=max_drop,
+            only=only,
+            max_time=max_time,
+            max_evaluations=max_evaluations,
+            progress=not quiet,
+        )
     except KeyboardInterrupt:
         error_console.print("interrupted; what was found is kept, the same command goes on from there")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    typer.echo(tuning.answer(folder))
+    typer.echo(found.answer)
     typer.echo(f"report: {folder / 'tune.md'}")
+
+
+def _loaded(config: Path, overrides: list[str]) -> qb.Config:
+    """A configuration from a file, even one that is called ``demo``."""
+    return qb.load_config(config.absolute() if str(config) == "demo" else config, set=overrides)
 
 
 def _overrides(given: list[str] | None, no_timing: bool, no_evaluation: bool) -> list[str]:
@@ -161,19 +155,26 @@ def _overrides(given: list[str] | None, no_timing: bool, no_evaluation: bool) ->
     return [*(given or ()), *(override for override, wanted in left_out.items() if wanted)]
 
 
-def _run(config: Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
-    from quantbench.api import benchmark
-    from quantbench.system.progress import Bars, Silent
-
+def _run(config: qb.Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
     _log_to_console(quiet, verbose)
     try:
-        finished = benchmark.run(config, folder, only, Silent() if quiet else Bars(error_console))
+        finished = qb.run(config, out=folder, only=only, progress=not quiet)
     except KeyboardInterrupt as stop:
-        error_console.print(benchmark.interrupted(folder, str(stop)), markup=False, soft_wrap=True)
+        error_console.print(interrupted(folder, str(stop)), markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    typer.echo(finished.table)
+    typer.echo(finished)
     typer.echo(f"card: {folder / 'card.md'}")
-    raise typer.Exit(finished.code)
+    raise typer.Exit(EXIT_SOME_FAILED if finished.failed else EXIT_DONE)
+
+
+def interrupted(folder: Path, told: str) -> str:
+    """What is kept of an interrupted call; ``told`` is what the work itself said of it."""
+    try:
+        done = sum(result.done for result in qb.load_results(folder))
+    except qb.BadInput:
+        done = 0  # stopped before there was a folder
+    more = f", {told}" if told else ", what was prepared is found again"
+    return f"interrupted: {done} run(s) are finished and kept{more}; the same command goes on from there"
 
 
 def _log_to_console(quiet: bool, verbose: bool) -> None:
@@ -200,22 +201,16 @@ def plan(
     no_evaluation: NoEvaluation = False,
 ) -> None:
     """List the runs of a configuration, what they share and how long they will take, without starting any."""
-    from quantbench.config.estimate import estimate
-    from quantbench.config.load import load_config
-    from quantbench.config.plan import make_plan, numbers, told
-    from quantbench.results.store import Store
-
-    loaded = load_config(config, _overrides(override, no_timing, no_evaluation))
-    made = make_plan(loaded, Store(out or Path("runs") / config.stem).stored_for(loaded), only)
-    known = numbers(loaded)
-    states = {run.key: "done" for run in made.done} | {run.key: "run" for run in made.runs}
-    for run in sorted((*made.runs, *made.done), key=lambda run: known[canonical_json(run.benchmarked)]):
-        typer.echo(f"{known[canonical_json(run.benchmarked)]:>4}  {states[run.key]:<8} {run.name}")
-        if told(run) != run.name and run.name.endswith(digest(dict(run.benchmarked))[:8]):
-            typer.echo(f"               {told(run)}")
-    for item in made.skipped:
-        typer.echo(f"      skipped  {told(item)}: {item.reason}")
-    cost = estimate(made.runs)
+    loaded = _loaded(config, _overrides(override, no_timing, no_evaluation))
+    made = qb.plan(loaded, out=out or Path("runs") / config.stem, only=only)
+    for row in made.rows:
+        if row.state == "skipped":
+            typer.echo(f"      skipped  {row.values}: {row.reason}")
+            continue
+        typer.echo(f"{row.number:>4}  {row.state:<8} {row.name}")
+        if row.shortened:
+            typer.echo(f"               {row.values}")
+    cost = made.cost
     typer.echo(
         f"{len(made.runs)} runs share {cost.exports} float export(s), {cost.calibrations} calibration(s), "
         f"{cost.originals} evaluation(s) of the original.\n"
@@ -228,9 +223,7 @@ def plan(
 @app.command()
 def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")]) -> None:
     """Render card.md and summary.json again from the stored results."""
-    from quantbench.api import benchmark
-
-    benchmark.render_again(folder)
+    qb.load_results(folder).write()
     typer.echo(str(folder / "card.md"))
 
 
@@ -243,9 +236,8 @@ def merge(
 
     The card then has a set of tables for each machine; rows of unlike machines are never compared with each other.
     """
-    from quantbench.api.benchmark import merged
-
-    done = merged(folders, out)
+    done = qb.merge(folders, out).merged
+    assert done is not None, "folders were merged"
     for sentence in done.repeated:
         typer.echo(f"left out {sentence}")
     typer.echo(f"{done.taken} result(s) taken\ncard: {out / 'card.md'}")
@@ -256,13 +248,9 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it; what is needed is made again.")] = False,
 ) -> None:
     """Show the folder of the work that benchmarks on this machine share (`$QUANTBENCH_CACHE`), and its size."""
-    from quantbench.system import cache as shared
-    from quantbench.system.progress import Bars
-
-    folder = shared.folder()
     if clear:
-        shared.clear(folder, Bars(error_console))
-    typer.echo(f"{folder}: {shared.size(folder) / 1e6:.0f} MB")
+        qb.clear_cache(progress=True)
+    typer.echo(f"{qb.cache_folder()}: {qb.cache_size() / 1e6:.0f} MB")
 
 
 @app.command()
@@ -275,9 +263,7 @@ def compare(
 
     Refuses to compare across CPUs, instruction sets or library versions unless asked to.
     """
-    from quantbench.api.benchmark import compared
-
-    typer.echo(compared(first, second, across))
+    typer.echo(qb.compare(first, second, across=across))
 
 
 @app.command()
@@ -299,29 +285,21 @@ def why(
     Prints the answer and writes it to DIR/why.md: `quantbench why runs/demo`, or of some runs only
     `quantbench why runs/mine '*static*'`. Takes a minute or more; it looks at predictions, not at time.
     """
-    from quantbench.api.benchmark import explained
-    from quantbench.system.progress import Bars, Silent
-
     _log_to_console(quiet, verbose)
-    typer.echo(explained(folder, run, Silent() if quiet else Bars(error_console)))
+    typer.echo(qb.diagnose(folder, only=run, progress=not quiet))
     typer.echo(f"written: {folder / 'why.md'}")
 
 
 @app.command()
 def tasks() -> None:
     """List the tasks: what stands under `task`."""
-    from quantbench.plugins import registry
-
-    _list({name: registry.task(name).SUMMARY for name in registry.names("tasks")})
+    _list(qb.tasks())
 
 
 @app.command()
 def metrics() -> None:
     """List the metrics of every task: what stands under `metrics`, and the values that each reports."""
-    from quantbench.plugins import registry
-
-    for task in registry.names("tasks"):
-        known = registry.task(task).METRICS
+    for task, known in qb.metrics().items():
         for name, values in known.items():
             typer.echo(f"{task:<21} {name:<{max(map(len, known))}}  {', '.join(values)}")
 
@@ -329,9 +307,7 @@ def metrics() -> None:
 @app.command()
 def groups() -> None:
     """List the node-exclusion groups: what stands under `node_exclusion`."""
-    from quantbench.plugins import registry
-
-    _list({name: registry.exclusion(name).SUMMARY for name in registry.names("exclusions")})
+    _list(qb.exclusions())
 
 
 def _list(summaries: Mapping[str, str]) -> None:
@@ -347,13 +323,11 @@ def env(
     ] = False,
 ) -> None:
     """Show CPU, instruction sets, usable cores and library versions."""
-    from quantbench.system.environment import cpus_used, detect
-
-    found = detect()
+    found = qb.environment()
     typer.echo(f"CPU               {found.cpu_model} ({found.architecture})")
     typer.echo(f"instruction sets  {', '.join(found.instruction_sets) or 'unknown'}")
     typer.echo(f"usable CPUs       {found.cores}, on {found.physical_cores} cores")
-    typer.echo(f"threads           {cpus_used(found.threads, found)}, unless num_threads says otherwise")
+    typer.echo(f"threads           {qb.cpus_used(found.threads, found)}, unless num_threads says otherwise")
     typer.echo(f"memory            {found.memory_bytes / 2**30:.1f} GiB")
     for limit in found.limits:
         typer.echo(f"limit             {limit}")
@@ -365,11 +339,8 @@ def env(
 
 
 def _check_machine() -> None:
-    from quantbench.pipeline import machine_check
-    from quantbench.system.progress import Bars
-
-    error_console.print(f"Checking this machine, up to {machine_check.SECONDS} s", highlight=False)
-    for finding in machine_check.findings(Bars(error_console)):
+    error_console.print("Checking this machine, up to 60 s", highlight=False)
+    for finding in qb.check_machine(progress=True):
         advice = f"  -> {finding.advice}" if finding.advice else ""
         typer.echo(f"{finding.what:<17} {finding.value}{advice}")
 
@@ -378,7 +349,7 @@ def _check_machine() -> None:
 def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
     """Options of all commands."""
     if version:
-        typer.echo(f"quantbench {__version__}")
+        typer.echo(f"quantbench {qb.__version__}")
         raise typer.Exit()
 
 
@@ -387,13 +358,13 @@ def main() -> None:
     try:
         check_platform()
         app()
-    except BadInput as error:
+    except qb.BadInput as error:
         for mistake in error.mistakes:
             _print_error(str(mistake))
         sys.exit(EXIT_BAD_INPUT)
-    except QuantbenchError as error:
+    except qb.QuantbenchError as error:
         _print_error(str(error))
-        sys.exit(error.exit_code)
+        sys.exit(EXIT_ERROR)
 
 
 def _print_error(text: str) -> None:

@@ -1,7 +1,7 @@
-"""One tree of errors, with an exit code per class.
+"""One tree of errors, and the exit codes of the programs that tell of them.
 
-Every error that a user can cause derives from :class:`QuantbenchError`; the command line prints its message and
-exits with :attr:`QuantbenchError.exit_code`, without a traceback.
+Every error that a user can cause derives from :class:`QuantbenchError`; a command prints its message without a
+traceback and ends with one of the codes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 EXIT_DONE = 0
+EXIT_ERROR = 1
 EXIT_BAD_INPUT = 2
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
@@ -18,8 +19,6 @@ EXIT_INTERRUPTED = 130
 
 class QuantbenchError(Exception):
     """Base of all errors that quantbench raises on purpose."""
-
-    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,6 @@ class Interrupted(KeyboardInterrupt):
 
 class BadInput(QuantbenchError):
     """The input cannot be used. Holds every mistake that was found; nothing stays but what was finished before."""
-
-    exit_code = EXIT_BAD_INPUT
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(dict.fromkeys(mistakes))

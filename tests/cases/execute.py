@@ -14,12 +14,11 @@ import torch
 import yaml
 from tests.cases.case import CASES, DEFAULTS, Answer, Case, Failed, Refused, Registered, Right
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.errors import BadInput
 from quantbench.results.store import Store
 from quantbench.schema.results import Result
-from quantbench.system.progress import Silent
 
 NOT_CASES = ("case", "execute", "test_cases", "__main__")
 
@@ -50,7 +49,7 @@ def execute(registered: Registered, folder: Path) -> str:
     file, out = folder / "run.yaml", folder / "out"
     file.write_text(yaml.safe_dump({**DEFAULTS, **made.settings}, sort_keys=False), encoding="utf-8")
     try:
-        benchmark.run(load_config(file), out, "*", Silent())
+        qb.run(load_config(file), out=out)
     except BadInput as error:
         return _refused(made, error, file, out)
     assert not isinstance(made.right, Refused), (

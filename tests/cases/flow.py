@@ -16,12 +16,11 @@ from tests.support.fitted import save, tiny_config, tiny_tokenizer, write_splits
 from tests.support.tiny_tasks import WORDS
 from transformers import AutoTokenizer, DistilBertModel
 
+import quantbench as qb
 from quantbench import embedded
-from quantbench.api import benchmark
 from quantbench.config.load import load_config
 from quantbench.results.store import Store
 from quantbench.schema.results import Result
-from quantbench.system.progress import Silent
 
 SENTENCES = 100
 OUTLIER = "1996"
@@ -30,7 +29,7 @@ OUTLIER = "1996"
 def _run(folder: Path, settings: dict[str, Any]) -> Result:
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump({**DEFAULTS, **settings}), encoding="utf-8")
-    benchmark.run(load_config(file), folder / "out", "*", Silent())
+    qb.run(load_config(file), out=folder / "out")
     (result,) = Store(folder / "out").results()
     assert result.failure is None, result.failure
     return result

@@ -2,12 +2,12 @@
 
 import pytest
 
-from quantbench.api import benchmark
+import quantbench as qb
+from quantbench.cli import interrupted
 from quantbench.config.load import load_config
 from quantbench.errors import BadInput, Interrupted
 from quantbench.pipeline import worker
 from quantbench.results.store import Store
-from quantbench.system.progress import Silent
 from quantbench.timing import self_comparison
 from quantbench.timing import session as timing
 from quantbench.tune.search import Limit
@@ -34,15 +34,15 @@ def test_the_next_call_goes_on_at_the_shape_where_timing_was_stopped(write_confi
     config, out = load_config(write_config(batch_sizes=[1, 2])), tmp_path / "out"
     stop.add(1)
     with pytest.raises(Interrupted) as caught:
-        benchmark.run(config, out, "*", Silent())
-    told = benchmark.interrupted(out, str(caught.value))
+        qb.run(config, out=out)
+    told = interrupted(out, str(caught.value))
     assert told.startswith("interrupted: 0 run(s) are finished and kept, 1 more are prepared and scored")
     assert "timing goes on after 1 of 2 shape(s)" in told
     assert places == [(0, 0)]
     (kept,) = (out / "timing").rglob("*.json")
     stop.clear()
     before = kept.read_bytes()
-    assert benchmark.run(config, out, "*", Silent()).code == 0
+    assert not qb.run(config, out=out).failed
     assert places == [(0, 0), (1, 0)], "only what was missing"
     (result,) = Store(out).results()
     assert [shape.batch_size for shape in result.latency] == [1, 2]
@@ -56,7 +56,7 @@ def test_what_was_not_scored_is_not_said_to_be(write_config, tmp_path, measured)
     measured[1].add(0)
     config = load_config(write_config(max_eval_samples=0))
     with pytest.raises(Interrupted, match="1 more are prepared; timing goes on after 0 of 1"):
-        benchmark.run(config, tmp_path / "out", "*", Silent())
+        qb.run(config, out=tmp_path / "out")
 
 
 def test_launches_go_on_where_they_were_stopped_and_damaged_files_are_measured_again(
@@ -67,10 +67,10 @@ def test_launches_go_on_where_they_were_stopped_and_damaged_files_are_measured_a
     config, out = load_config(write_config(batch_sizes=[1, 2], time_benchmark_args=args)), tmp_path / "out"
     stop.add(1)
     with pytest.raises(Interrupted):
-        benchmark.run(config, out, "*", Silent())
+        qb.run(config, out=out)
     stop.clear()
     next((out / "timing").rglob("*.json")).write_text("{")
-    assert benchmark.run(config, out, "*", Silent()).code == 0
+    assert not qb.run(config, out=out).failed
     assert places == [(0, 0), (0, 0), (1, 0), (0, 1), (1, 1)]
 
 
@@ -79,9 +79,9 @@ def test_what_fails_before_timing_fails_the_rows_and_not_the_command(write_confi
         raise ValueError("no such machine")
 
     monkeypatch.setattr(worker.self_comparison, "paths", broken)
-    finished = benchmark.run(load_config(write_config()), tmp_path / "out", "*", Silent())
+    finished = qb.run(load_config(write_config()), out=tmp_path / "out")
     (result,) = Store(tmp_path / "out").results()
-    assert finished.code == 3
+    assert [item.failure for item in finished.failed] == [result.failure]
     assert (result.failure.stage, result.failure.reason) == ("timing", "ValueError: no such machine")
 
 

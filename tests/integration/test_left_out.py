@@ -6,11 +6,10 @@ import pytest
 from datasets import Dataset
 from tests.support.command import quantbench
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.errors import BadInput
 from quantbench.results.store import Store
-from quantbench.system.progress import Silent
 
 
 @pytest.fixture
@@ -24,8 +23,8 @@ def without_labels(tiny, tmp_path):
 
 def run(path, folder, *overrides):
     config = load_config(path, overrides)
-    code = benchmark.run(config, folder, "*", Silent()).code
-    return code, Store(folder).results()
+    found = qb.run(config, out=folder)
+    return len(found.failed), Store(folder).results()
 
 
 def test_without_evaluation_neither_labels_nor_an_evaluation_split_are_asked_for(

@@ -19,10 +19,8 @@ MODEL = "acme/own"
 RUN = """
 import sys
 from pathlib import Path
-from quantbench.api import benchmark
-from quantbench.config.load import load_config
-from quantbench.system.progress import Silent
-sys.exit(benchmark.run(load_config(Path(sys.argv[1])), Path(sys.argv[2]), "*", Silent()).code)
+import quantbench as qb
+sys.exit(3 if qb.run(qb.load_config(sys.argv[1]), out=sys.argv[2]).failed else 0)
 """
 TOKENIZE = """
 import json, sys

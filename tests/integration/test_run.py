@@ -17,13 +17,12 @@ from tests.support.machines import machine
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from transformers import AutoTokenizer
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.pipeline import worker
 from quantbench.results.store import Store
 from quantbench.system import environment
 from quantbench.system.environment import detect
-from quantbench.system.progress import Silent
 
 GROUPS = ["layernorm", "gelu", "residual", "gather", "softmax"]
 
@@ -167,9 +166,9 @@ def test_a_container_too_small_for_all_processes_at_once_is_the_reason_of_a_row(
     container = detect(machine(tmp_path / "container", files))
     monkeypatch.setattr(environment, "detect", lambda: container)
     monkeypatch.setattr(worker, "time_arms", lambda *_: pytest.fail("nothing is to be started that cannot fit"))
-    code = benchmark.run(load_config(write_config()), tmp_path / "out", "*", Silent()).code
+    finished = qb.run(load_config(write_config()), out=tmp_path / "out")
     (result,) = Store(tmp_path / "out").results()
-    assert code == 3
+    assert [item.failure for item in finished.failed] == [result.failure]
     assert result.failure.stage == "timing"
     assert re.match(
         r"timing needs at least 1\.[1-9] GiB .* for 4 processes .* there is 1\.0 GiB", result.failure.reason

@@ -10,8 +10,8 @@ import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
 
+import quantbench as qb
 from quantbench import embedded
-from quantbench.api import tuning
 from quantbench.config.load import load_config
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.results.store import Store
@@ -167,7 +167,7 @@ def test_a_killed_search_goes_on_where_it_was(tiny, tmp_path):
 def test_without_a_version_within_the_limit_the_original_stands(tiny, tmp_path, monkeypatch):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
     monkeypatch.setattr(Tuning, "_within", lambda self, result: False)
-    found = tuning.tune(config, tmp_path / "out", [F1], Budget(), Silent(), ONNXRUNTIME)
+    found = qb.tune(config, out=tmp_path / "out", max_drop={"f1": 0.005}, only=ONNXRUNTIME)
     assert found.best is None
     report = (tmp_path / "out" / "tune.md").read_text()
     assert "deploy the original" in report
@@ -179,7 +179,8 @@ def test_without_a_version_within_the_limit_the_original_stands(tiny, tmp_path, 
 @pytest.mark.slow
 def test_a_spent_budget_ends_the_search_with_an_answer(tiny, tmp_path):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
-    found = tuning.tune(config, tmp_path / "out", [F1], Budget(evaluations=0.1), Silent(), ONNXRUNTIME)
+    asked = {"max_drop": {"f1": 0.005}, "max_evaluations": 0.1, "only": ONNXRUNTIME}
+    found = qb.tune(config, out=tmp_path / "out", **asked).state
     assert found.stopped
     assert [found.tried[0].step, len(found.tried)] == [0, 1], "one version in int8 is tried all the same"
     assert "the budget was spent" in (tmp_path / "out" / "tune.md").read_text()
@@ -199,9 +200,9 @@ def test_the_demo_finds_its_way_out_of_padded_calibration(tmp_path):
     overrides = ["time_benchmark_args={duration: 0.2, warmup_runs: 1, precision: 0.9}", "max_eval_samples=400"]
     config = load_config(embedded.CONFIG, overrides)
     assert config.base.calibration.padding == "max_length" != Calibration().padding
-    found = tuning.tune(config, tmp_path / "out", [Limit(metric="f1", drop=0.02)], Budget(), Silent(), ONNXRUNTIME)
+    found = qb.tune(config, out=tmp_path / "out", max_drop={"f1": 0.02}, only=ONNXRUNTIME)
     assert found.best is not None
-    best = next(run for run in summary(tmp_path / "out")["runs"] if run["name"] == found.best)
+    best = next(run for run in summary(tmp_path / "out")["runs"] if run["name"] == found.best.name)
     assert best["metrics"]["f1"]["original"] - best["metrics"]["f1"]["optimized"] <= 0.02
     assert best["parameters"]["calibration"]["padding"] == "none"
     assert summary(tmp_path / "out")["evaluations"] <= 7

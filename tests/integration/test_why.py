@@ -10,7 +10,7 @@ from tests.support.example_results import done
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from transformers import AutoModelForTokenClassification
 
-from quantbench.api.benchmark import explained
+import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.config.plan import make_plan
 from quantbench.diagnose.run import diagnose
@@ -137,7 +137,7 @@ def test_the_command_prints_and_writes_the_answer(finished, tmp_path):
 def refused(folder, only=""):
     before = sorted(folder.rglob("*")) if folder.exists() else None
     with pytest.raises(BadInput) as error:
-        explained(folder, only, Silent())
+        qb.diagnose(folder, only=only)
     assert (sorted(folder.rglob("*")) if folder.exists() else None) == before, "nothing is written"
     (mistake,) = error.value.mistakes
     return str(mistake)

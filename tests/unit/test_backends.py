@@ -1,18 +1,15 @@
 """Every run is executed where its own backend says, and never under the cap of another."""
 
-import json
-
 import pytest
 from tests.support.example_results import ENVIRONMENT, done, failed, reference_config
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
 from quantbench.pipeline import preflight
 from quantbench.plugins import registry
 from quantbench.results.store import Store
 from quantbench.system import environment, instruction_sets
-from quantbench.system.progress import Silent
 
 CAPS = "benchmarked.backend.args=[{supported_instructions: avx2}, {supported_instructions: avx512}]"
 PLACES = "benchmarked.backend=[local, {name: ray, args: {address: 'host:1'}}]"
@@ -43,7 +40,7 @@ def launched(monkeypatch):
 def test_several_caps_on_this_machine_are_refused_with_what_to_do(tmp_path):
     config = reference_config(CAPS)
     with pytest.raises(BadInput) as refused:
-        benchmark.run(config, tmp_path / "out", "*", Silent())
+        qb.run(config, out=tmp_path / "out")
     assert "--only 'supported_instructions=avx2'" in str(refused.value)
     assert str(refused.value).startswith("--set benchmarked.backend.args=")
     assert not (tmp_path / "out").exists()
@@ -52,18 +49,18 @@ def test_several_caps_on_this_machine_are_refused_with_what_to_do(tmp_path):
 def test_one_cap_after_another_is_each_under_its_own(tmp_path, launched):
     config = reference_config(CAPS)
     for level in ("avx2", "avx512"):
-        benchmark.run(config, tmp_path, f"supported_instructions={level}", Silent())
+        qb.run(config, out=tmp_path, only=f"supported_instructions={level}")
     assert launched == [("local", "avx2", 2), ("local", "avx512", 2)]
     assert len(Store(tmp_path).results()) == 4
 
 
 def test_every_backend_launches_its_own_runs(tmp_path, launched):
-    benchmark.run(reference_config(PLACES), tmp_path, "*", Silent())
+    qb.run(reference_config(PLACES), out=tmp_path)
     assert launched == [("local", None, 2), ("ray", None, 2)]
 
 
 def test_what_would_be_asked_for_is_asked_of_each_backend(tmp_path):
-    asked = json.loads(benchmark.requested(reference_config(PLACES), tmp_path, "*"))
+    asked = qb.plan(reference_config(PLACES), out=tmp_path).requests()
     assert [sorted(request) for request in asked] == [["places", "run"]] * 2 + [["job", "options"]] * 2
 
 
@@ -72,5 +69,5 @@ def test_a_failure_of_runs_that_were_not_asked_for_is_no_failure(tmp_path, launc
     store = Store(tmp_path)
     store.open(config)
     store.save(failed(make_plan(config).runs[1]))
-    assert benchmark.run(config, tmp_path, "node_exclusion-none", Silent()).code == 0
-    assert benchmark.run(config, tmp_path, "*", Silent()).code == 0, "the failed run was done now"
+    assert not qb.run(config, out=tmp_path, only="node_exclusion-none").failed
+    assert not qb.run(config, out=tmp_path).failed, "the failed run was done now"

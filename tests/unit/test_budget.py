@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
-from quantbench.api import tuning
+import quantbench as qb
 from quantbench.errors import BadInput
-from quantbench.system.progress import Silent
 from quantbench.tune.budget import MAKING, PROBE, SENSITIVITIES, SHORTEST_PROBE, Budget
 
 seconds = st.floats(0, 1000)
@@ -36,16 +35,16 @@ def test_with_much_time_probes_are_as_long_as_ever_and_with_none_nothing_further
 @pytest.mark.parametrize(
     ("budget", "says"),
     [
-        (Budget(evaluations=0), "--max-evaluations 0: must be more than 0"),
-        (Budget(evaluations=-1), "--max-evaluations -1: must be more than 0"),
-        (Budget(evaluations=float("nan")), "--max-evaluations nan: must be more than 0"),
-        (Budget(seconds=float("nan")), "--max-time nan: is too little to try one version"),
+        ({"max_evaluations": 0}, "--max-evaluations 0: must be more than 0"),
+        ({"max_evaluations": -1}, "--max-evaluations -1: must be more than 0"),
+        ({"max_evaluations": float("nan")}, "--max-evaluations nan: must be more than 0"),
+        ({"max_time": float("nan")}, "--max-time nan: is too little to try one version"),
     ],
 )
 def test_a_budget_that_no_search_can_keep_to_is_refused(budget, says, tmp_path):
     config = reference_config()
     with pytest.raises(BadInput) as refused:
-        tuning.tune(config, tmp_path / "out", [], budget, Silent())
+        qb.tune(config, out=tmp_path / "out", **budget)
     (mistake,) = refused.value.mistakes
     assert str(mistake).startswith(says)
     assert not (tmp_path / "out").exists()

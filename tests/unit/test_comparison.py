@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
 
+import quantbench as qb
 from quantbench.analysis import compare, speedups
-from quantbench.api import benchmark
 from quantbench.config.keys import replaced
 from quantbench.errors import BadInput
 from quantbench.reports import _comparison
@@ -124,9 +124,9 @@ def test_unlike_machines_are_refused_unless_asked_for(tmp_path, update, words):
     a = folder(tmp_path / "a", config, results)
     b = folder(tmp_path / "b", config, changed(results, environment=ENVIRONMENT.model_copy(update=update)))
     with pytest.raises(BadInput, match="add --across") as refused:
-        benchmark.compared(a, b, across=False)
+        qb.compare(a, b)
     assert words in str(refused.value)
-    text = benchmark.compared(a, b, across=True)
+    text = str(qb.compare(a, b, across=True))
     assert text.startswith("Measured under unlike conditions")
     assert words in text
 
@@ -136,9 +136,9 @@ def test_a_folder_without_results_is_refused(tmp_path):
     a = folder(tmp_path / "a", config, reference_results(config))
     b = folder(tmp_path / "b", config, [])
     with pytest.raises(BadInput, match="no finished run"):
-        benchmark.compared(a, b, across=False)
+        qb.compare(a, b)
     with pytest.raises(BadInput, match="no benchmark"):
-        benchmark.compared(a, tmp_path / "c", across=False)
+        qb.compare(a, tmp_path / "c")
 
 
 def asked(result, key, value):
@@ -153,7 +153,7 @@ def test_folders_that_share_no_run_are_refused_with_what_each_has(tmp_path):
     one, other = reference_results(config)
     a, b = folder(tmp_path / "a", config, [one]), folder(tmp_path / "b", config, [other])
     with pytest.raises(BadInput, match="share no finished run") as refused:
-        benchmark.compared(a, b, across=False)
+        qb.compare(a, b)
     assert f"{a} has {one.run.name}. {b} has {other.run.name}." in str(refused.value)
 
 

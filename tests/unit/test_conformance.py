@@ -1,11 +1,11 @@
 """What every plug-in must provide, over all files of the six folders."""
 
 import ast
-import inspect
 import re
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ import pytest
 from tests.support.example_results import reference_config, reference_results
 
 import quantbench
+import quantbench as qb
+from quantbench.api.conformance import plugin_faults
 from quantbench.plugins import protocols, registry
-from quantbench.served import protocols as served
 from quantbench.tasks import _label_metrics, feature_extraction, question_answering, token_classification
 
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
@@ -50,44 +51,8 @@ def test_the_folders_hold_what_the_design_names():
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
-def test_a_plugin_has_every_member_of_its_protocol(kind, name):
-    plugin, protocol = LOADERS[kind](name), PROTOCOLS[kind]
-    for member in inspect.get_annotations(protocol):
-        assert hasattr(plugin, member), f"{name} has no {member}"
-    for member, method in vars(protocol).items():
-        if inspect.isfunction(method) and not member.startswith("_"):
-            wanted = list(inspect.signature(method).parameters)[1:]
-            assert list(inspect.signature(getattr(plugin, member)).parameters) == wanted, f"{name}.{member}"
-
-
-@pytest.mark.parametrize(("kind", "name"), ALL)
-def test_a_plugin_says_in_one_line_what_it_is(kind, name):
-    plugin = LOADERS[kind](name)
-    assert plugin.__doc__
-    assert "\n" not in plugin.SUMMARY
-    assert plugin.SUMMARY[-1] != "."
-
-
-SERVED = {
-    **{name: (registry.task(name).SERVED, served.ServedTask) for name in registry.names("tasks")},
-    **{
-        f"{name}, inputs": (registry.task(name).PROCESSOR.SERVED, served.ServedProcessor)
-        for name in registry.names("tasks")
-    },
-    **{name: (registry.runtime(name).SERVED, served.ServedRuntime) for name in registry.names("runtimes")},
-}
-"""Files that are laid beside deployed models, and their protocols."""
-
-
-@pytest.mark.parametrize("name", SERVED)
-def test_a_file_to_deploy_has_every_member_of_its_protocol(name):
-    module, protocol = SERVED[name]
-    for member in inspect.get_annotations(protocol):
-        assert hasattr(module, member), f"{name} has no {member}"
-    for member, method in vars(protocol).items():
-        if inspect.isfunction(method) and not member.startswith("_"):
-            wanted = list(inspect.signature(method).parameters)[1:]
-            assert list(inspect.signature(getattr(module, member)).parameters) == wanted, f"{name}.{member}"
+def test_a_plugin_has_every_member_of_its_protocol_and_says_in_one_line_what_it_is(kind, name):
+    assert list(plugin_faults(LOADERS[kind](name), PROTOCOLS[kind])) == []
 
 
 def _imported(tree):
@@ -115,16 +80,6 @@ def test_a_report_is_pure(name):
     report = registry.report(name)
     assert report.render(config, results, ()) == report.render(config, results, ())
     assert report.render(config, [], ())
-
-
-@pytest.mark.parametrize("name", registry.names("tasks"))
-def test_a_tasks_default_metrics_are_known(name):
-    task = registry.task(name)
-    settings = reference_config().base.model_copy(update={"task": name})
-    assert set(task.default_metrics(settings)) <= set(task.known_metrics(settings)) <= set(task.METRICS)
-    metric, drop = task.default_limit(settings)
-    assert metric in {value for known in task.default_metrics(settings) for value in task.METRICS[known]}
-    assert drop > 0
 
 
 @pytest.mark.parametrize("name", registry.names("runtimes"))
@@ -210,14 +165,57 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("name", registry.names("tasks"))
-def test_a_row_of_weights_gives_the_same_alone_and_among_others(name):
-    task, generator = registry.task(name), np.random.default_rng(0)
-    for columns, made in OUTCOMES[name]:
-        outcomes, weights = made(generator).astype(float), generator.integers(0, 3, (7, 40)).astype(float)
-        together = task.metrics(columns, outcomes, weights)
-        for number, row in enumerate(weights):
-            alone = task.metrics(columns, outcomes, row)
-            assert {key: values[number] for key, values in together.items()} == pytest.approx(alone, abs=1e-12)
+def test_a_task_conforms(name):
+    generator = np.random.default_rng(0)
+    qb.check_task(name, outcomes=[(columns, made(generator)) for columns, made in OUTCOMES[name]])
+
+
+@pytest.mark.parametrize("name", registry.names("runtimes"))
+def test_a_runtime_conforms(name):
+    qb.check_runtime(name)
+
+
+@pytest.mark.parametrize("name", registry.names("quantizers"))
+def test_a_quantizer_conforms(name):
+    qb.check_quantizer(name)
+
+
+def changed(plugin, **members):
+    """A plug-in with other members; None leaves one out."""
+    named = {name: value for name, value in {**vars(plugin), **members}.items() if value is not None}
+    return types.SimpleNamespace(**named)
+
+
+def test_everything_that_a_plugin_lacks_is_listed():
+    lacking = changed(
+        registry.runtime("onnxruntime"), FILES={}, OPERATORS=None, SUMMARY="Ends.", load=lambda spec: None
+    )
+    with pytest.raises(AssertionError) as caught:
+        qb.check_runtime(lacking)
+    assert isinstance(caught.value, qb.QuantbenchError)
+    assert [fault.split(" of ")[0] for fault in caught.value.faults] == [
+        "onnxruntime has no OPERATORS",
+        "onnxruntime.load takes (spec); must take (spec, num_threads)",
+        "SUMMARY",
+    ]
+    with pytest.raises(qb.NotConforming, match="FILES names no file for static"):
+        qb.check_runtime(changed(registry.runtime("onnxruntime"), FILES={}))
+
+
+def test_a_task_whose_metrics_do_not_hang_together_does_not_conform():
+    task = registry.task("token-classification")
+    columns, made = OUTCOMES["token-classification"][0]
+    outcomes = [(columns, made(np.random.default_rng(0)))]
+
+    def among_others(columns, outcomes, weights):
+        return {name: value + (weights.ndim > 1) for name, value in task.metrics(columns, outcomes, weights).items()}
+
+    with pytest.raises(qb.NotConforming, match="among other rows of weights"):
+        qb.check_task(changed(task, metrics=among_others), outcomes=outcomes)
+    with pytest.raises(qb.NotConforming, match="which default_metrics do not report"):
+        qb.check_task(changed(task, default_limit=lambda settings, labels=(): ("bleu", 0.1)))
+    with pytest.raises(qb.NotConforming, match="served has no decode"):
+        qb.check_task(changed(task, SERVED=types.SimpleNamespace(__name__="served")))
 
 
 def test_the_picture_of_the_house_is_its_folders():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
-from quantbench.api import benchmark
+from quantbench.cli import interrupted
 from quantbench.config.load import load_config
 from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
@@ -134,7 +134,7 @@ def test_an_interrupt_says_that_what_was_under_way_on_ray_is_begun_again(tmp_pat
     context = LaunchContext(Store(tmp_path), detect(), Silent(), execute=lambda _: ())
     with pytest.raises(KeyboardInterrupt) as caught:
         list(ray._results(ray._Cluster(ray.Args()), runs, context))
-    told = benchmark.interrupted(tmp_path, str(caught.value))
+    told = interrupted(tmp_path, str(caught.value))
     assert told.startswith("interrupted: 0 run(s) are finished and kept, what was under way on the cluster ends")
     assert "is begun again; the same command goes on from there" in told
 

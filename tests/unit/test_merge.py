@@ -6,7 +6,7 @@ import pytest
 from tests.support.command import quantbench
 from tests.support.example_results import ENVIRONMENT, done, failed, reference_config
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
 from quantbench.results import merge
@@ -39,7 +39,7 @@ def folder_of(path, *, environment=ENVIRONMENT, overrides=(), only=(0, 1), fail=
 def test_unlike_machines_stand_beside_each_other(tmp_path):
     one = folder_of(tmp_path / "one")
     other = folder_of(tmp_path / "other", environment=OTHER, sha256="c" * 64)
-    merged = benchmark.merged([one, other], tmp_path / "all")
+    merged = qb.merge([one, other], tmp_path / "all").merged
     assert (merged.taken, merged.repeated) == (4, ())
     results = Store(tmp_path / "all").results()
     assert sorted(result.environment.cpu_model for result in results) == ["Another CPU"] * 2 + ["Example CPU"] * 2
@@ -59,19 +59,19 @@ def test_rows_of_each_machine_are_judged_by_themselves(tmp_path):
     """A merged card says of a machine what the card of its own folder says."""
     one = folder_of(tmp_path / "one")
     alone = json.loads(summary_of(one))["runs"]
-    benchmark.merged([one, folder_of(tmp_path / "other", environment=OTHER)], tmp_path / "all")
+    qb.merge([one, folder_of(tmp_path / "other", environment=OTHER)], tmp_path / "all")
     rows = json.loads((tmp_path / "all" / "summary.json").read_text())["runs"]
     assert [row["latency"] for row in rows if row["machine"] == 0] == [row["latency"] for row in alone]
 
 
 def summary_of(folder):
-    benchmark.render_again(folder)
+    qb.load_results(folder).write()
     return (folder / "summary.json").read_text()
 
 
 def test_parts_of_a_grid_from_one_machine_make_one_table(tmp_path):
     parts = [folder_of(tmp_path / str(number), only=(number,)) for number in (0, 1)]
-    assert benchmark.merged(parts, tmp_path / "all").taken == 2
+    assert qb.merge(parts, tmp_path / "all").merged.taken == 2
     whole = folder_of(tmp_path / "whole")
     assert summary_of(tmp_path / "all") == summary_of(whole)
 
@@ -79,14 +79,14 @@ def test_parts_of_a_grid_from_one_machine_make_one_table(tmp_path):
 def test_the_backend_may_differ_and_the_card_says_where_each_ran(tmp_path):
     one = folder_of(tmp_path / "one", only=(0,))
     ray = folder_of(tmp_path / "ray", only=(1,), overrides=("backend={name: ray}",))
-    assert benchmark.merged([one, ray], tmp_path / "all").taken == 2
+    assert qb.merge([one, ray], tmp_path / "all").merged.taken == 2
     rows = json.loads((tmp_path / "all" / "summary.json").read_text())["runs"]
     assert {row["parameters"]["backend"]["name"] for row in rows} == {"local", "ray"}
 
 
 def test_a_run_that_is_there_already_is_left_out_and_named(tmp_path):
     one, again = folder_of(tmp_path / "one"), folder_of(tmp_path / "again", sha256="d" * 64)
-    merged = benchmark.merged([one, again], tmp_path / "all")
+    merged = qb.merge([one, again], tmp_path / "all").merged
     assert merged.taken == 2
     assert len(merged.repeated) == 2
     assert all(str(again) in sentence for sentence in merged.repeated)
@@ -94,16 +94,16 @@ def test_a_run_that_is_there_already_is_left_out_and_named(tmp_path):
 
 def test_merging_again_changes_nothing(tmp_path):
     folders = [folder_of(tmp_path / "one"), folder_of(tmp_path / "other", environment=OTHER)]
-    benchmark.merged(folders, tmp_path / "all")
+    qb.merge(folders, tmp_path / "all")
     before = (tmp_path / "all" / "card.md").read_text()
-    again = benchmark.merged(folders, tmp_path / "all")
+    again = qb.merge(folders, tmp_path / "all").merged
     assert again.taken == 0
     assert (tmp_path / "all" / "card.md").read_text() == before
 
 
 def test_a_finished_run_is_taken_before_a_failed_one(tmp_path):
     broken, whole = folder_of(tmp_path / "broken", fail=(0,)), folder_of(tmp_path / "whole")
-    benchmark.merged([broken, whole], tmp_path / "all")
+    qb.merge([broken, whole], tmp_path / "all")
     results = Store(tmp_path / "all").results()
     assert len(results) == 2
     assert all(result.done for result in results)
@@ -125,9 +125,9 @@ def test_a_folder_is_not_merged_into_itself(tmp_path):
 
 def test_a_folder_of_several_machines_is_not_compared(tmp_path):
     one = folder_of(tmp_path / "one")
-    benchmark.merged([one, folder_of(tmp_path / "other", environment=OTHER)], tmp_path / "all")
+    qb.merge([one, folder_of(tmp_path / "other", environment=OTHER)], tmp_path / "all")
     with pytest.raises(BadInput, match="several machines"):
-        benchmark.compared(tmp_path / "all", one, across=False)
+        qb.compare(tmp_path / "all", one)
 
 
 def test_the_command_says_what_was_taken(tmp_path):

@@ -3,11 +3,10 @@
 import pytest
 from tests.support.example_results import reference_config, reference_results
 
-from quantbench.api import benchmark
+import quantbench as qb
 from quantbench.errors import BadInput
 from quantbench.reports import _why
 from quantbench.results.store import Store
-from quantbench.system.progress import Silent
 
 
 def equal(result):
@@ -15,7 +14,8 @@ def equal(result):
 
 
 def test_a_model_that_lost_nothing_needs_no_mending_and_is_not_taken_apart(tmp_path):
-    text = _why.explain([equal(result) for result in reference_results(reference_config())], tmp_path, None)
+    results = [equal(result) for result in reference_results(reference_config())]
+    text = _why.text(results, _why.diagnoses(results, tmp_path, None))
     assert text.count("loses nothing: nothing needs mending") == 2
     assert text.splitlines()[0].startswith("# `node_exclusion-none` loses nothing")
     assert "f1 0.940 -> 0.940 over 10 examples" in text
@@ -33,4 +33,4 @@ def test_what_was_not_evaluated_cannot_be_explained(tmp_path):
     for result in reference_results(config):
         store.save(result.model_copy(update={"scores": {}}))
     with pytest.raises(BadInput, match="no finished run that was evaluated"):
-        benchmark.explained(tmp_path, "", Silent())
+        qb.diagnose(tmp_path)

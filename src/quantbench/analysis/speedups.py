@@ -65,6 +65,16 @@ class Rounds:
     held_up: list[float]
 
 
+@dataclass(frozen=True)
+class Timed:
+    """What a speedup is asked of: the arm at a shape, the arm that it is held against, and the wished half width."""
+
+    latency: Latency
+    arm: str
+    against: str
+    precision: float
+
+
 @once
 def samples_ms(arm: ArmLatency) -> tuple[float, ...]:
     """All timed calls of an arm in milliseconds."""
@@ -195,16 +205,24 @@ def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
     rows = [(result, index) for result in results for index in range(len(result.latency))]
     found: dict[tuple[str, int], list[Speedup]] = {(result.run.key, index): [] for result, index in rows}
     for arm, against in COMPARED:
-        counted = [latency_rounds(result.latency[index], arm, against) for result, index in rows]
-        adjusted = holm([_p_value(result.latency[index], arm, against) for result, index in rows])
-        for (result, index), rounds, p_value in zip(rows, counted, adjusted, strict=True):
-            found[result.run.key, index].append(_speedup(result, index, (arm, against), rounds, p_value))
+        timed = [
+            Timed(result.latency[index], arm, against, result.run.settings.time_benchmark_args.precision)
+            for result, index in rows
+        ]
+        for (result, index), speedup in zip(rows, judged(timed), strict=True):
+            found[result.run.key, index].append(speedup)
     return found
 
 
-def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, p_value: float) -> Speedup:
-    latency = result.latency[index]
-    arm, against = pair
+def judged(rows: Sequence[Timed]) -> list[Speedup]:
+    """The speedup of every row, judged together: p-values are corrected by Holm for their number."""
+    adjusted = holm([_p_value(row.latency, row.arm, row.against) for row in rows])
+    return [_speedup(row, p_value) for row, p_value in zip(rows, adjusted, strict=True)]
+
+
+def _speedup(row: Timed, p_value: float) -> Speedup:
+    latency, arm, against = row.latency, row.arm, row.against
+    rounds = latency_rounds(latency, arm, against)
     if len(rounds.logs) < FEWEST_PAIRS:
         plain = mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
         return Speedup(arm, against, plain, None, "inconclusive")
@@ -212,7 +230,7 @@ def _speedup(result: Result, index: int, pair: tuple[str, str], rounds: Rounds, 
     interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
     floor = noise_floor(latency)
     word = "inconclusive" if floor is None else verdict(interval, p_value, floor)
-    wide = latency.extended and centre.half_width > result.run.settings.time_benchmark_args.precision
+    wide = latency.extended and centre.half_width > row.precision
     others = math.exp(statistics.median(rounds.held_up)) if rounds.held_up else None
     return Speedup(arm, against, interval.value, interval, word, wide, len(rounds.logs), len(rounds.held_up), others)
 

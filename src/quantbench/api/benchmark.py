@@ -1,309 +1,217 @@
-"""The whole job: from a configuration and a folder to the card."""
+"""A benchmark's results as an object: a sequence of runs that knows its card, its tables and its pictures."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal, overload
 
-from quantbench.analysis import losses, machines, pairing
-from quantbench.config.keys import combinations, overlap
-from quantbench.config.plan import listed, make_plan, matches
-from quantbench.errors import EXIT_DONE, EXIT_SOME_FAILED, BadInput, Mistake
+from quantbench.api import frames
+from quantbench.api._reporters import load_bars
+from quantbench.api.plots import Plots
+from quantbench.config.keys import combinations
+from quantbench.config.plan import make_plan
+from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
-from quantbench.results import merge, rendered
+from quantbench.results import merge as merging
 from quantbench.results.store import Store
 from quantbench.schema.base import canonical_json
-from quantbench.schema.reporter import Reporter
-from quantbench.schema.results import Environment, Plan, Result, Run, Skipped
-from quantbench.schema.settings import Config, Settings
-from quantbench.system import cache, environment, instruction_sets, terminal
-from quantbench.system.files import file_sha256
+from quantbench.schema.results import Result, Skipped
+from quantbench.schema.settings import Config
 from quantbench.system.writing import write_atomically
 from quantbench.tune import state
 
 if TYPE_CHECKING:
-    from quantbench.pipeline.artifacts import Workbench
+    import pandas
 
 FILE_REPORTS = ("card", "summary")
-logger = logging.getLogger("quantbench")
+Rows = Literal["runs", "calls"]
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How a call ended: its exit code, and the table of all results for a terminal."""
+class UnknownRun(BadInput, KeyError):
+    """No run has this name; the message has the nearest one that there is."""
 
-    code: int
-    table: str
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show it in quotes
 
 
-def run(config: Config, folder: Path, only: str, reporter: Reporter) -> Finished:
-    """Do what is still missing of a configuration; cards are written even if it is interrupted.
+class Benchmark(Sequence[Result]):
+    """Results of one configuration, in the order of its grid.
+
+    ``bench[0]`` is a result, ``bench["static"]`` the one of that run (the first where several machines measured it),
+    ``bench[:2]`` a Benchmark of these alone: its figures are judged by themselves, as if nothing else had been
+    measured. ``print(bench)`` shows the table of ``quantbench run``, a notebook the card.
+
+    Attributes:
+        config: the configuration.
+        folder: the output folder.
+        merged: what :func:`merge` took and left out; None where nothing was merged.
+
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        results: Iterable[Result],
+        *,
+        asked: frozenset[str] | None = None,
+        merged: merging.Merged | None = None,
+        temporary: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.config, self.folder, self.merged = config, folder, merged
+        self._results = tuple(in_order(config, results))
+        self._asked, self._temporary = asked, temporary
+        for result in self._results:
+            result._folder = folder
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @overload
+    def __getitem__(self, which: int | str) -> Result: ...
+    @overload
+    def __getitem__(self, which: slice) -> Benchmark: ...
+    def __getitem__(self, which: int | str | slice) -> Result | Benchmark:
+        """A result by its place or its run's name, or a Benchmark of a slice.
+
+        Raises:
+            UnknownRun: if no run has the name; it is a KeyError.
+            IndexError: if there is no such place.
+
+        """
+        if isinstance(which, slice):
+            chosen = self._results[which]
+            return Benchmark(self.config, self.folder, chosen, asked=self._asked, temporary=self._temporary)
+        if isinstance(which, int):
+            return self._results[which]
+        for result in self._results:
+            if result.run.name == which:
+                return result
+        names = [result.run.name for result in self._results]
+        near = difflib.get_close_matches(which, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        message = f"no run has this name; {hint}there is: {', '.join(names) or 'none'}"
+        raise UnknownRun([Mistake(which, message)])
+
+    def __contains__(self, which: object) -> bool:
+        """Whether there is such a result, or a run of that name."""
+        return any(which in (result.run.name, result) for result in self._results)
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """Results without measurements, of the runs that were asked for; ``failure.reason`` says why."""
+        return tuple(r for r in self._results if not r.done and (self._asked is None or r.run.key in self._asked))
+
+    @cached_property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Combinations of the configuration that are not run, and why."""
+        return make_plan(self.config).skipped
+
+    @property
+    def card(self) -> str:
+        """The benchmark card as Markdown with its front matter, as ``card.md`` has it."""
+        return self.rendered("card")
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures; they need the extra ``plots``."""
+        return Plots(self._results)
+
+    def to_dataframe(self, rows: Rows = "runs") -> pandas.DataFrame:
+        """The figures of ``summary.json``, or raw samples.
+
+        Args:
+            rows: ``runs``, a row per run × shape: the run's name, the benchmarked parameters, ``status``, and for each
+                metric ``f1_original``, ``f1_optimized`` and ``f1_loss`` (original minus optimized) with ``_low`` and
+                ``_high``, 95 %; ``pytorch_ms``, ``onnx_float_ms`` and ``optimized_ms`` (means);
+                ``speedup_over_pytorch`` and ``speedup_over_onnx_float`` (above 1 the optimized model is faster) with
+                ``_low``, ``_high`` and ``_verdict``; ``noise_floor``, ``bytes`` of the model, ``reason`` of a failure.
+                ``calls``, a row per timed call: ``run``, shape, ``arm``, ``round`` of slots that are neighbours in
+                time, ``order``, ``call`` within the slot, ``milliseconds``.
+
+        Raises:
+            BadInput: if there are no such rows, or pandas is not installed.
+
+        """
+        if rows == "runs":
+            return frames.frame(frames.runs(self._results), ("run",))
+        if rows == "calls":
+            return frames.frame(frames.calls(self._results), frames.CALLS)
+        raise BadInput([Mistake(f"to_dataframe({rows!r})", "there is 'runs' and 'calls'")])
+
+    def write(self) -> None:
+        """Write ``card.md`` and ``summary.json`` into the folder again.
+
+        Raises:
+            BadInput: if the folder holds a search, whose reports say more than a benchmark's.
+
+        """
+        if (self.folder / state.FILE).exists():
+            message = "holds a search; its report is tune.md, which the same call of 'quantbench tune' writes again"
+            raise BadInput([Mistake(str(self.folder), message)])
+        write_reports(self)
+
+    def rendered(self, report: str) -> str:
+        """The text of a report by its name: ``card``, ``summary``, ``table`` or one of a package of your own."""
+        load_bars()
+        return registry.report(report).render(self.config, self._results, self.skipped)
+
+    def _repr_markdown_(self) -> str:
+        """The card without its front matter, which is for the hub."""
+        return self.card.partition("\n---\n")[2].lstrip()
+
+    def __str__(self) -> str:
+        return self.rendered("table")
+
+    def __repr__(self) -> str:
+        failed = sum(not result.done for result in self._results)
+        return f"<Benchmark of {len(self)} runs{f', {failed} failed' if failed else ''}, in {str(self.folder)!r}>"
+
+
+def write_reports(bench: Benchmark) -> None:
+    """Write the card and the summary into the benchmark's folder."""
+    for name in FILE_REPORTS:
+        write_atomically(bench.folder / registry.report(name).FILE, bench.rendered(name).encode())
+
+
+def load_results(folder: str | Path) -> Benchmark:
+    """The results that an earlier call has written into a folder.
+
+    Raises:
+        BadInput: if it holds no benchmark, or a document is damaged or of another version.
+
+    """
+    store = Store(Path(folder))
+    return Benchmark(store.config(), store.folder, store.results())
+
+
+def merge(folders: Iterable[str | Path], out: str | Path) -> Benchmark:
+    """Unite folders of one configuration, which may differ in its backend, and write the card of all of it.
 
     Args:
-        config: the validated configuration.
-        folder: the output folder.
-        only: which runs, see :func:`quantbench.config.plan.matches`.
-        reporter: told of long work.
+        folders: output folders; a run that several hold from alike machines is taken once.
+        out: a new folder, or one that was merged before.
 
     Returns:
-        The exit code, 0 if all runs that were asked for are done, 3 if some failed; and the table.
+        The results of ``out``; ``merged`` says how many were taken and which were left out.
 
     Raises:
-        BadInput: if something is wrong with the input; nothing is written then but what was finished before.
+        BadInput: if a folder holds no benchmark, or the configurations differ in more than the backend; nothing is
+            written then.
 
     """
-    store = Store(folder, config.places)
-    results = store.stored_for(config)
-    plan = make_plan(config, results, only)
-    if not plan.runs:
-        return _finished(store, config, plan, results)
-    found = environment_for(config, (run.settings for run in plan.runs))
-    from quantbench.pipeline.artifacts import Workbench
-    from quantbench.pipeline.preflight import check  # after the cap, which libraries read when they are loaded
-
-    workbench = Workbench(cache.folder(), found, reporter, places=config.places)
-    with reporter.stage("Loading model and data", 1) as advance:
-        check(config, workbench, results)
-        advance(1)
-    coming = _launched(plan.runs, store, workbench)
-    with store.claimed(config):
-        try:
-            for result in coming:
-                store.save(result)
-                if result.failure is not None:
-                    logger.warning("%s failed in %s", result.run.name, result.failure.stage)  # the table says why
-                    logger.debug("%s", result.failure.reason)
-        finally:
-            if stored := store.results():
-                finished = _finished(store, config, plan, stored)
-    return finished
-
-
-def interrupted(folder: Path, told: str) -> str:
-    """What is kept of an interrupted call; ``told`` is what the work itself said of it."""
-    done = sum(result.done for result in Store(folder).results())
-    more = f", {told}" if told else ", what was prepared is found again"
-    return f"interrupted: {done} run(s) are finished and kept{more}; the same command goes on from there"
-
-
-def environment_for(config: Config, wanted: Iterable[Settings] | None = None) -> Environment:
-    """The machine, capped to ``supported_instructions`` where that is set and runs execute here.
-
-    Args:
-        config: the validated configuration.
-        wanted: settings of what is to be executed in this process; those of the configuration where it is None.
-
-    Raises:
-        BadInput: if the machine lacks what is required, or runs need several caps: libraries read theirs once.
-
-    """
-    found, settings = environment.detect(), [config.base] if wanted is None else list(wanted)
-    here = [item for item in settings if not registry.launcher(item.backend.name).REMOTE]
-    levels = list(dict.fromkeys(item.backend.args.get(instruction_sets.KEY) for item in here))
-    key = f"backend.args.{instruction_sets.KEY}"
-    where = config.where(next((item.key for item in config.dimensions if overlap(item.key, key)), key))
-    if len(levels) > 1:
-        values = ", ".join("none" if level is None else str(level) for level in levels)
-        message = (
-            f"{instruction_sets.KEY} has several values for runs on this machine ({values}); a process is held to one, "
-            f"so call the same command for one after another: --only '{instruction_sets.KEY}={levels[0] or 'null'}', …"
-        )
-        raise BadInput([Mistake(where, message)])
-    level = levels[0] if levels else None
-    if level is None:
-        return found
-    problem = instruction_sets.unmet(str(level), found)
-    if problem:
-        raise BadInput([Mistake(where, f"{instruction_sets.KEY}: {problem}")])
-    return instruction_sets.cap(str(level), found)
-
-
-def _launched(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
-    """Results of runs, each executed where its own backend says; one backend after another."""
-    from quantbench.pipeline.worker import launch_context
-
-    context = launch_context(store, workbench)
-    for together in _by_backend(runs):
-        yield from registry.launcher(together[0].settings.backend.name).launch(together, context)
-
-
-def _by_backend(runs: Iterable[Run]) -> list[list[Run]]:
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        found.setdefault(canonical_json(run.settings.backend.model_dump(mode="json")), []).append(run)
-    return list(found.values())
-
-
-def _finished(store: Store, config: Config, plan: Plan, results: Sequence[Result]) -> Finished:
-    """Write the reports of all results; the exit code is that of the runs that were asked for."""
-
-    def render() -> str:
-        ordered = in_order(config, results)
-        write_reports(store, config, ordered, plan.skipped)
-        return registry.report("table").render(config, ordered, plan.skipped)
-
-    asked = {run.key for run in (*plan.runs, *plan.done)}
-    failed = any(not result.done for result in results if result.run.key in asked)
-    files = [registry.report(name).FILE for name in FILE_REPORTS]
-    table = rendered.kept(store, plan.skipped, terminal.width(), files, render)
-    return Finished(EXIT_SOME_FAILED if failed else EXIT_DONE, table)
-
-
-def write_reports(store: Store, config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> None:
-    """Render the card and the summary of results in the order of the grid."""
-    for name in FILE_REPORTS:
-        report = registry.report(name)
-        write_atomically(store.folder / report.FILE, report.render(config, results, skipped).encode())
-
-
-def render_again(folder: Path) -> None:
-    """Write the reports of a folder again.
-
-    Raises:
-        BadInput: if it holds no benchmark, or a search, whose reports say more than a benchmark's.
-
-    """
-    if (folder / state.FILE).exists():
-        message = "holds a search; its report is tune.md, which the same call of 'quantbench tune' writes again"
-        raise BadInput([Mistake(str(folder), message)])
-    store = Store(folder)
-    config = store.config()
-    write_reports(store, config, in_order(config, store.results()), make_plan(config).skipped)
-
-
-def merged(folders: Sequence[Path], target: Path) -> merge.Merged:
-    """Unite folders into ``target`` and write its reports; see :func:`quantbench.results.merge.merge`."""
-    done = merge.merge(folders, target)
-    render_again(target)
-    return done
-
-
-def requested(config: Config, folder: Path, only: str) -> str:
-    """What a run of a configuration would ask its backend for, as JSON; nothing is written or started."""
-    store = Store(folder, config.places)
-    plan = make_plan(config, store.stored_for(config), only)
-    groups = [(registry.launcher(runs[0].settings.backend.name), runs) for runs in _by_backend(plan.runs)]
-    return json.dumps([request for launcher, runs in groups for request in launcher.requests(runs, store)], indent=2)
+    done = merging.merge([Path(folder) for folder in folders], Path(out))
+    store = Store(Path(out))
+    found = Benchmark(store.config(), store.folder, store.results(), merged=done)
+    found.write()
+    return found
 
 
 def in_order(config: Config, results: Iterable[Result]) -> list[Result]:
     """Results in the order of the configuration's grid."""
     order = {canonical_json(values): number for number, (values, _) in enumerate(combinations(config))}
     return sorted(results, key=lambda result: order.get(canonical_json(result.run.benchmarked), len(order)))
-
-
-def explained(folder: Path, only: str, reporter: Reporter) -> str:
-    """Why the int8 models of finished runs lose what they lose, as Markdown, which is written to ``why.md`` too.
-
-    Args:
-        folder: the output folder.
-        only: which runs, see :func:`quantbench.config.plan.matches`; where it is empty, the run that lost most.
-        reporter: told of long work.
-
-    Raises:
-        BadInput: if there is no such run, none with fixed ranges of activations, or its files have changed since;
-            nothing is written then.
-
-    """
-    store = Store(folder)
-    config = store.config()
-    results = in_order(config, store.results())
-    chosen = _explainable(results, only, folder)
-    found = environment_for(config, (result.run.settings for result in chosen))
-    from quantbench.pipeline.artifacts import Workbench
-    from quantbench.pipeline.preflight import check
-    from quantbench.reports import _why  # after the cap, which libraries read when they are loaded
-
-    workbench = Workbench(cache.folder(), found, reporter, places=config.places)
-    with reporter.stage("Loading model and data", 1) as advance:
-        check(config, workbench, chosen)
-        advance(1)
-    with cache.alone(workbench.cache, reporter):
-        text = _why.explain(chosen, folder, workbench)
-    write_atomically(folder / _why.FILE, text.encode())
-    return text
-
-
-def _explainable(results: Sequence[Result], only: str, folder: Path) -> list[Result]:
-    """The finished runs with fixed ranges that are named, or the one of all that lost most."""
-    done = [result for result in results if result.scores]
-    if not done:
-        timed_only = any(result.done for result in results)
-        message = (
-            "that was evaluated (max_eval_samples: 0 leaves it out); run one" if timed_only else "to explain; run it"
-        )
-        raise BadInput([Mistake(str(folder), f"holds no finished run {message} first")])
-    named = [result for result in done if matches(result.run, only or "*")]
-    if not named:
-        names = ", ".join(result.run.name for result in done)
-        raise BadInput([Mistake(f"RUN {only}", f"matches no finished run; there is: {names}")])
-    fixed = [result for result in named if has_fixed_ranges(result.run.settings)]
-    if not fixed:
-        names = ", ".join(f"{result.run.name} ({result.run.settings.quantization_approach})" for result in named)
-        message = "there are no ranges to explain: activations are rounded with ranges fixed by calibration only by "
-        message += f"quantization_approach: static, or mixed with static products, of onnxruntime; there is: {names}"
-        raise BadInput([Mistake(f"RUN {only}" if only else str(folder), message)])
-    for result in fixed:
-        _check_file(result, folder)
-    return fixed if only else [max(fixed, key=lambda result: losses.loss(result)[1])]
-
-
-def has_fixed_ranges(settings: Settings) -> bool:
-    """Whether a run's model rounds activations with ranges that calibration fixed, in a file that can be read."""
-    if settings.framework != "onnxruntime":
-        return False
-    if settings.quantization_approach == "mixed":
-        return "static" in {settings.placement.default, *settings.placement.matmuls.values()}
-    return settings.quantization_approach == "static"
-
-
-def _check_file(result: Result, folder: Path) -> None:
-    artifact = result.artifact
-    assert artifact is not None, "a finished run has an artifact"
-    path = folder / artifact.path
-    if not path.is_file() or file_sha256(path) != artifact.sha256:
-        what = "has changed since the run" if path.is_file() else "is gone"
-        again = f"delete results/{result.run.key}.json and run again, only this run is repeated"
-        raise BadInput([Mistake(str(path), f"{what}; {again}")])
-
-
-def compared(first: Path, second: Path, across: bool) -> str:
-    """Two output folders side by side, as Markdown.
-
-    Raises:
-        BadInput: if a folder holds no benchmark or no finished run, or the two are from unlike machines or libraries
-            and ``across`` is not set.
-
-    """
-    from quantbench.reports import _comparison
-
-    results = [in_order(Store(folder).config(), Store(folder).results()) for folder in (first, second)]
-    for folder, found in zip((first, second), results, strict=True):
-        if not any(result.done for result in found):
-            raise BadInput([Mistake(str(folder), "holds no finished run to compare; run it first")])
-        if len(machines.by_machine(result for result in found if result.done)) > 1:
-            raise BadInput([Mistake(str(folder), "holds results of several machines; compare the folders of each")])
-    if not pairing.pairs(*results):
-        held = " ".join(
-            f"{folder} has {_names(found)}." for folder, found in zip((first, second), results, strict=True)
-        )
-        message = f"share no finished run, by settings or by name. {held} Compare folders of one configuration"
-        raise BadInput([Mistake(f"{first} and {second}", message)])
-    environments = [next(result.environment for result in found if result.done) for found in results]
-    differing = machines.unlike(*environments)
-    if differing and not across:
-        message = (
-            f"were measured under unlike conditions ({'; '.join(differing)}); add --across to compare all the same"
-        )
-        raise BadInput([Mistake(f"{first} and {second}", message)])
-    warning = f"Measured under unlike conditions: {'; '.join(differing)}.\n\n" if differing else ""
-    return warning + _comparison.render(*results)
-
-
-def _names(results: Sequence[Result]) -> str:
-    """The first finished runs of a folder, and how many there are beyond these."""
-    return listed([result.run for result in results if result.done])

@@ -3,73 +3,236 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
-from quantbench.api import benchmark
+from quantbench.api import frames
+from quantbench.api._reporters import reporter
+from quantbench.api.running import checked, environment_for, opened
 from quantbench.errors import BadInput, Mistake
-from quantbench.pipeline.artifacts import Workbench
-from quantbench.pipeline.preflight import check
 from quantbench.plugins import registry
-from quantbench.reports import _tune
 from quantbench.results.store import Store
-from quantbench.schema.reporter import Reporter
+from quantbench.schema.results import Result
 from quantbench.schema.settings import Config, Settings
-from quantbench.sources import labels as names_of_labels
 from quantbench.system import cache
 from quantbench.system.instruction_sets import usable
 from quantbench.system.writing import write_atomically
 from quantbench.tune.budget import LEAST_SECONDS, Budget
 from quantbench.tune.candidates import candidates_for
-from quantbench.tune.deploy import deploy
 from quantbench.tune.search import Limit
 from quantbench.tune.state import Tuned
-from quantbench.tune.tuner import Tuning
+
+if TYPE_CHECKING:
+    import pandas
+
+    from quantbench.pipeline.artifacts import Workbench
+    from quantbench.tune.tuner import Tuning
+
+TRIED = ("version", "predicted_ms", "loss", "loss_low", "loss_high", "examples", "verdict")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the model that was evaluated and timed.
+
+    Attributes:
+        name: the candidate, and how many of its groups of products are in the fallback mode.
+        path: the folder to deploy, or that of the model file for a version that is not the best.
+        loss: of the first limit's metric on the evaluation split, original minus this.
+        milliseconds: mean of a call at the first shape.
+        result: everything that was measured.
+
+    """
+
+    name: str
+    path: Path
+    loss: float
+    milliseconds: float
+    result: Result
+
+
+class Search:
+    """What a search found; a notebook shows its report.
+
+    Attributes:
+        config: the configuration, without what is benchmarked.
+        folder: the output folder.
+        state: all that was tried, the limits and what it cost, as ``tuning.json`` has it.
+
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        found: Tuned,
+        results: Sequence[Result],
+        temporary: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.config, self.folder, self.state = config, folder, found
+        self.results = tuple(results)
+        self._temporary = temporary
+        for result in self.results:
+            result._folder = folder
+
+    @property
+    def best(self) -> Version | None:
+        """The version to deploy; None where none within the limits is known to be faster than the original."""
+        return next((item for item in self._versions() if item.name == self.state.best), None)
+
+    @property
+    def front(self) -> tuple[Version, ...]:
+        """The versions that no other beats both in loss and in time (the Pareto front), fastest first."""
+        found = (item for item in self._versions() if item.name in self.state.front)
+        return tuple(sorted(found, key=lambda item: item.milliseconds))
+
+    @property
+    def report(self) -> str:
+        """The text of ``tune.md``."""
+        from quantbench.reports import _tune
+
+        return (self.folder / _tune.FILE).read_text(encoding="utf-8")
+
+    @property
+    def answer(self) -> str:
+        """What the report says first, without Markdown."""
+        return "\n".join(self.report.split("\n## ")[0].splitlines()[2:]).replace("**", "").strip()
+
+    def to_dataframe(self, rows: Literal["finalists", "tried"] = "finalists") -> pandas.DataFrame:
+        """The figures of the report.
+
+        Args:
+            rows: ``finalists``, a row per version × shape that was evaluated and timed, with the columns of
+                :meth:`Benchmark.to_dataframe`, ``best`` and ``on_front``. ``tried``, a row per version that was looked
+                at on tuning examples, with its loss of the first limit's metric.
+
+        Raises:
+            BadInput: if there are no such rows, or pandas is not installed.
+
+        """
+        if rows == "finalists":
+            return frames.frame([self._marked(row) for row in frames.runs(self.results)], ("run",))
+        if rows == "tried":
+            return frames.frame(self._tried(), TRIED)
+        raise BadInput([Mistake(f"to_dataframe({rows!r})", "there is 'finalists' and 'tried'")])
+
+    def _marked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {**row, "best": row["run"] == self.state.best, "on_front": row["run"] in self.state.front}
+
+    def _tried(self) -> list[dict[str, Any]]:
+        metric = self.state.limits[0].metric
+        return [
+            dict(zip(TRIED, (t.name, 1000 * t.seconds, *t.losses[metric], t.examples, t.verdict), strict=True))
+            for t in self.state.tried
+        ]
+
+    def _versions(self) -> list[Version]:
+        from quantbench.reports import _tune
+
+        done = {result.run.name: result for result in self.results if result.done}
+        return [
+            Version(name, self._path(done[name]), loss, milliseconds, done[name])
+            for name, loss, milliseconds in _tune.points(self.state, list(done.values()))
+            if name in done
+        ]
+
+    def _path(self, result: Result) -> Path:
+        from quantbench.tune.deploy import BEST
+
+        if result.run.name == self.state.best:
+            return self.folder / "models" / BEST
+        assert result.artifact is not None, "a finished run has an artifact"
+        return (self.folder / result.artifact.path).parent
+
+    def _repr_markdown_(self) -> str:
+        from quantbench.reports import _tune
+
+        lines = self.report.splitlines()
+        return "\n".join(line for line in lines if not line.endswith(f"({_tune.PICTURE})"))  # a path of the folder
+
+    def __str__(self) -> str:
+        return self.answer
+
+    def __repr__(self) -> str:
+        return f"<Search: best {self.state.best or 'is the original'}, {len(self.state.tried)} versions tried>"
 
 
 def tune(
-    config: Config, folder: Path, limits: Sequence[Limit], budget: Budget, reporter: Reporter, only: str = "*"
-) -> Tuned:
-    """Search, validate, and write ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into a folder.
+    config: Config,
+    *,
+    out: str | Path | None = None,
+    max_drop: Mapping[str, float | str] | Sequence[str] | None = None,
+    only: str = "*",
+    max_time: float = 600.0,
+    max_evaluations: float = 7.0,
+    progress: bool = False,
+) -> Search:
+    """Find the fastest version of a model on this machine that loses no more than allowed.
+
+    Writes ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into the folder; a second call goes on where
+    the first was interrupted.
 
     Args:
         config: its ``benchmarked`` part is left out.
-        folder: of the search.
-        limits: see :func:`parse_limit`; with none, the task's own limit for the model's labels.
-        budget: of time and evaluations.
-        reporter: of the progress.
-        only: a glob over the names of the candidates to choose from.
+        out: the output folder; None for a temporary one that lives as long as the returned object.
+        max_drop: the most that each metric may lose: ``{"f1": 0.005}``, or ``{"f1": "0.5%"}`` of the original's
+            value; or as texts ``f1=0.005``, which is what the command line gives. None for the task's own limit.
+        only: a glob over the names of the candidates to choose from, such as ``onnxruntime-*``.
+        max_time: most seconds of the search, loading included, without the final timing.
+        max_evaluations: most forwards, in units of one evaluation of the whole evaluation set.
+        progress: whether bars are shown on standard error.
 
     Raises:
         BadInput: if something is wrong with the input; nothing is written then.
 
     """
+    since = time.monotonic()
+    limits: Sequence[Limit] = [parse_limit(text, config) for text in _limit_texts(max_drop)]
     config = single(config)
+    budget = Budget(max_evaluations, max_time, since)
+    _check_budget(budget)
+    folder, temporary = opened(out)
+    store = Store(folder)
+    store.stored_for(config)
+    _check_candidates(config, only)
+    told = reporter(progress)
+    workbench = checked(config, None, (), told)
+    from quantbench.tune.tuner import Tuning  # after the cap, which libraries read when they are loaded
+
+    limits = _scored(limits, config.base, workbench)
+    Tuned.read(folder, config.base, limits, only)
+    with store.claimed(config):
+        with cache.alone(workbench.cache, told):
+            search_of = Tuning(config.base, limits, budget, store, workbench, only)
+            tuned = search_of.run()
+        results = _write(config, store, tuned, search_of)
+    return Search(config, folder, tuned, results, temporary)
+
+
+def _limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> Sequence[str]:
+    if isinstance(max_drop, Mapping):
+        return [f"{metric}={drop}" for metric, drop in max_drop.items()]
+    return [max_drop] if isinstance(max_drop, str) else max_drop or ()
+
+
+def _check_candidates(config: Config, only: str) -> None:
+    known = [candidate.name for candidate in candidates_for(config.base, usable(environment_for(config)))]
+    if not any(fnmatchcase(name, only) for name in known):
+        raise BadInput([Mistake(f"--only {only}", f"matches no candidate; there is: {', '.join(known)}")])
+
+
+def _check_budget(budget: Budget) -> None:
     if not budget.seconds >= LEAST_SECONDS:
         message = f"is too little to try one version; the least that makes sense is {LEAST_SECONDS:.0f}"
         raise BadInput([Mistake(f"--max-time {budget.seconds:g}", message)])
     if not budget.evaluations > 0:
         message = "must be more than 0: a search scores examples to tell versions apart; leave it out for the usual 7"
         raise BadInput([Mistake(f"--max-evaluations {budget.evaluations:g}", message)])
-    store = Store(folder)
-    store.stored_for(config)
-    found = benchmark.environment_for(config)
-    known = [candidate.name for candidate in candidates_for(config.base, usable(found))]
-    if not any(fnmatchcase(name, only) for name in known):
-        raise BadInput([Mistake(f"--only {only}", f"matches no candidate; there is: {', '.join(known)}")])
-    workbench = Workbench(cache.folder(), found, reporter, places=config.places)
-    with reporter.stage("Loading model and data", 1) as advance:
-        check(config, workbench, ())
-        limits = _scored(limits, config.base, workbench)
-        Tuned.read(folder, config.base, limits, only)
-        advance(1)
-    with store.claimed(config):
-        with cache.alone(workbench.cache, reporter):
-            search_of = Tuning(config.base, limits, budget, store, workbench, only)
-            tuned = search_of.run()
-        _write(config, store, tuned, search_of)
-    return tuned
 
 
 def single(config: Config) -> Config:
@@ -132,6 +295,8 @@ def _scored(limits: Sequence[Limit], settings: Settings, workbench: Workbench) -
         BadInput: if a limit is of a metric that is not scored.
 
     """
+    from quantbench.sources import labels as names_of_labels
+
     task = registry.task(settings.task)
     labels = names_of_labels.of_model(workbench.model(settings).config)
     asked = settings.metrics or task.default_metrics(settings, labels)
@@ -146,14 +311,11 @@ def _scored(limits: Sequence[Limit], settings: Settings, workbench: Workbench) -
     return limits
 
 
-def answer(folder: Path) -> str:
-    """What a report says first, without Markdown."""
-    text = (folder / _tune.FILE).read_text(encoding="utf-8")
-    return "\n".join(text.split("\n## ")[0].splitlines()[2:]).replace("**", "").strip()
+def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> list[Result]:
+    """Reports and the folder to deploy; the results of the finalists."""
+    from quantbench.reports import _tune
+    from quantbench.tune.deploy import deploy
 
-
-def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> None:
-    """Reports and the folder to deploy."""
     names = {finalist.name for finalist in tuned.finalists}
     results = [result for result in store.results() if result.run.name in names]
     best = next((result for result in results if result.run.name == tuned.best), None)
@@ -169,3 +331,4 @@ def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> Non
     summary = registry.report("summary")
     document = {**json.loads(summary.render(config, results, ())), **_tune.data(tuned, evaluations)}
     write_atomically(store.folder / summary.FILE, (json.dumps(document, indent=2) + "\n").encode())
+    return results

@@ -27,8 +27,6 @@ NOISE_LIMIT = 0.02
 HELD_UP_LIMIT = 0.05
 ARGS = TimeBenchmarkArgs(duration=5, warmup_runs=5, precision=0.99)
 """Measured once: the noise floor is asked for as it is, not to some precision."""
-SECONDS = 60
-"""How long the check takes at most, about; its timed calls take 10 s, the rest loads libraries and the model."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import partial
 
 from quantbench.analysis import speedups
 from quantbench.analysis.compare import Compared, compare
-from quantbench.analysis.intervals import holm, paired_bootstrap, verdict
+from quantbench.analysis.intervals import Interval, holm, paired_bootstrap, verdict
 from quantbench.analysis.pairing import Pair, pairs
 from quantbench.analysis.speedups import shape_name
 from quantbench.plugins import registry
@@ -33,8 +33,32 @@ def render(first: Sequence[Result], second: Sequence[Result]) -> str:
     return "\n\n".join(f"## {title}\n{text}" for title, text in parts if text) + "\n"
 
 
-def _speed(rows: Sequence[Compared]) -> str:
+def judged(rows: Sequence[Compared]) -> list[tuple[Compared, str]]:
+    """Rows with their verdicts, corrected for their number: what the second folder is."""
     adjusted = holm([row.p_value for row in rows])
+    return [(row, _verdict(row, p_value)) for row, p_value in zip(rows, adjusted, strict=True)]
+
+
+def _verdict(row: Compared, p_value: float) -> str:
+    if row.ratio is None or row.floor is None or not row.same_state:
+        return "inconclusive"
+    return verdict(row.ratio, p_value, row.floor)
+
+
+def qualities(found: Sequence[Pair]) -> list[tuple[str, str, Interval]]:
+    """(run, metric, second minus first with its interval) wherever both were scored alike."""
+    rows = []
+    for pair in found:
+        if pair.not_scored_alike or not (pair.first.scores and pair.second.scores):
+            continue
+        one, two = pair.first.scores["optimized"], pair.second.scores["optimized"]
+        metrics = partial(registry.task(pair.first.run.settings.task).metrics, one.columns)
+        differences = paired_bootstrap(one.outcomes, two.outcomes, metrics)
+        rows += [(pair.name, name, differences[name]) for name in one.metrics if name in two.metrics]
+    return rows
+
+
+def _speed(rows: Sequence[Compared]) -> str:
     cells = [
         [
             f"`{row.name}`",
@@ -44,9 +68,9 @@ def _speed(rows: Sequence[Compared]) -> str:
             spread(row.ratio, 3) if row.ratio else "too few slots",
             "unknown" if row.floor is None else f"{100 * row.floor:.1f} %",
             f"{100 * row.speed:.0f} %",
-            _verdict(row, p_value),
+            word,
         ]
-        for row, p_value in zip(rows, adjusted, strict=True)
+        for row, word in judged(rows)
     ]
     header = [
         "run",
@@ -62,22 +86,8 @@ def _speed(rows: Sequence[Compared]) -> str:
     return f"{table(header, cells)}{states}"
 
 
-def _verdict(row: Compared, p_value: float) -> str:
-    if row.ratio is None or row.floor is None or not row.same_state:
-        return "inconclusive"
-    return verdict(row.ratio, p_value, row.floor)
-
-
 def _quality(found: Sequence[Pair]) -> str:
-    rows = []
-    for pair in found:
-        if pair.not_scored_alike or not (pair.first.scores and pair.second.scores):
-            continue
-        one, two = pair.first.scores["optimized"], pair.second.scores["optimized"]
-        metrics = partial(registry.task(pair.first.run.settings.task).metrics, one.columns)
-        differences = paired_bootstrap(one.outcomes, two.outcomes, metrics)
-        for name in (name for name in one.metrics if name in two.metrics):
-            rows.append([f"`{pair.name}`", name, spread(differences[name], 4, "+")])
+    rows = [[f"`{run}`", metric, spread(difference, 4, "+")] for run, metric, difference in qualities(found)]
     return table(["run", "metric", "B − A"], rows)
 
 

@@ -21,16 +21,22 @@ NAMED = 4
 """Channels that a sentence names."""
 
 
-def explain(results: Sequence[Result], folder: Path, workbench: Workbench) -> str:
-    """Diagnose runs that lose something, and tell what was found."""
-    parts = []
+def diagnoses(results: Sequence[Result], folder: Path, workbench: Workbench) -> list[Diagnosis | None]:
+    """Diagnose runs; None for those that lose nothing. ``folder`` holds their models."""
+    found: list[Diagnosis | None] = []
     for result in results:
-        if not loses(result):
-            parts.append(nothing_lost(result))
-            continue
         assert result.artifact is not None, "a finished run has an artifact"
-        found = diagnose(result.run, folder / result.artifact.path, workbench)
-        parts.append(render(found, result))
+        path = folder / result.artifact.path
+        found.append(diagnose(result.run, path, workbench) if loses(result) else None)
+    return found
+
+
+def text(results: Sequence[Result], found: Sequence[Diagnosis | None]) -> str:
+    """What was found, as Markdown."""
+    parts = (
+        render(diagnosis, result) if diagnosis else nothing_lost(result)
+        for result, diagnosis in zip(results, found, strict=True)
+    )
     return "\n".join(parts)
 
 

@@ -23,10 +23,15 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
         "schema": SCHEMA_VERSION,
         "environment": results[0].environment.model_dump(mode="json") if results else None,
         "machines": [group[0].environment.model_dump(mode="json") for group in machines],
-        "runs": [row for number, group in enumerate(machines) for row in _rows(group, number)],
+        "runs": rows(results),
         "skipped": [item.model_dump(mode="json") for item in skipped],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A row per run; those of one machine, which alone are compared with each other, stand together."""
+    return [row for number, group in enumerate(by_machine(results)) for row in _rows(group, number)]
 
 
 def _rows(group: Sequence[Result], machine: int) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from quantbench import __version__
 from quantbench.results.store import CONFIG_FILE, Store
 from quantbench.schema.base import digest
 from quantbench.schema.results import Skipped
+from quantbench.schema.version import __version__
 from quantbench.system.writing import write_atomically
 
 FILE = ".rendered.json"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from pathlib import Path
+
+from pydantic import Field, JsonValue, PrivateAttr
 
 from quantbench.schema.base import Record
 from quantbench.schema.settings import DATASET, InputLength, Settings
@@ -229,6 +231,12 @@ class Result(Record):
     seconds: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     job: dict[str, JsonValue] = Field(default_factory=dict)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The output folder that it was read from, which its artifact's path is relative to; None for a loose one."""
+        return self._folder
 
     @property
     def done(self) -> bool:

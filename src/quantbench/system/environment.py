@@ -7,8 +7,9 @@ import os
 import platform
 from collections.abc import Collection, Iterable
 
-from quantbench import __version__, discovery
+from quantbench import discovery
 from quantbench.schema.results import Environment
+from quantbench.schema.version import __version__
 from quantbench.system import control_groups
 from quantbench.system.linux import HERE, Linux, allowed_cpus
 from quantbench.system.processors import Cpu, in_order, name_and_flags

@@ -53,7 +53,15 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], limi
 
 def printed(what: object, limit: int) -> str:
     """What rich makes of something, as plain text of this width, without blanks at the ends of lines."""
-    console = Console(file=StringIO(), width=limit, highlight=False, markup=False, emoji=False)
+    console = Console(  # in a notebook, too, where rich would show it instead, in colours
+        file=StringIO(),
+        width=limit,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system=None,
+        force_jupyter=False,
+    )
     console.print(what)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
