@@ -35,8 +35,16 @@ PROTOCOLS = {
     "launchers": protocols.Launcher,
     "reports": protocols.Report,
 }
-NAMING_RUNTIMES = {"cli.py", "schema/settings.py", "api/benchmark.py", "diagnose/run.py"}
-"""An example in a help text, defaults and values of settings, and the session that ``why`` looks into."""
+NAMING_RUNTIMES = {
+    "cli.py",
+    "schema/settings.py",
+    "api/diagnosing.py",
+    "api/drawn.py",
+    "api/timing.py",
+    "api/tuning.py",
+    "diagnose/run.py",
+}
+"""Examples in help texts, defaults and values of settings, the session that ``why`` looks into, and files for ``time``."""
 HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "openvino", "nncf", "huggingface_hub")
 
 
@@ -188,7 +196,7 @@ def changed(plugin, **members):
 
 def test_everything_that_a_plugin_lacks_is_listed():
     lacking = changed(
-        registry.runtime("onnxruntime"), FILES={}, OPERATORS=None, SUMMARY="Ends.", load=lambda spec: None
+        registry.runtime("onnxruntime"), QUANTIZERS={}, OPERATORS=None, SUMMARY="Ends.", load=lambda spec: None
     )
     with pytest.raises(AssertionError) as caught:
         qb.check_runtime(lacking)
@@ -198,8 +206,8 @@ def test_everything_that_a_plugin_lacks_is_listed():
         "onnxruntime.load takes (spec); must take (spec, num_threads)",
         "SUMMARY",
     ]
-    with pytest.raises(qb.NotConforming, match="FILES names no file for static"):
-        qb.check_runtime(changed(registry.runtime("onnxruntime"), FILES={}))
+    with pytest.raises(qb.NotConforming, match="QUANTIZERS names none for static"):
+        qb.check_runtime(changed(registry.runtime("onnxruntime"), QUANTIZERS={}))
 
 
 def test_a_task_whose_metrics_do_not_hang_together_does_not_conform():

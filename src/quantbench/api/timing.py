@@ -186,12 +186,10 @@ def time(
         seed=seed,
     )
     machine = _fit_for(args)
-    names = tuple(models)
     files = {name: Path(path).expanduser() for name, path in models.items()}
     made = drawn.shapes(files, shapes, seed)
-    specs = [_spec(path) for path in files.values()]
-    found = _measured(specs, names, made, args, machine, reporter(progress))
-    return Timing(names, tuple(found), machine, precision)
+    specs, names = [_spec(path) for path in files.values()], tuple(models)
+    return Timing(names, tuple(_measured(specs, names, made, args, machine, reporter(progress))), machine, precision)
 
 
 def _arguments(**values: Any) -> TimeBenchmarkArgs:

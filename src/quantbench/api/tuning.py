@@ -193,8 +193,7 @@ def tune(
     """
     since = time.monotonic()
     limits: Sequence[Limit] = [parse_limit(text, config) for text in _limit_texts(max_drop)]
-    config = single(config)
-    budget = Budget(max_evaluations, max_time, since)
+    config, budget = single(config), Budget(max_evaluations, max_time, since)
     _check_budget(budget)
     folder, temporary = opened(out)
     store = Store(folder)
