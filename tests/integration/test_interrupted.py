@@ -106,5 +106,5 @@ def test_the_state_of_a_search_that_cannot_be_read_is_one_message(write_config, 
 def test_the_state_of_a_search_by_a_later_version_is_named(write_config, tmp_path):
     settings, limits = load_config(write_config()).base, [Limit(metric="f1", drop=0.1)]
     Tuned.start(settings, limits, "*").model_copy(update={"schema_version": 9}).write(tmp_path)
-    with pytest.raises(BadInput, match="has schema version 9, this quantbench reads 1"):
+    with pytest.raises(BadInput, match="has schema version 9, this quantbench reads 2"):
         Tuned.read(tmp_path, settings, limits, "*")

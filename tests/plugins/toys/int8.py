@@ -63,7 +63,7 @@ def write(settings, inputs, path):
 def inspect(path):
     import onnx
 
-    from quantbench.graph.view import computation_hash
+    from quantbench.graph.fingerprint import computation_hash
 
     model = onnx.load(str(path))
     count = sum(item.data_type == onnx.TensorProto.INT8 for item in model.graph.initializer)
