@@ -9,6 +9,7 @@ import yaml
 from datasets import load_dataset
 from sklearn.metrics import accuracy_score
 from tests.support.command import quantbench
+from tests.support.searches import deployed_by
 from tests.support.tiny_tasks import COLOURS, TASKS, TOPICS, write_images, write_questions, write_texts
 from transformers import pipeline
 
@@ -79,16 +80,12 @@ def test_tune_finds_a_version_and_a_script_that_runs(task, tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
     metric, _ = registry.task(task).default_limit(config_of(settings).base)
     limit = f"{metric}={40 if task == 'question-answering' else 0.9}"
-    done = quantbench(
-        "tune", "tiny.yaml", "--out", "out", "--max-drop", limit, "--only", "onnxruntime-dynamic", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["best"]
-    said = _infer(task, tmp_path)
+    _, out = deployed_by("tiny.yaml", tmp_path, "--max-drop", limit, "--only", "onnxruntime-dynamic")
+    said = _infer(task, tmp_path, out)
     assert said
 
 
-def _infer(task, folder):
+def _infer(task, folder, out):
     """What the script beside the deployed model says of an example of its kind."""
     import subprocess
     import sys
@@ -101,7 +98,7 @@ def _infer(task, folder):
         "question-answering": ["who won ?", "Anna won the match in Oslo ."],
         "image-classification": [str(folder / "red.png")],
     }[task]
-    script = folder / "out" / "models" / "best" / "infer.py"
+    script = out / "models" / "best" / "infer.py"
     done = subprocess.run([sys.executable, script, *example], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

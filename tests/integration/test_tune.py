@@ -9,6 +9,7 @@ import time
 import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
+from tests.support.searches import deployed_by
 
 import quantbench as qb
 from quantbench import embedded
@@ -42,12 +43,12 @@ ONNXRUNTIME = "onnxruntime-*"
 def finished(tiny, tmp_path_factory):
     """A finished search of the tiny model; its configuration and folder."""
     folder = tmp_path_factory.mktemp("tuned")
-    args = {"duration": 1.0, "warmup_runs": 1, "precision": 0.9}  # enough slots for an interval
-    config = write_tiny_config(tiny, folder / "tiny.yaml", time_benchmark_args=args)
-    done = quantbench("tune", config, "--out", folder / "out", "--max-drop", "f1=0.5", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    config = write_tiny_config(tiny, folder / "tiny.yaml")
+    done, out = deployed_by(config, folder, "--max-drop", "f1=0.5")
     assert "Deploy " in done.stdout
-    return config, folder / "out"
+    seconds = out.name.rpartition("-")[2]
+    config.write_text(config.read_text().replace("duration: 0.2", f"duration: {seconds}"))
+    return config, out
 
 
 def test_what_a_search_writes(finished):
@@ -201,8 +202,7 @@ def test_the_demo_finds_its_way_out_of_padded_calibration(tmp_path):
     config = load_config(embedded.CONFIG, overrides)
     assert config.base.calibration.padding == "max_length" != Calibration().padding
     found = qb.tune(config, out=tmp_path / "out", max_drop={"f1": 0.02}, only=ONNXRUNTIME)
-    assert found.best is not None
-    best = next(run for run in summary(tmp_path / "out")["runs"] if run["name"] == found.best.name)
+    best = next(run for run in summary(tmp_path / "out")["runs"] if run["name"] == found.state.fastest)
     assert best["metrics"]["f1"]["original"] - best["metrics"]["f1"]["optimized"] <= 0.02
     assert best["parameters"]["calibration"]["padding"] == "none"
     assert summary(tmp_path / "out")["evaluations"] <= 7
