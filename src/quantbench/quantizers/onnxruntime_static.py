@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads
-from quantbench.quantizers import _onnx
+from quantbench.plugins.quantizing import Reads
+from quantbench.quantizers import _onnx, _onnxruntime
 from quantbench.schema.settings import Settings
 
 SUMMARY = "static int8 by ONNX Runtime's quantizer, ranges from calibration"
 FILE = _onnx.FILE
-LIBRARIES = ("onnx", "onnxruntime")
+LIBRARIES = _onnxruntime.LIBRARIES
 EXTRA = ""
 DECIDES: Mapping[str, JsonValue] = {}
 RULES: tuple[Rule, ...] = ()
 NOTE = ""
 files = _onnx.files
 inspect = _onnx.inspect
+write = _onnxruntime.write
+candidates = _onnxruntime.candidates
 
 
 def reads(settings: Settings) -> Reads:
     """Ranges of every float tensor."""
     return "ranges"
-
-
-def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
-    """See ``quantize.with_onnxruntime``; nothing is chosen that the settings leave open."""
-    from quantbench.quantize.with_onnxruntime import write_quantized
-
-    ranges = None if inputs.ranges is None else dict(inputs.ranges)
-    write_quantized(inputs.exported, settings, inputs.types, inputs.keep, ranges, path)
-    return {}
-
-
-def candidates(base: Settings) -> list[Candidate]:
-    """None: ``mixed`` makes the same products one by one, and so can spare those that hurt."""
-    return []
