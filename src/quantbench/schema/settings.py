@@ -6,9 +6,16 @@ reference card wherever it has one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, JsonValue, PlainValidator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 from quantbench.schema.base import Record
@@ -171,16 +178,28 @@ class Backend(Record):
     args: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class Settings(Record):
-    """Every parameter of one run, each with one value."""
+R = TypeVar("R", bound=Record)
+
+
+def part(whole: Record, kind: type[R]) -> R:
+    """The fields of ``kind`` of a record that has them all, as a record of that kind alone."""
+    return kind.model_construct(**{name: getattr(whole, name) for name in kind.model_fields})
+
+
+class Sources(Record):
+    """What is looked at: a model, what it does, and the examples for it."""
 
     task: str
     model_name_or_path: Annotated[str, Field(min_length=1)]
     dataset: Dataset
     task_args: TaskArgs = TaskArgs()
-    metrics: tuple[str, ...] = ()
-    max_eval_samples: Annotated[int, Field(ge=0, strict=True)] | None = None
-    """Of the evaluation split; none leaves evaluation out."""
+    trust_remote_code: Flag = False
+    allow_pickled_weights: Flag = False
+
+
+class Recipe(Record):
+    """How the optimized model is made and executed."""
+
     quantization_approach: Literal["static", "dynamic", "mixed", "none"] = "dynamic"
     operators_to_quantize: Annotated[tuple[str, ...], Field(min_length=1)] = ("MatMul",)
     node_exclusion: tuple[str, ...] = ()
@@ -192,23 +211,6 @@ class Settings(Record):
     framework: str = "onnxruntime"
     framework_args: FrameworkArgs = FrameworkArgs()
     aware_training: Flag = False
-    batch_sizes: tuple[Positive, ...] = (4,)
-    """Of the shapes to time; none leaves timing out."""
-    input_lengths: Annotated[tuple[InputLength, ...], Field(min_length=1)] = (64,)
-    time_benchmark_args: TimeBenchmarkArgs = TimeBenchmarkArgs()
-    backend: Backend = Backend()
-    trust_remote_code: Flag = False
-    allow_pickled_weights: Flag = False
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether there is a shape to time."""
-        return bool(self.batch_sizes)
-
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether there are examples to score."""
-        return self.max_eval_samples != 0
 
     @property
     def calibrated(self) -> bool:
@@ -224,6 +226,78 @@ class Settings(Record):
         if self.quantization_approach == "mixed":
             return "dynamic" in {self.placement.default, *self.placement.matmuls.values()}
         return self.quantization_approach == "dynamic"
+
+
+class Evaluation(Record):
+    """What is scored."""
+
+    metrics: tuple[str, ...] = ()
+    max_eval_samples: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Of the evaluation split; none leaves evaluation out."""
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether there are examples to score."""
+        return self.max_eval_samples != 0
+
+
+class Timing(Record):
+    """What is timed, and for how long."""
+
+    batch_sizes: tuple[Positive, ...] = (4,)
+    """Of the shapes to time; none leaves timing out."""
+    input_lengths: Annotated[tuple[InputLength, ...], Field(min_length=1)] = (64,)
+    time_benchmark_args: TimeBenchmarkArgs = TimeBenchmarkArgs()
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether there is a shape to time."""
+        return bool(self.batch_sizes)
+
+
+ORDER = (
+    *("task", "model_name_or_path", "dataset", "task_args", "metrics", "max_eval_samples", "quantization_approach"),
+    *("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type", "calibration"),
+    *("placement", "framework", "framework_args", "aware_training", "batch_sizes", "input_lengths"),
+    *("time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
+)
+"""Parameters as files list them."""
+
+
+class Settings(Timing, Evaluation, Recipe, Sources):
+    """Every parameter of one run, each with one value, as flat as a user writes them.
+
+    A step of the work takes the part that it depends on. What reads :class:`Sources` can be handed the whole, too;
+    what is kept by its inputs is handed the part alone, so that nothing else can matter.
+    """
+
+    backend: Backend = Backend()
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The parameters in the order of the reference card, whatever part they belong to."""
+        data = handler(self)
+        return {name: data[name] for name in sorted(data, key=ORDER.index)}
+
+    @property
+    def sources(self) -> Sources:
+        """The model, its task and its data."""
+        return part(self, Sources)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the optimized model is made and executed."""
+        return part(self, Recipe)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What is scored."""
+        return part(self, Evaluation)
+
+    @property
+    def timing(self) -> Timing:
+        """What is timed."""
+        return part(self, Timing)
 
 
 class Dimension(Record):
