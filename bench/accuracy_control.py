@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import stages
+
 from quantbench.pipeline import predict
+from quantbench.pipeline.load import load_model
 from quantbench.plugins.registry import task
 from quantbench.served.openvino import OpenVinoSession
 from quantbench.tune.trials import TuningSet
@@ -27,9 +30,9 @@ def accuracy_control(bench: TuningSet, drop: float) -> Cost:
     import nncf
     import openvino
 
-    settings, workbench = bench.settings, bench.workbench
-    kind, examples = task(settings.task), workbench.examples(settings)
-    processor = workbench.model(settings).processor
+    settings, context = bench.settings, bench.context
+    kind, examples = task(settings.task), stages.examples(settings, context)
+    processor = load_model(settings.sources, context).processor
     forwards = [0.0]
     values: list[float] = []
 
@@ -42,7 +45,7 @@ def accuracy_control(bench: TuningSet, drop: float) -> Cost:
 
     samples = [processor.collate([example]) for example in bench.sample(128)[0]]
     begin = time.perf_counter()
-    plain = openvino.Core().read_model(str(Path(workbench.float_model(settings).path)))
+    plain = openvino.Core().read_model(str(Path(stages.exported(settings, context).path)))
     names = {name for item in plain.inputs for name in item.get_names()}
 
     def inputs(sample: Any) -> Any:

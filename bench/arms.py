@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from tests.support import stages
 
 import quantbench as qb
 from quantbench import embedded
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.load import load_model
 from quantbench.results.store import Store
 from quantbench.schema.results import ArmSpec, Result
 from quantbench.served.onnxruntime import session_options
 from quantbench.system import cache, environment
-from quantbench.system.progress import Silent
 from quantbench.timing.session import Shape
 
 BATCH_SIZE, LENGTH = 4, 64
@@ -38,9 +38,9 @@ PROBE_CALLS = 300
 def float_arm(cache: Path) -> tuple[ArmSpec, ArmSpec, Shape]:
     """The original, the float export of the embedded model, and the shape that they are timed at."""
     _, settings = next(combinations(load_config(embedded.CONFIG, ["framework_args.opset=17"])))
-    bench = Workbench(cache, environment.detect(), Silent())
-    inputs = bench.model(settings).processor.exact_inputs(BATCH_SIZE, LENGTH, 0)
-    return bench.original(settings), bench.float_model(settings), Shape(BATCH_SIZE, LENGTH, [inputs])
+    bench = stages.context_at(cache)
+    inputs = load_model(settings.sources, bench).processor.exact_inputs(BATCH_SIZE, LENGTH, 0)
+    return stages.original(settings, bench), stages.exported(settings, bench), Shape(BATCH_SIZE, LENGTH, [inputs])
 
 
 def slowed(spec: ArmSpec, shape: Shape, shares: Sequence[float]) -> dict[float, ArmSpec]:

@@ -10,13 +10,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.support import stages
+
 from quantbench import embedded
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.calibrate import choose_samples, ranges
+from quantbench.pipeline.export import float_model
+from quantbench.pipeline.load import load_split
 from quantbench.reports._markdown import table
-from quantbench.system import environment
-from quantbench.system.progress import Silent
 
 METHODS = ("minmax", "entropy", "percentile")
 SAMPLES = (64, 512)
@@ -52,12 +54,13 @@ def _child(method: str, samples: int, cache: str) -> None:
     )
     config = load_config(embedded.CONFIG, [calibration])
     _, settings = next(combinations(config))
-    workbench = Workbench(Path(cache), environment.detect(), Silent())
-    workbench.float_model(settings)
-    workbench.split(settings.dataset, "calibration")
+    context = stages.context_at(Path(cache))
+    exported = float_model(settings, context)
+    chosen = choose_samples(settings.sources, settings.calibration, context)
+    load_split(settings.dataset, "calibration", context)
     begin = time.perf_counter()
     if method != "none":
-        workbench.ranges(settings)
+        ranges(exported, chosen, settings.calibration, context)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"mib": peak, "seconds": time.perf_counter() - begin}))
 

@@ -10,19 +10,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support import stages
+
 from quantbench import embedded
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
+from quantbench.pipeline import calibrate
 from quantbench.pipeline import predict as evaluate
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.arms import arm
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.export import float_model
+from quantbench.pipeline.load import load_model
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Prediction, Session
 from quantbench.quantize.with_onnxruntime import write_quantized
 from quantbench.reports._markdown import table
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Calibration, Settings
-from quantbench.system import environment
-from quantbench.system.progress import Silent
 
 Predict = Callable[[Session, int | None], list[Prediction]]
 """Predictions of a session in batches of so many examples, or in sorted ones."""
@@ -33,16 +37,16 @@ def report() -> str:
     _, settings = next(combinations(load_config(embedded.CONFIG)))
     rows = []
     with tempfile.TemporaryDirectory() as cache:
-        bench = Workbench(Path(cache), environment.detect(), Silent())
-        examples, task = bench.examples(settings), registry.task(settings.task)
-        processor = bench.model(settings).processor
+        bench = stages.context_at(Path(cache))
+        examples, task = stages.examples(settings, bench), registry.task(settings.task)
+        processor = load_model(settings.sources, bench).processor
 
         def predict(session: Session, batch_size: int | None) -> list[Prediction]:
             return evaluate.predict(session, task, examples, processor, lambda _: None, batch_size)
 
         for label, spec in (
-            ("original (PyTorch)", bench.original(settings)),
-            ("float export", bench.float_model(settings)),
+            ("original (PyTorch)", stages.original(settings, bench)),
+            ("float export", stages.exported(settings, bench)),
             ("int8, static", _int8(bench, settings, Path(cache))),
         ):
             rows.append([label, *_measure(spec, bench.threads, predict)])
@@ -63,14 +67,16 @@ def report() -> str:
     )
 
 
-def _int8(bench: Workbench, settings: Settings, folder: Path) -> ArmSpec:
+def _int8(bench: Context, settings: Settings, folder: Path) -> ArmSpec:
     """The embedded model with every MatMul static int8."""
     unpadded = {"quantization_approach": "static", "operators_to_quantize": ("MatMul",), "calibration": Calibration()}
     settings = settings.model_copy(update=unpadded)
     path = folder / "int8.onnx"
-    exported = Path(bench.float_model(settings).path)
-    write_quantized(exported, settings, ("uint8", "int8"), (), bench.ranges(settings), path)
-    return bench.arm("onnxruntime", path, "int8", settings)
+    chosen = calibrate.choose_samples(settings.sources, settings.calibration, bench)
+    ranges = calibrate.ranges(float_model(settings, bench), chosen, settings.calibration, bench)
+    exported = Path(stages.exported(settings, bench).path)
+    write_quantized(exported, settings, ("uint8", "int8"), (), ranges, path)
+    return arm("onnxruntime", path, "int8", settings)
 
 
 def _measure(spec: ArmSpec, threads: int, predict: Predict) -> list[str]:

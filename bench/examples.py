@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.support import stages
 
 import quantbench as qb
 from quantbench.config.load import load_config
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.load import load_split
 from quantbench.reports._markdown import table
 from quantbench.results.store import Store
 from quantbench.schema.settings import Config, Settings
-from quantbench.system import cache, environment
-from quantbench.system.progress import Silent
+from quantbench.system import cache
 from quantbench.tasks import question_answering
 
 TASKS = ("text-classification", "question-answering", "image-classification", "feature-extraction")
@@ -68,12 +68,12 @@ def _values(metrics: dict[str, float]) -> str:
 def _agreement(config: Config) -> str:
     """How many of the first examples are predicted as by the pipeline."""
     settings = config.base.model_copy(update={"max_eval_samples": EXAMPLES})
-    workbench = Workbench(cache.folder(), environment.detect(), Silent())
-    spec = workbench.original(settings)
-    found: Sequence[Any] = workbench.predictions(spec, settings, "")
+    context = stages.context_at(cache.folder())
+    spec = stages.original(settings, context)
+    found: Sequence[Any] = stages.predictions(spec, settings, context)
     if settings.task == "question-answering":
-        found = question_answering.answers(workbench.examples(settings), found)
-    rows = workbench.split(settings.dataset, "eval").data.select(range(EXAMPLES))
+        found = question_answering.answers(stages.examples(settings, context), found)
+    rows = load_split(settings.dataset, "eval", context).data.select(range(EXAMPLES))
     same = PIPELINES[settings.task](settings, rows, found)
     return f"{sum(same)} of {len(same)}"
 

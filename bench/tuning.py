@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.support import stages
+
 import quantbench as qb
 from bench.accuracy_control import accuracy_control
 from quantbench import embedded
@@ -22,14 +24,14 @@ from quantbench.analysis import speedups
 from quantbench.analysis.intervals import Interval, hodges_lehmann, paired_bootstrap
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.export import float_model
+from quantbench.pipeline.load import load_model
 from quantbench.plugins.registry import runtime, task
 from quantbench.reports._markdown import spread, table
 from quantbench.results.store import Store
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import FrameworkArgs, Settings, TimeBenchmarkArgs
-from quantbench.system import cache, environment
-from quantbench.system.progress import Silent
+from quantbench.system import cache
 from quantbench.timing.session import Shape, time_arms
 from quantbench.tune.state import Tuned
 from quantbench.tune.trials import TuningSet
@@ -78,12 +80,13 @@ def _best(folder: Path, tuned: Tuned) -> Settings | None:
 
 def _bench(folder: Path, model: str) -> TuningSet:
     _, settings = next(combinations(load_config(embedded.CONFIG, [f"model_name_or_path={model}"])))
-    workbench = Workbench(folder / "cache", environment.detect(), Silent())
+    context = stages.context_at(folder / "cache")
     calibration = settings.calibration.model_copy(
         update={"num_calibration_samples": CALIBRATION_SAMPLES, "padding": "none", "sampling": "random", "stride": None}
     )
     plain = {"node_exclusion": (), "framework_args": FrameworkArgs(), "calibration": calibration}
-    return TuningSet(settings.model_copy(update=plain), workbench, folder / "versions", calibration)
+    settings = settings.model_copy(update=plain)
+    return TuningSet.prepare(settings, float_model(settings, context), folder / "versions", context)
 
 
 def _rivals(base: Settings) -> dict[str, Settings]:
@@ -119,11 +122,11 @@ def _compare(bench: TuningSet, best: Settings | None, scored: bool) -> str:
     if best is not None:
         versions = {"best": best.model_copy(update={"model_name_or_path": base.model_name_or_path}), **versions}
     specs = {name: bench.spec(settings) for name, settings in versions.items()}
-    specs["PyTorch"] = bench.workbench.original(base)
+    specs["PyTorch"] = stages.original(base, bench.context)
     notes = {
         note
         for settings in versions.values()
-        for note in runtime(settings.framework).notes(settings, bench.workbench.environment)
+        for note in runtime(settings.framework).notes(settings, bench.context.environment)
     }
     losses = {name: _loss(bench, spec) if scored else "–" for name, spec in specs.items()}
     rows = _ratios(bench, specs, losses)
@@ -135,20 +138,20 @@ def _compare(bench: TuningSet, best: Settings | None, scored: bool) -> str:
 
 def _loss(bench: TuningSet, spec: ArmSpec) -> str:
     kind, settings = task(bench.settings.task), bench.settings
-    examples = bench.workbench.examples(settings)
-    plain = bench.workbench.predictions(bench.workbench.original(settings), settings, "")
+    examples = stages.examples(settings, bench.context)
+    plain = stages.predictions(stages.original(settings, bench.context), settings, bench.context)
     original = kind.score(examples, plain, plain)
-    optimized = kind.score(examples, bench.workbench.predictions(spec, settings, ""), plain)
+    optimized = kind.score(examples, stages.predictions(spec, settings, bench.context), plain)
     metrics = partial(kind.metrics, original.columns)
     return spread(paired_bootstrap(original.outcomes, optimized.outcomes, metrics)["f1"], 4, "+")
 
 
 def _ratios(bench: TuningSet, specs: dict[str, ArmSpec], losses: dict[str, str]) -> list[list[str]]:
     """All arms in the same rounds; the ratio of every arm's latency to that of ``best``."""
-    processor = bench.workbench.model(bench.settings).processor
+    processor = load_model(bench.settings.sources, bench.context).processor
     shapes = [Shape(*shape, [processor.exact_inputs(*shape, seed=0)]) for shape in SHAPES]
     args = TimeBenchmarkArgs(duration=SECONDS, precision=0.9)
-    timings = time_arms(specs, next(iter(specs)), shapes, args, bench.workbench.threads, lambda _: None)
+    timings = time_arms(specs, next(iter(specs)), shapes, args, bench.context.threads, lambda _: None)
     if timings.failures:
         raise RuntimeError(str(timings.failures))
     rows = []

@@ -11,6 +11,7 @@ import sys
 import datasets
 import pytest
 from safetensors.torch import load_file
+from tests.support import stages
 from tests.support.command import quantbench
 from tests.support.example_results import done
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
@@ -19,10 +20,9 @@ from quantbench.cli import main
 from quantbench.config.load import dump_config, load_config
 from quantbench.config.plan import make_plan
 from quantbench.pipeline import preflight
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.load import load_model, load_split
 from quantbench.results.store import Store
 from quantbench.system import environment
-from quantbench.system.progress import Silent
 
 ROWS = [
     {"tokens": ["Anna", "met", "Acme"], "ner_tags": ["B-PER", "O", "B-ORG"]},
@@ -71,13 +71,13 @@ def model(tiny, tmp_path):
 
 @pytest.fixture
 def checked(write_config, tmp_path):
-    """Settings and workbench of a configuration that passes all checks."""
+    """Settings and context of a configuration that passes all checks."""
 
     def call(**changes):
         config = load_config(write_config(**changes))
-        workbench = Workbench(tmp_path / "cache", environment.detect(), Silent())
-        preflight.check(config, workbench, ())
-        return config.base, workbench
+        context = stages.context_at(tmp_path / "cache")
+        preflight.check(config, context, ())
+        return config.base, context
 
     return call
 
@@ -211,8 +211,8 @@ def test_pickled_weights_are_not_loaded_unless_asked_for(refused, checked, model
     found = refused(model_name_or_path=str(model))
     words = ("pickled weights only (pytorch_model.bin)", "safetensors", "allow_pickled_weights: true")
     assert_message(found, tmp_path / "tiny.yaml", "model_name_or_path", *words)
-    settings, workbench = checked(model_name_or_path=str(model), allow_pickled_weights=True)
-    assert workbench.model(settings).folder == model
+    settings, context = checked(model_name_or_path=str(model), allow_pickled_weights=True)
+    assert load_model(settings.sources, context).folder == model
 
 
 # The data
@@ -285,8 +285,8 @@ def test_labels_that_the_model_does_not_have(refused, checked, tmp_path):
     path = write_rows(tmp_path / "data.jsonl", rows)
     found = refused(dataset=dataset(path))
     assert_message(found, tmp_path / "tiny.yaml", "dataset", "B-HUMAN", "B-PER", "dataset.label_map: {B-HUMAN: O}")
-    settings, workbench = checked(dataset=dataset(path, label_map={"B-HUMAN": "B-PER"}))
-    assert workbench.examples(settings).references == [["B-PER", "O", "B-ORG"]]
+    settings, context = checked(dataset=dataset(path, label_map={"B-HUMAN": "B-PER"}))
+    assert stages.examples(settings, context).references == [["B-PER", "O", "B-ORG"]]
 
 
 def test_declared_labels_that_the_model_does_not_have(refused, tiny, model, tmp_path):
@@ -303,19 +303,19 @@ def test_labels_as_numbers_without_names(refused, checked, tmp_path):
     assert_message(found, tmp_path / "tiny.yaml", "ref_keys", "numbers without names", "dataset.label_names: [")
     found = refused(dataset=dataset(path, label_names=["O", "B-PER"]))
     assert_message(found, tmp_path / "tiny.yaml", "label_names", "a label number without a name", "gives 2 names")
-    settings, workbench = checked(dataset=dataset(path, label_names=["O", "B-PER", "B-ORG"]))
-    assert workbench.examples(settings).references == [["B-PER", "O", "B-ORG"]]
+    settings, context = checked(dataset=dataset(path, label_names=["O", "B-PER", "B-ORG"]))
+    assert stages.examples(settings, context).references == [["B-PER", "O", "B-ORG"]]
 
 
 def test_labels_in_another_order_are_matched_by_name(checked, tiny, tmp_path):
     model = write_tiny_distilbert(tmp_path / "reversed", CONLL_LABELS[::-1])
-    settings, workbench = checked(model_name_or_path=str(model))
+    settings, context = checked(model_name_or_path=str(model))
     straight, same_data = checked()
-    examples = workbench.examples(settings)
-    assert examples.references == same_data.examples(straight).references
+    examples = stages.examples(settings, context)
+    assert examples.references == stages.examples(straight, same_data).references
     assert tuple(examples.labels) == CONLL_LABELS[::-1]
     feature = datasets.ClassLabel(names=list(CONLL_LABELS))
-    first = workbench.split(settings.dataset, "eval").data[0]["ner_tags"]
+    first = load_split(settings.dataset, "eval", context).data[0]["ner_tags"]
     assert examples.references[0] == feature.int2str(first)
 
 

@@ -5,17 +5,16 @@ import random
 
 import onnx
 import pytest
+from tests.support import stages
 from tests.support.command import quantbench
 
 from quantbench import embedded
 from quantbench.diagnose.run import diagnose
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.arms import arm
 from quantbench.quantize.fake_quant import restored
 from quantbench.reports import _why
 from quantbench.results.store import Store
-from quantbench.system import environment
 from quantbench.system.files import file_sha256
-from quantbench.system.progress import Silent
 
 pytestmark = pytest.mark.slow
 CALIBRATION = "calibration={method: minmax, num_calibration_samples: 25, sampling: strided, stride: 4}"
@@ -79,17 +78,17 @@ def padded(out):
         for result in Store(out).results()
         if result.run.settings.calibration.padding == "max_length" and not result.run.settings.node_exclusion
     )
-    workbench = Workbench(Store(out).cache, environment.detect(), Silent())
+    context = stages.context_at(Store(out).cache)
     path = out / result.artifact.path
     settings = result.run.settings
 
     def f1_with(tensors):
         changed = out / "restored.onnx"
         onnx.save(restored(onnx.load(path), tensors), changed)
-        spec = workbench.arm("onnxruntime", changed, file_sha256(changed), settings)
-        return workbench.scores(spec, settings, "restored").metrics["f1"]
+        spec = arm("onnxruntime", changed, file_sha256(changed), settings)
+        return stages.scores(spec, settings, context).metrics["f1"]
 
-    return result, diagnose(result.run, path, workbench), f1_with
+    return result, diagnose(result.run, path, context), f1_with
 
 
 def test_the_tensors_at_fault_alone_bring_the_score_back_and_others_do_not(padded):

@@ -100,14 +100,14 @@ EXPORT = """
 import sys
 from pathlib import Path
 import numpy as np
-from quantbench.sources.export import export
+from quantbench.sources.export import write_export
 from quantbench.schema.results import ArmSpec
 options = {"auto_class": "AutoModelForTokenClassification"}
 spec = ArmSpec(runtime="pytorch", path=sys.argv[1], sha256="", options=options)
 ones = np.ones((2, 8), np.int64)
 inputs = {name: ones for name in ("input_ids", "token_type_ids", "attention_mask")}
 outputs = {"logits": {0: "batch_size", 1: "sequence_length"}}
-export(spec, int(sys.argv[2]), inputs, outputs, Path(sys.argv[3]))
+write_export(spec, int(sys.argv[2]), inputs, outputs, Path(sys.argv[3]))
 """
 
 
@@ -116,9 +116,9 @@ def test_exporting_again_gives_the_same_bytes(folders, tmp_path, opset):
     folder = folders["bert", opset]
     before = (folder / "model.onnx").read_bytes()
     spec = token_classifier(folder / "checkpoint")
-    export(spec, opset, tiny_inputs(2, 8), TOKEN_OUTPUTS, tmp_path / "again.onnx")
+    write_export(spec, opset, tiny_inputs(2, 8), TOKEN_OUTPUTS, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == before
-    export(spec, opset, tiny_inputs(3, 17, seed=9), TOKEN_OUTPUTS, tmp_path / "longer.onnx")
+    write_export(spec, opset, tiny_inputs(3, 17, seed=9), TOKEN_OUTPUTS, tmp_path / "longer.onnx")
     assert (tmp_path / "longer.onnx").read_bytes() == before
 
 

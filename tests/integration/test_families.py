@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from tests.support import stages
 from tests.support.families import FAMILIES, write_family
 
 from quantbench.config.load import build_config
 from quantbench.config.plan import make_plan
 from quantbench.errors import RunFailed
 from quantbench.graph.view import Graph
-from quantbench.pipeline.artifacts import Workbench
-from quantbench.pipeline.optimize import optimize
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.load import load_model
 from quantbench.pipeline.preflight import check
 from quantbench.plugins import registry
 from quantbench.reports._markdown import table
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Config, Settings
 from quantbench.system import environment
-from quantbench.system.progress import Silent
 
 GROUPS = ("layernorm", "gelu", "residual", "gather", "softmax")
 DEFAULT, NEWEST = 17, 20
@@ -41,11 +41,11 @@ GELUS = ("Gelu", "FastGelu", "BiasGelu")
 
 @dataclass
 class Made:
-    """A family's files, the configuration that names them, and the workbench that keeps its exports."""
+    """A family's files, the configuration that names them, and the context that keeps its exports."""
 
     root: Path
     config: Config
-    workbench: Workbench
+    context: Context
 
     def settings(self, opset: int) -> Settings:
         """The settings with another opset."""
@@ -54,7 +54,7 @@ class Made:
 
     def exported(self, opset: int) -> ArmSpec:
         """The float export."""
-        return self.workbench.float_model(self.settings(opset))
+        return stages.exported(self.settings(opset), self.context)
 
     def graph(self, opset: int) -> Graph:
         """Its graph."""
@@ -87,7 +87,7 @@ def made(tmp_path_factory, machine):
                 },
             }
             config = build_config(data, {}, "test.yaml")
-            found[name, layers] = Made(root, config, Workbench(root / "cache", machine, Silent()))
+            found[name, layers] = Made(root, config, stages.context_at(root / "cache"))
         return found[name, layers]
 
     return get
@@ -96,13 +96,13 @@ def made(tmp_path_factory, machine):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_planned_exported_quantized_and_scored(made, name):
     one = made(name)
-    check(one.config, one.workbench, [])
+    check(one.config, one.context, [])
     runs = make_plan(one.config).runs
     assert len(runs) == 2 * len(APPROACHES)
     for run in runs:
-        artifact, optimized = optimize(run, one.root / "models", one.workbench)
-        arms = (one.workbench.original(run.settings), one.workbench.float_model(run.settings), optimized)
-        original, exported, scored = (one.workbench.scores(arm, run.settings, "") for arm in arms)
+        artifact, optimized = stages.optimized(run, one.root / "models", one.context)
+        arms = (stages.original(run.settings, one.context), stages.exported(run.settings, one.context), optimized)
+        original, exported, scored = (stages.scores(arm, run.settings, one.context) for arm in arms)
         assert exported.changed == 0
         assert len(set(original.outcomes)) > 1, "predictions differ between examples"
         assert scored.examples == len(scored.outcomes) == original.examples
@@ -114,8 +114,8 @@ def test_a_family_is_planned_exported_quantized_and_scored(made, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_export_computes_what_pytorch_computes_at_other_shapes(made, name):
     one = made(name)
-    processor = one.workbench.model(one.config.base).processor
-    original = registry.runtime("pytorch").load(one.workbench.original(one.config.base), 1)
+    processor = load_model(one.config.base.sources, one.context).processor
+    original = registry.runtime("pytorch").load(stages.original(one.config.base, one.context), 1)
     for opset in (FAMILIES[name].opset, DEFAULT, NEWEST):
         exported = registry.runtime("onnxruntime").load(one.exported(opset), 1)
         for seed, (batch, length) in enumerate([(5, 7), (1, 1), (2, 33)]):
@@ -148,13 +148,13 @@ def padded(inputs, processor):
 @pytest.mark.parametrize("name", TEXT)
 def test_the_longest_input_is_what_the_positions_allow(made, name):
     one = made(name)
-    model = one.workbench.model(one.config.base)
+    model = load_model(one.config.base.sources, one.context)
     longest = model.processor.max_length(model.config)
     offset = model.config["pad_token_id"] + 1 if FAMILIES[name].model_type in ("roberta", "xlm-roberta", "mpnet") else 0
     assert longest == model.config["max_position_embeddings"] - offset
     inputs = model.processor.exact_inputs(2, longest, 0)
     assert list(inputs) == list(model.processor.raw.model_input_names)
-    original = registry.runtime("pytorch").load(one.workbench.original(one.config.base), 1)
+    original = registry.runtime("pytorch").load(stages.original(one.config.base, one.context), 1)
     exported = registry.runtime("onnxruntime").load(one.exported(DEFAULT), 1)
     [wanted], [got] = original.predict(inputs), exported.predict(inputs)
     assert np.abs(got - wanted).max() < 1e-4

@@ -7,14 +7,12 @@ import pytest
 import yaml
 from datasets import Dataset, load_dataset
 from scipy.stats import spearmanr
+from tests.support import stages
 from tests.support.command import quantbench
 from tests.support.tiny_tasks import write_texts
 from transformers import pipeline
 
 from quantbench.config.load import build_config
-from quantbench.pipeline.artifacts import Workbench
-from quantbench.system import environment
-from quantbench.system.progress import Silent
 
 
 def write(root, pairs=False, count=40):
@@ -33,8 +31,8 @@ def write(root, pairs=False, count=40):
 
 
 @pytest.fixture
-def workbench(tmp_path):
-    return Workbench(tmp_path / "cache", environment.detect(), Silent())
+def context(tmp_path):
+    return stages.context_at(tmp_path / "cache")
 
 
 def pooled(root, texts):
@@ -43,19 +41,19 @@ def pooled(root, texts):
     return np.stack([mean / np.linalg.norm(mean) for mean in means])
 
 
-def test_embeddings_are_those_of_the_pipeline(workbench, tmp_path):
+def test_embeddings_are_those_of_the_pipeline(context, tmp_path):
     settings = build_config(write(tmp_path, count=500), {}, "test.yaml").base
-    found = workbench.predictions(workbench.original(settings), settings, "")
+    found = stages.predictions(stages.original(settings, context), settings, context)
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     assert np.asarray(found) == pytest.approx(pooled(tmp_path, rows["text"]), abs=1e-5)
-    scores = workbench.scores(workbench.original(settings), settings, "")
+    scores = stages.scores(stages.original(settings, context), settings, context)
     assert scores.metrics == {"cosine": pytest.approx(1, abs=1e-5)}
     assert scores.changed == 0
 
 
-def test_pairs_are_ranked(workbench, tmp_path):
+def test_pairs_are_ranked(context, tmp_path):
     settings = build_config(write(tmp_path, pairs=True), {}, "test.yaml").base
-    scores = workbench.scores(workbench.original(settings), settings, "")
+    scores = stages.scores(stages.original(settings, context), settings, context)
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     within = (pooled(tmp_path, rows["text"]) * pooled(tmp_path, rows["other"])).sum(axis=1)
     assert scores.metrics["spearmanr"] == pytest.approx(spearmanr(within, rows["score"]).statistic, abs=1e-3)

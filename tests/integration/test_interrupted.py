@@ -6,7 +6,7 @@ import quantbench as qb
 from quantbench.cli import interrupted
 from quantbench.config.load import load_config
 from quantbench.errors import BadInput, Interrupted
-from quantbench.pipeline import worker
+from quantbench.pipeline import measure
 from quantbench.results.store import Store
 from quantbench.timing import self_comparison
 from quantbench.timing import session as timing
@@ -78,7 +78,7 @@ def test_what_fails_before_timing_fails_the_rows_and_not_the_command(write_confi
     def broken(*_):
         raise ValueError("no such machine")
 
-    monkeypatch.setattr(worker.self_comparison, "paths", broken)
+    monkeypatch.setattr(measure.self_comparison, "paths", broken)
     finished = qb.run(load_config(write_config()), out=tmp_path / "out")
     (result,) = Store(tmp_path / "out").results()
     assert [item.failure for item in finished.failed] == [result.failure]

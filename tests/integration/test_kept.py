@@ -8,13 +8,13 @@ import pytest
 import yaml
 from tests.cases.exports import write_own
 from tests.cases.models import classified
+from tests.support import stages
 
 from quantbench.config.load import load_config
 from quantbench.errors import RunFailed
-from quantbench.pipeline import artifacts
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline import evaluate
+from quantbench.pipeline import export as stage
 from quantbench.system import code, environment
-from quantbench.system.progress import Silent
 
 
 @pytest.fixture(scope="module")
@@ -29,33 +29,33 @@ def bench(tmp_path, machine):
     data = {**classified(tmp_path), "trust_remote_code": True, "quantization_approach": "dynamic", "batch_sizes": []}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(data))
     settings = load_config(tmp_path / "run.yaml").base
-    return lambda: Workbench(tmp_path / "cache", machine, Silent()), settings
+    return lambda: stages.context_at(tmp_path / "cache"), settings
 
 
 @pytest.fixture
 def exports(monkeypatch):
     """Counts exports."""
     made = []
-    export = artifacts.export
+    export = stage.write_export
 
     def counted(*arguments):
         made.append(arguments)
         return export(*arguments)
 
-    monkeypatch.setattr(artifacts, "export", counted)
+    monkeypatch.setattr(stage, "write_export", counted)
     return made
 
 
 def test_an_export_is_made_anew_where_it_was_damaged_or_made_by_other_code(bench, exports, monkeypatch):
     session, settings = bench
-    path = Path(session().float_model(settings).path)
-    session().float_model(settings)
+    path = Path(stages.exported(settings, session()).path)
+    stages.exported(settings, session())
     assert len(exports) == 1
     path.write_bytes(path.read_bytes()[:-100])
-    spec = session().float_model(settings)
+    spec = stages.exported(settings, session())
     assert len(exports) == 2
     monkeypatch.setattr(code, "fingerprint", lambda: "other")
-    other = session().float_model(settings)
+    other = stages.exported(settings, session())
     assert len(exports) == 3
     assert other.path != spec.path
     assert other.sha256 == spec.sha256
@@ -65,14 +65,15 @@ def test_an_export_is_made_anew_where_it_was_damaged_or_made_by_other_code(bench
 def test_a_damaged_value_is_made_anew(bench, content):
     session, settings = bench
     first = session()
-    predictions = first.predictions(first.original(settings), settings, "the original")
-    files = [file for kind in ("predictions", "checkpoints") for file in (first.cache / kind).iterdir()]
+    examples, spec = stages.examples(settings, first), stages.original(settings, first)
+    predictions = evaluate.predictions(spec, settings.sources, examples, "", first)
+    assert predictions.fresh
+    files = [file for kind in ("predictions", "checkpoints") for file in (first.cache.folder / kind).iterdir()]
     assert len(files) == 2
     for file in files:
         file.write_bytes(content)
     second = session()
-    assert second.predictions(second.original(settings), settings, "the original") == predictions
-    assert second.made == 1
+    assert evaluate.predictions(spec, settings.sources, examples, "", second) == predictions, "made anew"
     assert all(file.read_bytes() != content for file in files)
 
 
@@ -84,9 +85,9 @@ def test_an_export_that_failed_is_not_tried_again_in_the_session(bench, monkeypa
         tried.append(1)
         raise RunFailed("cannot be exported")
 
-    monkeypatch.setattr(artifacts, "export", fails)
+    monkeypatch.setattr(stage, "write_export", fails)
     one = session()
     for _ in range(3):
         with pytest.raises(RunFailed, match="cannot be exported"):
-            one.float_model(settings)
+            stages.exported(settings, one)
     assert len(tried) == 1

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from datasets import load_dataset
 from sklearn.metrics import accuracy_score
+from tests.support import stages
 from tests.support.command import quantbench
 from tests.support.searches import deployed_by
 from tests.support.tiny_tasks import COLOURS, TASKS, TOPICS, write_images, write_questions, write_texts
@@ -17,12 +18,11 @@ from quantbench import embedded
 from quantbench.config.load import build_config, load_config
 from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.load import load_model
 from quantbench.pipeline.preflight import check
 from quantbench.plugins import registry
 from quantbench.sources.labels import of_model
 from quantbench.system import environment
-from quantbench.system.progress import Silent
 from quantbench.tasks import question_answering
 
 ANSWERS = Path(__file__).parents[1] / "golden" / "answers.json"
@@ -39,13 +39,13 @@ def machine():
 
 
 @pytest.fixture
-def workbench(tmp_path, machine):
-    return Workbench(tmp_path / "cache", machine, Silent())
+def context(tmp_path, machine):
+    return stages.context_at(tmp_path / "cache")
 
 
-def original(workbench, settings):
+def original(context, settings):
     """Examples and the original's predictions."""
-    return workbench.examples(settings), workbench.predictions(workbench.original(settings), settings, "")
+    return stages.examples(settings, context), stages.predictions(stages.original(settings, context), settings, context)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -104,10 +104,10 @@ def _infer(task, folder, out):
     return done.stdout
 
 
-def test_labels_of_words_are_those_of_the_pipeline(workbench):
+def test_labels_of_words_are_those_of_the_pipeline(context):
     settings = load_config(embedded.CONFIG, ["max_eval_samples=500"]).base
-    _, found = original(workbench, settings)
-    names = of_model(workbench.model(settings).config)
+    _, found = original(context, settings)
+    names = of_model(load_model(settings.sources, context).config)
     sentences = load_dataset("parquet", data_files=str(embedded.DATA / "test.parquet"), split="train[:500]")["tokens"]
     classify = pipeline("token-classification", str(embedded.MODEL), ignore_labels=[])
     seen = set()
@@ -124,21 +124,21 @@ def test_labels_of_words_are_those_of_the_pipeline(workbench):
     assert len(seen) == len(names)
 
 
-def test_labels_of_texts_are_those_of_the_pipeline(workbench, tmp_path):
+def test_labels_of_texts_are_those_of_the_pipeline(context, tmp_path):
     settings = config_of(write_texts(tmp_path, count=500)).base
-    _, found = original(workbench, settings)
+    _, found = original(context, settings)
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     classify = pipeline("text-classification", str(tmp_path / "model"))
     wanted = [answer["label"] for answer in classify(list(rows["text"]), truncation=True, batch_size=1)]
     assert [TOPICS[prediction[0]] for prediction in found] == wanted
     assert len(set(wanted)) > 1
-    scores = workbench.scores(workbench.original(settings), settings, "")
+    scores = stages.scores(stages.original(settings, context), settings, context)
     assert scores.metrics["accuracy"] == accuracy_score([TOPICS[number] for number in rows["label"]], wanted)
 
 
-def test_pairs_and_sets_of_labels_are_those_of_the_pipeline(workbench, tmp_path):
+def test_pairs_and_sets_of_labels_are_those_of_the_pipeline(context, tmp_path):
     settings = config_of(write_texts(tmp_path, "sets", pairs=True)).base
-    _, found = original(workbench, settings)
+    _, found = original(context, settings)
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     classify = pipeline("text-classification", str(tmp_path / "model"), top_k=None, function_to_apply="sigmoid")
     for row, prediction in zip(rows, found, strict=True):
@@ -147,20 +147,20 @@ def test_pairs_and_sets_of_labels_are_those_of_the_pipeline(workbench, tmp_path)
     assert len(set(found)) > 1
 
 
-def test_a_number_is_that_of_the_pipeline(workbench, tmp_path):
+def test_a_number_is_that_of_the_pipeline(context, tmp_path):
     settings = config_of(write_texts(tmp_path, "numbers")).base
-    _, found = original(workbench, settings)
+    _, found = original(context, settings)
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     classify = pipeline("text-classification", str(tmp_path / "model"), function_to_apply="none")
     wanted = [answer["score"] for answer in classify(list(rows["text"]))]
     assert [prediction[0] for prediction in found] == pytest.approx(wanted, abs=1e-4)
-    scores = workbench.scores(workbench.original(settings), settings, "")
+    scores = stages.scores(stages.original(settings, context), settings, context)
     assert set(scores.metrics) == {"pearson", "spearmanr"}
 
 
-def test_labels_of_images_are_those_of_the_pipeline(workbench, tmp_path):
+def test_labels_of_images_are_those_of_the_pipeline(context, tmp_path):
     settings = config_of(write_images(tmp_path, count=500)).base
-    examples, found = original(workbench, settings)
+    examples, found = original(context, settings)
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     classify = pipeline("image-classification", str(tmp_path / "model"), top_k=5)
     wanted = [tuple(COLOURS.index(item["label"]) for item in answer) for answer in classify(list(rows["image"]))]
@@ -171,9 +171,9 @@ def test_labels_of_images_are_those_of_the_pipeline(workbench, tmp_path):
     assert everything["top_5_accuracy"] == pytest.approx(inside)
 
 
-def test_answers_are_those_of_the_pipeline(workbench, tmp_path):
+def test_answers_are_those_of_the_pipeline(context, tmp_path):
     settings = config_of(write_questions(tmp_path, count=500)).base
-    examples, found = original(workbench, settings)
+    examples, found = original(context, settings)
     wanted = json.loads(ANSWERS.read_text())
     assert wanted["options"] == {name: getattr(settings.task_args, name) for name in wanted["options"]}
     assert question_answering.answers(examples, found) == wanted["answers"]
@@ -181,14 +181,14 @@ def test_answers_are_those_of_the_pipeline(workbench, tmp_path):
 
 
 @pytest.mark.parametrize("unanswerable", [False, True])
-def test_an_answer_is_a_part_of_the_context(workbench, tmp_path, unanswerable):
+def test_an_answer_is_a_part_of_the_context(context, tmp_path, unanswerable):
     settings = config_of(write_questions(tmp_path, unanswerable=unanswerable)).base
-    examples, found = original(workbench, settings)
+    examples, found = original(context, settings)
     assert len(examples.inputs) > len(examples.contexts), "long contexts have several windows"
     given = question_answering.answers(examples, found)
     assert all(answer in context for answer, context in zip(given, examples.contexts, strict=True))
     assert len(set(given)) > 5
-    scores = workbench.scores(workbench.original(settings), settings, "")
+    scores = stages.scores(stages.original(settings, context), settings, context)
     assert ("NoAns_f1" in scores.metrics) == unanswerable
     assert len(scores.outcomes) == 40
 
@@ -217,6 +217,6 @@ def test_bad_input_is_said(tmp_path, machine, write, changes, words):
         (settings[place] if place else settings)[name] = value
     with pytest.raises(BadInput) as refused:
         config = config_of(settings)
-        check(config, Workbench(tmp_path / "cache", machine, Silent()), [])
+        check(config, stages.context_at(tmp_path / "cache"), [])
         make_plan(config)
     assert words in " ".join(str(mistake) for mistake in refused.value.mistakes)

@@ -8,17 +8,15 @@ import time
 
 import pytest
 from tests.integration.conftest import write_tiny_config
+from tests.support import stages
 from tests.support.command import quantbench
 from tests.support.searches import deployed_by
 
 import quantbench as qb
 from quantbench import embedded
 from quantbench.config.load import load_config
-from quantbench.pipeline.artifacts import Workbench
 from quantbench.results.store import Store
 from quantbench.schema.settings import Calibration
-from quantbench.system.environment import detect
-from quantbench.system.progress import Silent
 from quantbench.tune.budget import Budget
 from quantbench.tune.search import Limit
 from quantbench.tune.state import Tuned
@@ -189,8 +187,8 @@ def test_a_spent_budget_ends_the_search_with_an_answer(tiny, tmp_path):
 
 def test_tuning_examples_are_neither_calibration_nor_evaluation_examples(tiny, tmp_path):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
-    bench = Workbench(tmp_path / "cache", detect(), Silent())
-    search = Tuning(config.base, [F1], Budget(), Store(tmp_path / "out"), bench)
+    bench = stages.context_at(tmp_path / "cache")
+    search = Tuning.prepare(config.base, [F1], Budget(), Store(tmp_path / "out"), bench)
     assert config.base.dataset.calibration_split != config.base.dataset.eval_split
     assert len(search.tuning_set.sample(10_000)) > 0
 

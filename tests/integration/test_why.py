@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from tests.integration.conftest import write_tiny_config
+from tests.support import stages
 from tests.support.command import quantbench
 from tests.support.example_results import done
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
@@ -15,13 +16,9 @@ from quantbench.config.load import load_config
 from quantbench.config.plan import make_plan
 from quantbench.diagnose.run import diagnose
 from quantbench.errors import BadInput
-from quantbench.pipeline.artifacts import Workbench
-from quantbench.pipeline.optimize import optimize
-from quantbench.pipeline.preflight import sources
+from quantbench.pipeline.load import fingerprints
 from quantbench.results.store import Store
 from quantbench.schema.results import Result
-from quantbench.system import environment
-from quantbench.system.progress import Silent
 
 CHANNELS = (3, 17, 29)
 TIMES = (80.0, 60.0, 70.0)
@@ -48,15 +45,15 @@ def planted(folder, channels):
 
 
 def settled(tiny, folder, channels, **changes):
-    """A run on a planted model, its int8 file, and the workbench; not timed."""
+    """A run on a planted model, its int8 file, and the context; not timed."""
     folder.mkdir()
     model = planted(folder / "model", channels)
     changes = {"operators_to_quantize": ["MatMul"], **changes}
     path = write_tiny_config(tiny, folder / "planted.yaml", model_name_or_path=str(model), **changes)
     (run,) = make_plan(load_config(path)).runs
-    workbench = Workbench(folder / "cache", environment.detect(), Silent())
-    optimize(run, folder / "models", workbench)
-    return run, folder / "models" / run.name / "model.onnx", workbench
+    context = stages.context_at(folder / "cache")
+    stages.optimized(run, folder / "models", context)
+    return run, folder / "models" / run.name / "model.onnx", context
 
 
 @pytest.mark.parametrize(
@@ -95,17 +92,17 @@ def finished(tiny, tmp_path_factory):
     store = Store(root / "out")
     store.open(config)
     static, dynamic = make_plan(config).runs
-    workbench = Workbench(store.cache, environment.detect(), Silent())
-    artifact, spec = optimize(static, store.folder / "models", workbench)
-    original = workbench.original(static.settings)
+    context = stages.context_at(store.cache)
+    artifact, spec = stages.optimized(static, store.folder / "models", context)
+    original = stages.original(static.settings, context)
     store.save(
         Result(
             run=static,
-            environment=workbench.environment,
-            sources=sources(static.settings, workbench),
+            environment=context.environment,
+            sources=fingerprints(static.settings, context),
             artifact=artifact,
             scores={
-                name: workbench.scores(arm, static.settings, name)
+                name: stages.scores(arm, static.settings, context)
                 for name, arm in (("original", original), ("optimized", spec))
             },
         )

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from quantbench.schema.results import ArmSpec
-from quantbench.sources.export import export
+from quantbench.sources.export import write_export
 from quantbench.system.files import file_sha256
 
 CONLL_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
@@ -158,7 +158,7 @@ def token_classifier(folder: Path) -> ArmSpec:
 def export_tiny_encoder(folder: Path, kind: str, opset: int, **changes: object) -> Path:
     """Export a random encoder of :func:`write_tiny_encoder` to ``folder`` / ``model.onnx``."""
     spec = token_classifier(write_tiny_encoder(folder / "checkpoint", kind, **changes))
-    export(spec, opset, tiny_inputs(2, 8), TOKEN_OUTPUTS, folder / "model.onnx")
+    write_export(spec, opset, tiny_inputs(2, 8), TOKEN_OUTPUTS, folder / "model.onnx")
     return folder / "model.onnx"
 
 

@@ -81,11 +81,12 @@ def diagnose(subject: Result | Benchmark | str | Path, *, only: str = "", progre
     else:
         chosen = _explainable(bench, only, bench.folder)
     told = reporter(progress)
-    workbench = checked(bench.config, (result.run.settings for result in chosen), chosen, told)
-    from quantbench.reports import _why  # after the cap, which libraries read when they are loaded
+    context = checked(bench.config, (result.run.settings for result in chosen), chosen, told)
+    from quantbench.diagnose.run import diagnose_all  # after the cap, which libraries read when they are loaded
+    from quantbench.reports import _why
 
-    with cache.alone(workbench.cache, told):
-        found = _why.diagnoses(chosen, bench.folder, workbench)
+    with cache.alone(context.cache.folder, told):
+        found = diagnose_all(chosen, bench.folder, context)
     done = Diagnoses(tuple(chosen), tuple(found), bench.folder / _why.FILE)
     write_atomically(done.path, str(done).encode())
     return done

@@ -23,7 +23,7 @@ from quantbench.schema.settings import Config, Settings
 from quantbench.system import cache, environment, instruction_sets, terminal
 
 if TYPE_CHECKING:
-    from quantbench.pipeline.artifacts import Workbench
+    from quantbench.pipeline.context import Context
 
 logger = logging.getLogger("quantbench")
 
@@ -61,8 +61,8 @@ def run(config: Config, *, out: str | Path | None = None, only: str = "*", progr
     plan = make_plan(config, results, only)
     if not plan.runs:
         return _finished(store, config, plan, results, temporary)
-    workbench = checked(config, (run.settings for run in plan.runs), results, reporter(progress))
-    coming = _launched(plan.runs, store, workbench)
+    context = checked(config, (run.settings for run in plan.runs), results, reporter(progress))
+    coming = _launched(plan.runs, store, context)
     with store.claimed(config):
         try:
             for result in coming:
@@ -84,7 +84,7 @@ def opened(out: str | Path | None) -> tuple[Path, TemporaryDirectory[str] | None
     return Path(temporary.name), temporary
 
 
-def checked(config: Config, wanted: Iterable[Settings] | None, results: Sequence[Result], told: Reporter) -> Workbench:
+def checked(config: Config, wanted: Iterable[Settings] | None, results: Sequence[Result], told: Reporter) -> Context:
     """What runs work with, after model and data were looked at.
 
     Args:
@@ -99,14 +99,14 @@ def checked(config: Config, wanted: Iterable[Settings] | None, results: Sequence
     """
     found = environment_for(config, wanted)
     load_bars()
-    from quantbench.pipeline.artifacts import Workbench
+    from quantbench.pipeline.context import context_in
     from quantbench.pipeline.preflight import check  # after the cap, which libraries read when they are loaded
 
-    workbench = Workbench(cache.folder(), found, told, places=config.places)
+    context = context_in(cache.folder(), found, told, config.places)
     with told.stage("Loading model and data", 1) as advance:
-        check(config, workbench, results)
+        check(config, context, results)
         advance(1)
-    return workbench
+    return context
 
 
 def environment_for(config: Config, wanted: Iterable[Settings] | None = None) -> Environment:
@@ -141,13 +141,13 @@ def environment_for(config: Config, wanted: Iterable[Settings] | None = None) ->
     return instruction_sets.cap(str(level), found)
 
 
-def _launched(runs: Sequence[Run], store: Store, workbench: Workbench) -> Iterator[Result]:
+def _launched(runs: Sequence[Run], store: Store, context: Context) -> Iterator[Result]:
     """Results of runs, each executed where its own backend says; one backend after another."""
     from quantbench.pipeline.worker import launch_context
 
-    context = launch_context(store, workbench)
+    given = launch_context(store, context)
     for together in by_backend(runs):
-        yield from registry.launcher(together[0].settings.backend.name).launch(together, context)
+        yield from registry.launcher(together[0].settings.backend.name).launch(together, given)
 
 
 def _finished(

@@ -30,8 +30,7 @@ from quantbench.tune.state import Tuned
 if TYPE_CHECKING:
     import pandas
 
-    from quantbench.pipeline.artifacts import Workbench
-    from quantbench.tune.tuner import Tuning
+    from quantbench.pipeline.context import Context
 
 TRIED = ("version", "predicted_ms", "loss", "loss_low", "loss_high", "examples", "verdict")
 
@@ -200,16 +199,16 @@ def tune(
     store.stored_for(config)
     _check_candidates(config, only)
     told = reporter(progress)
-    workbench = checked(config, None, (), told)
+    context = checked(config, None, (), told)
     from quantbench.tune.tuner import Tuning  # after the cap, which libraries read when they are loaded
 
-    limits = _scored(limits, config.base, workbench)
+    limits = _scored(limits, config.base, context)
     Tuned.read(folder, config.base, limits, only)
     with store.claimed(config):
-        with cache.alone(workbench.cache, told):
-            search_of = Tuning(config.base, limits, budget, store, workbench, only)
+        with cache.alone(context.cache.folder, told):
+            search_of = Tuning.prepare(config.base, limits, budget, store, context, only)
             tuned = search_of.run()
-        results = _write(config, store, tuned, search_of)
+        results = _write(config, store, tuned, search_of.tuning_set.evaluations, context)
     return Search(config, folder, tuned, results, temporary)
 
 
@@ -287,17 +286,18 @@ def parse_limit(text: str, config: Config) -> Limit:
     return Limit(metric=metric, drop=drop / 100 if relative else drop, relative=relative)
 
 
-def _scored(limits: Sequence[Limit], settings: Settings, workbench: Workbench) -> Sequence[Limit]:
+def _scored(limits: Sequence[Limit], settings: Settings, context: Context) -> Sequence[Limit]:
     """The limits, or the task's own for the model's labels where there are none.
 
     Raises:
         BadInput: if a limit is of a metric that is not scored.
 
     """
+    from quantbench.pipeline.load import load_model
     from quantbench.sources import labels as names_of_labels
 
     task = registry.task(settings.task)
-    labels = names_of_labels.of_model(workbench.model(settings).config)
+    labels = names_of_labels.of_model(load_model(settings.sources, context).config)
     asked = settings.metrics or task.default_metrics(settings, labels)
     scored = [value for name in asked for value in task.METRICS[name]]
     if not limits:
@@ -310,7 +310,7 @@ def _scored(limits: Sequence[Limit], settings: Settings, workbench: Workbench) -
     return limits
 
 
-def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> list[Result]:
+def _write(config: Config, store: Store, tuned: Tuned, evaluations: float, context: Context) -> list[Result]:
     """Reports and the folder to deploy; the results of the finalists."""
     from quantbench.reports import _tune
     from quantbench.tune.deploy import deploy
@@ -320,8 +320,7 @@ def _write(config: Config, store: Store, tuned: Tuned, search_of: Tuning) -> lis
     best = next((result for result in results if result.run.name == tuned.best), None)
     if best is not None:
         args = config.base.time_benchmark_args
-        deploy(best, store.folder / "models", args.num_threads or search_of.workbench.threads, search_of.workbench)
-    evaluations = search_of.tuning_set.evaluations
+        deploy(best, store.folder / "models", args.num_threads or context.threads, context)
     done = [result for result in results if result.done]
     write_atomically(store.folder / _tune.FILE, _tune.render(config, tuned, results, evaluations).encode())
     picture = _tune.picture(tuned, done)

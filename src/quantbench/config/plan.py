@@ -53,7 +53,7 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
     by_same: dict[str, Run] = {}
     taken: set[str] = set()
     for values, settings in combinations(config):
-        resolved = _without_effectless(settings)
+        resolved = effective(settings)
         key = digest(resolved.model_dump(mode="json"))
         same = _without_order(resolved)
         reason = _reason_to_skip(settings, values, by_same.get(same))
@@ -120,14 +120,14 @@ def _flow(value: JsonValue) -> str:
 
 def run_of(settings: Settings, name: str = "") -> Run:
     """One run outside of a grid; where it has no name it is called by what it is, and its key's beginning."""
-    resolved = _without_effectless(settings)
+    resolved = effective(settings)
     key, precision = digest(resolved.model_dump(mode="json")), settings.framework_args.precision
     words = [settings.framework, settings.quantization_approach, *([precision] if precision != "float32" else [])]
     return Run(name=name or "-".join([*words, key[:8]]), key=key, settings=resolved)
 
 
-def _without_effectless(settings: Settings) -> Settings:
-    """Settings that have no effect on a run get their defaults, so that equal work has an equal key."""
+def effective(settings: Settings) -> Settings:
+    """The settings of a run: what has no effect on it gets its default, so that equal work has an equal key."""
     idle = IDLE.get(settings.quantization_approach, ())
     settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in idle})
     if not settings.is_timed:

@@ -9,8 +9,9 @@ from pathlib import Path
 from quantbench.diagnose.damage import Meter, recovered
 from quantbench.diagnose.records import Damage, Remedy
 from quantbench.graph.view import Graph
-from quantbench.pipeline.artifacts import Workbench
-from quantbench.pipeline.optimize import select_nodes, write_model
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.export import FloatModel
+from quantbench.pipeline.optimize import quantizer_inputs, select_nodes, write_model
 from quantbench.plugins import registry
 from quantbench.quantize.fake_quant import find_roundings
 from quantbench.schema.results import ArmSpec
@@ -46,26 +47,34 @@ def attempts(settings: Settings, graph: Graph) -> Iterator[tuple[str, str, Setti
         yield "calibration.method", "percentile", settings.model_copy(update={"calibration": cut})
 
 
-def attempt(settings: Settings, graph: Graph, meter: Meter, workbench: Workbench) -> tuple[Damage, frozenset[str]]:
+def attempt(
+    settings: Settings, graph: Graph, meter: Meter, exported: FloatModel, context: Context
+) -> tuple[Damage, frozenset[str]]:
     """Quantize with other settings; the damage that is left, and the activations that are rounded."""
     excluded = select_nodes(settings.node_exclusion, graph)
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         path = Path(scratch) / "model.onnx"
-        write_model(path, settings, excluded, workbench)
+        write_model(path, settings, quantizer_inputs(settings, excluded, exported, context))
         rounded = frozenset(item.tensor for item in find_roundings(Graph.read(path)))
-        return measure_file(path, settings, meter, workbench), rounded
+        return measure_file(path, settings, meter, context.threads), rounded
 
 
-def measure_file(path: Path, settings: Settings, meter: Meter, workbench: Workbench) -> Damage:
+def measure_file(path: Path, settings: Settings, meter: Meter, threads: int) -> Damage:
     """Damage of a model file as it is executed with a run's settings."""
     options = registry.runtime(settings.framework).options(settings)
     spec = ArmSpec(runtime=settings.framework, path=str(path), sha256="", options=options)
-    session = registry.runtime(settings.framework).load(spec, workbench.threads)
+    session = registry.runtime(settings.framework).load(spec, threads)
     return meter.measure(session.predict)
 
 
 def try_all(
-    settings: Settings, rounded: frozenset[str], whole: Damage, floor: Damage, meter: Meter, workbench: Workbench
+    settings: Settings,
+    rounded: frozenset[str],
+    whole: Damage,
+    floor: Damage,
+    meter: Meter,
+    exported: FloatModel,
+    context: Context,
 ) -> tuple[list[Remedy], dict[str, frozenset[str]]]:
     """Quantize and measure with every change that :func:`attempts` names.
 
@@ -75,19 +84,20 @@ def try_all(
         whole: its damage.
         floor: the damage of rounded weights alone.
         meter: measures on the sample.
-        workbench: ranges and the float model.
+        exported: the float model that all are made from.
+        context: where that is done.
 
     Returns:
         The outcomes, and the activations that each leaves in float, by value.
 
     """
-    graph = Graph.read(Path(workbench.float_model(settings).path))
+    graph = Graph.read(exported.path)
     tried = list(attempts(settings, graph))
     found: list[Remedy] = []
     freed: dict[str, frozenset[str]] = {}
-    with workbench.reporter.stage("Trying what may mend it", len(tried)) as advance:
+    with context.reporter.stage("Trying what may mend it", len(tried)) as advance:
         for key, value, changed in tried:
-            damage, still = attempt(changed, graph, meter, workbench)
+            damage, still = attempt(changed, graph, meter, exported, context)
             freed[value] = rounded - still
             gone = recovered(whole, floor, damage)
             found.append(Remedy(key=key, value=value, damage=damage, recovered=gone, freed=len(freed[value])))

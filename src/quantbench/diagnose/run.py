@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from quantbench.analysis import losses
 from quantbench.diagnose import observe
 from quantbench.diagnose.causes import Example, causes, huge_constant
 from quantbench.diagnose.damage import (
@@ -27,12 +28,16 @@ from quantbench.diagnose.observe import RoundingNoise
 from quantbench.diagnose.records import Damage, Diagnosis, Fault, Tensor
 from quantbench.diagnose.remedies import measure_file, try_all
 from quantbench.graph.view import Graph
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.calibrate import choose_samples
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.export import FloatModel, float_arm, float_model
+from quantbench.pipeline.load import load_model, load_rows, prepare
+from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Inputs
 from quantbench.quantize.fake_quant import SWITCHES, Rounding, restored, switched, unfolded
-from quantbench.schema.results import Run
+from quantbench.schema.results import Result, Run
 from quantbench.schema.settings import Settings
 from quantbench.served.onnxruntime import session_options
 
@@ -85,7 +90,9 @@ class _Case:
     """What every step of a diagnosis works on."""
 
     settings: Settings
-    workbench: Workbench
+    context: Context
+    source: Model
+    exported: FloatModel
     model: onnx.ModelProto
     switchable: SwitchableModel
     examples: Any
@@ -94,40 +101,55 @@ class _Case:
 
     @property
     def threads(self) -> int:
-        return self.workbench.threads
+        return self.context.threads
 
 
-def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
+def diagnose_all(results: Sequence[Result], folder: Path, context: Context) -> list[Diagnosis | None]:
+    """Diagnose runs; None for those that lose nothing. ``folder`` holds their models."""
+    found: list[Diagnosis | None] = []
+    for result in results:
+        assert result.artifact is not None, "a finished run has an artifact"
+        path = folder / result.artifact.path
+        found.append(diagnose(result.run, path, context) if loses(result) else None)
+    return found
+
+
+def loses(result: Result) -> bool:
+    """Whether a run's model is worse than the original by more than chance: its interval lies below zero."""
+    return losses.differences(result)[losses.main_metric(result)].high < 0
+
+
+def diagnose(run: Run, path: Path, context: Context) -> Diagnosis:
     """Explain what breaks the int8 model of a run.
 
     Args:
         run: the run; its settings say how it was calibrated.
         path: its int8 file.
-        workbench: gives the float model, the data and ranges of other settings.
+        context: where the work is done.
 
     Returns:
         The diagnosis; without faults where rounding activations changes no prediction of the sample.
 
     """
-    case = _case(run.settings, path, workbench)
+    case = _case(run.settings, path, context)
     switchable, meter = case.switchable, case.meter
     everything = set(switchable.tensors)
     whole, floor = meter.measure(switchable.rounding(everything)), meter.measure(switchable.rounding(()))
-    examples = observe.unpadded(case.examples, workbench.model(run.settings).processor)
+    examples = observe.unpadded(case.examples, case.source.processor)
     bare = restored(unfolded(case.model), everything)
     noise = observe.rounding_noise(bare, switchable.roundings, examples, case.threads)
     tensors = _tensors(case, noise)
     damaged = whole.changed > 0 and whole.divergence > floor.divergence
     names = _faults(case, tensors, whole, floor) if damaged else []
     kept = meter.measure(switchable.sparing(names)) if names else whole
-    remedies, freed = try_all(run.settings, frozenset(everything), whole, floor, meter, workbench)
+    remedies, freed = try_all(run.settings, frozenset(everything), whole, floor, meter, case.exported, context)
     groups = {
         item.value: freed[item.value] for item in remedies if item.key == "node_exclusion" and "," not in item.value
     }
     return Diagnosis(
         run=run.name,
         examples=(len(meter.examples.inputs), len(case.screen.examples.inputs)),
-        file=measure_file(path, run.settings, meter, workbench),
+        file=measure_file(path, run.settings, meter, context.threads),
         rounded=whole,
         weights=floor,
         kept=kept,
@@ -139,24 +161,28 @@ def diagnose(run: Run, path: Path, workbench: Workbench) -> Diagnosis:
     )
 
 
-def _case(settings: Settings, path: Path, workbench: Workbench) -> _Case:
-    model = workbench.model(settings)
-    calibration = workbench.rows(settings, "calibration") if settings.dataset.calibration_split else None
-    data = (calibration if calibration and calibration.labelled else workbench.rows(settings, "eval")).data
+def _case(settings: Settings, path: Path, context: Context) -> _Case:
+    sources, exported = settings.sources, float_model(settings, context)
+    model = load_model(sources, context)
+    calibration = load_rows(sources, "calibration", context) if settings.dataset.calibration_split else None
+    data = (calibration if calibration and calibration.labelled else load_rows(sources, "eval", context)).data
     task = registry.task(settings.task)
     kind = task.likelihood(settings)
-    reference = registry.runtime(settings.framework).load(workbench.float_model(settings), workbench.threads).predict
+    plain = float_arm(exported, settings)
+    reference = registry.runtime(settings.framework).load(plain, context.threads).predict
 
     def prepared(count: int) -> Any:
-        return workbench.prepared(settings, data.select(evenly_spaced(len(data), count)))
+        return prepare(sources, data.select(evenly_spaced(len(data), count)), model)
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)
     int8, batch_size = onnx.load(str(path)), scored_batch_size(settings)
     return _Case(
         settings=settings,
-        workbench=workbench,
+        context=context,
+        source=model,
+        exported=exported,
         model=int8,
-        switchable=SwitchableModel(int8, workbench.threads),
+        switchable=SwitchableModel(int8, context.threads),
         examples=examples,
         meter=Meter(task, examples, model.processor, kind, reference, batch_size),
         screen=Meter(task, few, model.processor, kind, reference, batch_size),
@@ -192,7 +218,7 @@ def _alone(case: _Case) -> dict[str, Damage]:
     limit = NEGLIGIBLE * (whole.divergence - floor.divergence)
     if limit <= 0:
         return {}
-    with case.workbench.reporter.stage("Rounding tensors one by one", len(switchable.tensors)) as advance:
+    with case.context.reporter.stage("Rounding tensors one by one", len(switchable.tensors)) as advance:
 
         def negligible(names: Sequence[str]) -> bool:
             damage = screen.measure(switchable.rounding(names))
@@ -216,7 +242,7 @@ def _faults(case: _Case, tensors: Mapping[str, Tensor], whole: Damage, floor: Da
     """Names of the tensors at fault, the most damaging first."""
     ranked = sorted(tensors, key=lambda name: _suspicion(tensors[name]))
     known: dict[frozenset[str], bool] = {}
-    with case.workbench.reporter.stage("Looking for the tensors at fault", len(ranked)) as advance:
+    with case.context.reporter.stage("Looking for the tensors at fault", len(ranked)) as advance:
 
         def enough(names: Sequence[str]) -> bool:
             key = frozenset(names)
@@ -246,10 +272,9 @@ def _explained(
     names = [tensor.name for tensor in tensors]
     roundings = [item for item in case.switchable.roundings if item.tensor in set(names)]
     axes = observe.axes_of(noise, examples)
-    samples = case.workbench.samples(case.settings)
-    processor = case.workbench.model(case.settings).processor
-    made = observe.calibration_samples(samples, evenly_spaced(samples.count, OBSERVED), processor)
-    with case.workbench.reporter.stage("Observing what sets their ranges", 1) as advance:
+    samples = choose_samples(case.settings.sources, case.settings.calibration, case.context).read()
+    made = observe.calibration_samples(samples, evenly_spaced(samples.count, OBSERVED), case.source.processor)
+    with case.context.reporter.stage("Observing what sets their ranges", 1) as advance:
         real = dict(observe.extremes(bare, roundings, examples, axes, case.threads))
         calibrated = dict(observe.extremes(bare, roundings, made, axes, case.threads))
         advance(1)

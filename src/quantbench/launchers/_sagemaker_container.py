@@ -56,8 +56,8 @@ def run(root: Path) -> Result:
     job = Job.model_validate_json((inputs / CONFIG_CHANNEL / JOB_FILE).read_bytes())
     job = job.model_copy(update={"places": {name: _there(inputs / place) for name, place in job.places.items()}})
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
-        workbench = worker.workbench_for(job.run.settings, cache.folder(), Bars(Console(stderr=True)))
-        result = worker.execute_job(job, Path(scratch), workbench)
+        context = worker.context_for(job.run.settings, cache.folder(), Bars(Console(stderr=True)))
+        result = worker.execute_job(job, Path(scratch), context)
         if result.artifact is not None:
             source = (Path(scratch) / result.artifact.path).parent
             shutil.copytree(source, root / "model", dirs_exist_ok=True)

@@ -30,7 +30,7 @@ from quantbench.schema.settings import Settings
 from quantbench.system import instruction_sets
 
 if TYPE_CHECKING:
-    from quantbench.pipeline.artifacts import Workbench
+    from quantbench.pipeline.context import Context
 
 SUMMARY = "a Ray cluster, one run per node at a time"
 REMOTE = True
@@ -265,18 +265,18 @@ _LOST = {
 """What Ray's exceptions mean to a reader."""
 
 
-_KEPT: dict[Path, Workbench] = {}
-"""The workbench of all runs that this process is given as a worker; Ray keeps the processes of a cap apart."""
+_KEPT: dict[Path, Context] = {}
+"""What all runs work with that this process is given as a worker; Ray keeps the processes of a cap apart."""
 
 
-def _workbench(settings: Settings, at: Path) -> Workbench:
+def _context(settings: Settings, at: Path) -> Context:
     if at in _KEPT:
         return _KEPT[at]
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1; the threads of every arm are explicit
     from quantbench.pipeline import worker
     from quantbench.system.progress import Silent
 
-    _KEPT[at] = worker.workbench_for(settings, at, Silent())
+    _KEPT[at] = worker.context_for(settings, at, Silent())
     return _KEPT[at]
 
 
@@ -291,13 +291,13 @@ def _execute(run: str, inputs: dict[str, Shipped]) -> tuple[str, bytes | None, d
 
     job = Job(run=Run.model_validate_json(run))
     at = cache.folder()
-    workbench = _workbench(job.run.settings, at)
+    context = _context(job.run.settings, at)
     places = {name: str(_archives.place(ray.get(held[0]), folder, at)) for name, (held, folder) in inputs.items()}
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
-        result = worker.execute_job(job.model_copy(update={"places": places}), Path(scratch), workbench)
+        result = worker.execute_job(job.model_copy(update={"places": places}), Path(scratch), context)
         model = Path(scratch) / result.artifact.path if result.artifact is not None else None
         archive = _archives.packed(model.parent) if model is not None else None
-    context = ray.get_runtime_context()
-    kind = context.get_node_labels().get(INSTANCE_TYPE)
-    place = {"node": context.get_node_id()[:12], **({INSTANCE_TYPE: kind} if kind else {})}
+    where = ray.get_runtime_context()
+    kind = where.get_node_labels().get(INSTANCE_TYPE)
+    place = {"node": where.get_node_id()[:12], **({INSTANCE_TYPE: kind} if kind else {})}
     return result.model_dump_json(), archive, place

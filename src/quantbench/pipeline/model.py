@@ -8,7 +8,7 @@ from typing import Any
 
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Inputs, Processor
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Sources
 from quantbench.sources.checkpoints import check_size
 from quantbench.sources.models import (
     check_architecture,
@@ -39,23 +39,23 @@ class Model:
         return [self.processor.exact_inputs(*each, seed=0) for each in shapes]
 
 
-def open_model(name: str, place: str, settings: Settings) -> Model:
-    """Open a model for the task of the settings.
+def open_model(name: str, place: str, sources: Sources) -> Model:
+    """Open a model for the task of the sources.
 
     Args:
         name: what the settings call it, for messages.
         place: where it lies: ``name``, or where that was shipped to.
-        settings: of a run.
+        sources: of a run.
 
     Raises:
         BadInput: at ``model_name_or_path``, if it cannot be found or must not be loaded.
 
     """
-    task, trusted = registry.task(settings.task), settings.trust_remote_code
-    folder = locate_model(place, settings.allow_pickled_weights, trusted)
+    task, trusted = registry.task(sources.task), sources.trust_remote_code
+    folder = locate_model(place, sources.allow_pickled_weights, trusted)
     check_kind(folder, head=bool(task.ARCHITECTURE_SUFFIX))
-    config = check_model_folder(folder, settings.allow_pickled_weights, trusted)
-    check_architecture(config, name, settings.task, task.ARCHITECTURE_SUFFIX)
+    config = check_model_folder(folder, sources.allow_pickled_weights, trusted)
+    check_architecture(config, name, sources.task, task.ARCHITECTURE_SUFFIX)
     check_size(folder, count_in_files(folder), task.AUTO_CLASS, trusted)
     return Model(
         folder, _full_config(folder, config, trusted), task.PROCESSOR(folder, trusted), model_fingerprint(folder)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from quantbench.errors import RunFailed
 from quantbench.graph.view import Graph
-from quantbench.pipeline.artifacts import Workbench
-from quantbench.pipeline.preflight import sources
+from quantbench.pipeline import calibrate
+from quantbench.pipeline.arms import arm, original
+from quantbench.pipeline.context import Context, Watch
+from quantbench.pipeline.export import FloatModel
+from quantbench.pipeline.load import fingerprints, load_model
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Quantizer
 from quantbench.plugins.quantizing import Inspection, QuantizerInputs, Reads
@@ -25,54 +28,75 @@ from quantbench.system.files import file_sha256
 from quantbench.system.writing import write_atomically
 
 
-def optimize(run: Run, models: Path, workbench: Workbench) -> tuple[Artifact, ArmSpec]:
+def optimize(
+    run: Run, models: Path, exported: FloatModel, context: Context, watch: Watch | None = None
+) -> tuple[Artifact, ArmSpec]:
     """Make the optimized model of a run in a folder of its own, ``models/<run name>``.
+
+    Args:
+        run: the run.
+        models: the folder of all models, in an output folder.
+        exported: the float model that it is made from.
+        context: see there.
+        watch: told how long ``calibration`` and ``quantization`` took.
 
     Raises:
         RunFailed: if a node-exclusion group that is not optional matches nothing.
 
     """
-    settings, runtime = run.settings, registry.runtime(run.settings.framework)
-    excluded = select_nodes(settings.node_exclusion, Graph.read(Path(workbench.float_model(settings).path)))
-    quantizer = _quantizer(settings)
-    path = models / run.name / quantizer.FILE
-    with workbench.reporter.stage(f"Quantizing {run.name}", 1) as advance:
-        recipe = write_model(path, settings, excluded, workbench)
+    settings, watch = run.settings, watch or Watch()
+    excluded = select_nodes(settings.node_exclusion, Graph.read(exported.path))
+    with watch.phase("calibration"):
+        inputs = quantizer_inputs(settings, excluded, exported, context)
+    with watch.phase("quantization"), context.reporter.stage(f"Quantizing {run.name}", 1) as advance:
+        quantizer = _quantizer(settings)
+        path = models / run.name / quantizer.FILE
+        recipe = write_model(path, settings, inputs)
         files = quantizer.files(path)
-        whole = path.parent if runtime.LOADS_FOLDER else path
-        spec = workbench.arm(settings.framework, whole, _content(files), settings)
+        whole = path.parent if registry.runtime(settings.framework).LOADS_FOLDER else path
+        spec = arm(settings.framework, whole, _content(files), settings)
         size = sum(file.stat().st_size for file in files)
         artifact = _artifact(path.relative_to(models.parent), spec, size, quantizer.inspect(path), recipe, excluded)
-        _write_folder(path.parent, run, artifact, workbench)
+        _write_folder(path.parent, run, artifact, context)
         advance(1)
     return artifact, spec
 
 
-def write_model(
-    path: Path, settings: Settings, excluded: dict[str, tuple[str, ...]], workbench: Workbench
-) -> dict[str, Any]:
+def quantizer_inputs(
+    settings: Settings, excluded: Mapping[str, Sequence[str]], exported: FloatModel, context: Context
+) -> QuantizerInputs:
+    """What the model of these settings is made from: of the calibration split what its quantizer reads."""
+    sources, read = settings.sources, reads(settings)
+    given: dict[str, Any] = {}
+    if read != "nothing":
+        chosen = calibrate.choose_samples(sources, settings.calibration, context)
+        make: Mapping[str, Callable[[], Any]] = {
+            "ranges": lambda: calibrate.ranges(exported, chosen, settings.calibration, context),
+            "statistics": lambda: calibrate.statistics(exported, chosen, context),
+            "samples": chosen.read,
+        }
+        given = {read: make[read]()}
+    return QuantizerInputs(
+        original=original(sources, load_model(sources, context)),
+        exported=exported.path,
+        types=number_types.resolve(settings, instruction_sets.usable(context.environment)),
+        keep=sorted({name for names in excluded.values() for name in names}),
+        **given,
+    )
+
+
+def write_model(path: Path, settings: Settings, inputs: QuantizerInputs) -> dict[str, Any]:
     """Write the model file of the settings' approach; the choices that made it, with ``auto`` resolved."""
-    types = number_types.resolve(settings, instruction_sets.usable(workbench.environment))
+    known = set(registry.runtime(settings.framework).ARGS)
     recipe: dict[str, Any] = {
         "quantization_approach": settings.quantization_approach,
-        "activation_type": types[0],
-        "weight_type": types[1],
+        "activation_type": inputs.types[0],
+        "weight_type": inputs.types[1],
         "per_channel": settings.per_channel,
         "operators_to_quantize": list(settings.operators_to_quantize),
-        **settings.framework_args.model_dump(mode="json", include=set(registry.runtime(settings.framework).ARGS)),
+        **settings.framework_args.model_dump(mode="json", include=known),
     }
-    read = reads(settings)
-    inputs = QuantizerInputs(
-        original=workbench.original(settings),
-        exported=Path(workbench.float_model(settings).path),
-        types=types,
-        keep=sorted({name for names in excluded.values() for name in names}),
-        ranges=workbench.ranges(settings) if read == "ranges" else None,
-        statistics=workbench.statistics(settings) if read == "statistics" else {},
-        samples=workbench.samples(settings) if read == "samples" else None,
-    )
-    with workbench.phase("quantization"):
-        return {**recipe, **_quantizer(settings).write(settings, inputs, path)}
+    return {**recipe, **_quantizer(settings).write(settings, inputs, path)}
 
 
 def reads(settings: Settings) -> Reads:
@@ -135,9 +159,9 @@ def select_nodes(groups: Sequence[str], graph: Graph) -> dict[str, tuple[str, ..
     return selected
 
 
-def _write_folder(folder: Path, run: Run, artifact: Artifact, workbench: Workbench) -> None:
+def _write_folder(folder: Path, run: Run, artifact: Artifact, context: Context) -> None:
     """Put beside the model file what is needed to use it and to know how it was made."""
-    model = workbench.model(run.settings)
+    model = load_model(run.settings.sources, context)
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         model.processor.raw.save_pretrained(scratch)
         for file in Path(scratch).iterdir():
@@ -153,7 +177,7 @@ def _write_folder(folder: Path, run: Run, artifact: Artifact, workbench: Workben
         "key": run.key,
         "settings": run.settings.model_dump(mode="json"),
         "artifact": artifact.model_dump(mode="json"),
-        "sources": sources(run.settings, workbench),
-        "environment": workbench.environment.model_dump(mode="json"),
+        "sources": fingerprints(run.settings, context),
+        "environment": context.environment.model_dump(mode="json"),
     }
     write_atomically(folder / "quantbench.json", json.dumps(recipe, indent=2).encode())

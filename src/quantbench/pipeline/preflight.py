@@ -1,6 +1,6 @@
 """What can only be checked with the model and the data at hand, before anything is written or worked on.
 
-Model and data stay loaded on the workbench, so nothing is read twice.
+Model and data stay loaded, so nothing is read twice.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench.config.keys import combinations, overlap
+from quantbench.config.plan import effective
 from quantbench.errors import BadInput, Mistake, first_line
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.load import fingerprints, load_examples, load_model, load_rows, load_split, prepare
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import needs_examples
 from quantbench.plugins import registry
@@ -48,7 +50,7 @@ CHECKED = {
 logger = logging.getLogger("quantbench")
 
 
-def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> None:
+def check(config: Config, context: Context, results: Sequence[Result]) -> None:
     """Check every combination of a configuration against its model and its data.
 
     Raises:
@@ -63,13 +65,13 @@ def check(config: Config, workbench: Workbench, results: Sequence[Result]) -> No
         if checked in seen:
             continue
         seen.add(checked)
-        found = [*_libraries(settings), *_threads(settings, workbench)]
-        for key, message in [*found, *_model(settings, workbench), *_data(settings, workbench)]:
+        found = [*_libraries(settings), *_threads(settings, context)]
+        for key, message in [*found, *_model(settings, context), *_data(settings, context)]:
             mistakes.append(Mistake(_where(config, values, key), message))
     if mistakes:
         raise BadInput(mistakes)
     for result in results:
-        _unchanged(result, config, workbench)
+        _unchanged(result, config, context)
 
 
 def _where(config: Config, values: Mapping[str, JsonValue], key: str) -> str:
@@ -79,16 +81,6 @@ def _where(config: Config, values: Mapping[str, JsonValue], key: str) -> str:
             index = dimension.values.index(values[dimension.key])
             return config.where(f"benchmarked.{dimension.key}.{index}")
     return config.where(key)
-
-
-def sources(settings: Settings, workbench: Workbench) -> dict[str, str]:
-    """Fingerprints of the model and the data of a run."""
-    found = {"model": workbench.model(settings).fingerprint}
-    if needs_examples(settings):
-        found["evaluation"] = workbench.split(settings.dataset, "eval").fingerprint
-    if settings.calibrated:
-        found["calibration"] = workbench.split(settings.dataset, "calibration").fingerprint
-    return found
 
 
 def _libraries(settings: Settings) -> list[tuple[str, str]]:
@@ -115,11 +107,11 @@ def _libraries(settings: Settings) -> list[tuple[str, str]]:
     return found
 
 
-def _threads(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
+def _threads(settings: Settings, context: Context) -> list[tuple[str, str]]:
     """A message if this machine, where runs execute on it, cannot run so many threads at the same time."""
     if registry.launcher(settings.backend.name).REMOTE:
         return []
-    problem = threads_problem(settings.time_benchmark_args.num_threads, workbench.environment)
+    problem = threads_problem(settings.time_benchmark_args.num_threads, context.environment)
     return [("time_benchmark_args.num_threads", problem)] if problem else []
 
 
@@ -138,13 +130,13 @@ def _guarded(key: str, what: str, work: Callable[[], Any]) -> tuple[Any, list[tu
         return None, [(key, f"{what} cannot be loaded: {first_line(error)}; check its files")]
 
 
-def _load_model(settings: Settings, workbench: Workbench) -> tuple[Model | None, list[tuple[str, str]]]:
+def _load_model(settings: Settings, context: Context) -> tuple[Model | None, list[tuple[str, str]]]:
     name = settings.model_name_or_path
-    return _guarded("model_name_or_path", f"model {name!r}", lambda: workbench.model(settings))
+    return _guarded("model_name_or_path", f"model {name!r}", lambda: load_model(settings.sources, context))
 
 
-def _model(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
-    model, problems = _load_model(settings, workbench)
+def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
+    model, problems = _load_model(settings, context)
     if model is None:
         return problems
     problems += _classes(settings, model.config)
@@ -188,9 +180,9 @@ def _classes(settings: Settings, config: Mapping[str, Any]) -> list[tuple[str, s
     return [("task_args", f"the model's config.json says problem_type: {kind}; {wanted}, or mend it there")]
 
 
-def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
+def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:
     """Mistakes in the splits; labels are compared only where the model is one for the task."""
-    model, model_problems = _load_model(settings, workbench)
+    model, model_problems = _load_model(settings, context)
     fitting = model if model is not None and not model_problems else None
     if fitting is not None and _classes(settings, fitting.config):
         fitting = None  # its outputs are taken for something else, and labels would be held against that
@@ -201,7 +193,7 @@ def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
         which for which, read in (("eval", needs_examples(settings)), ("calibration", settings.calibrated)) if read
     ]
     for which in wanted:
-        load = partial(workbench.split, settings.dataset, which)
+        load = partial(load_split, settings.dataset, which, context)
         split, found = _guarded("dataset.path", f"data set {name!r}", load)
         if split is not None:
             features = split.data.features
@@ -210,24 +202,24 @@ def _data(settings: Settings, workbench: Workbench) -> list[tuple[str, str]]:
                 found = [(key, message) for key, message in found if key == "dataset.data_keys"]
         found = [(key, message) for key, message in found if labels or key != "dataset.label_map"]
         if not found and fitting is not None:
-            found = _examples(settings, workbench, which)
+            found = _examples(settings, context, which)
         problems += found
     return problems
 
 
-def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tuple[str, str]]:
+def _examples(settings: Settings, context: Context, which: str) -> list[tuple[str, str]]:
     """Mistakes that only the examples themselves show, such as labels that stand in them as text."""
     path, split = settings.dataset.path, str(getattr(settings.dataset, f"{which}_split"))
     try:
         if which == "eval":
-            workbench.examples(settings)
+            load_examples(effective(settings).sources, settings.max_eval_samples, context)
             return []
-        data = workbench.rows(settings, which).data
+        data = load_rows(settings.sources, which, context).data
         try:
             chosen = choose(len(data), settings.calibration)
         except ValueError as error:
             return [("calibration.stride", f"{error}; lower it, or num_calibration_samples")]
-        workbench.prepared(settings, data.select(chosen))
+        prepare(settings.sources, data.select(chosen), load_model(settings.sources, context))
     except BadInput as error:
         return [(mistake.where, mistake.message) for mistake in error.mistakes]
     except Exception as error:
@@ -236,8 +228,8 @@ def _examples(settings: Settings, workbench: Workbench, which: str) -> list[tupl
     return []
 
 
-def _unchanged(result: Result, config: Config, workbench: Workbench) -> None:
-    now = sources(result.run.settings, workbench)
+def _unchanged(result: Result, config: Config, context: Context) -> None:
+    now = fingerprints(result.run.settings, context)
     for name, fingerprint in result.sources.items():
         if now.get(name, fingerprint) != fingerprint:
             key = "model_name_or_path" if name == "model" else "dataset.path"

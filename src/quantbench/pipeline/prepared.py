@@ -23,13 +23,9 @@ class Prepared:
     artifact: Artifact
     float_artifact: dict[str, Any]
     scores: dict[str, Scores]
+    evaluations: int
     seconds: dict[str, float]
     notes: tuple[str, ...]
-
-
-def identity(spec: ArmSpec) -> str:
-    """What tells an arm from others, wherever its file lies."""
-    return spec.model_dump_json(exclude={"path"})
 
 
 def null_name(original: str) -> str:
@@ -75,6 +71,6 @@ def _process_bytes(prepared: Prepared, copies: int) -> dict[str, int]:
     """
     exported = int(prepared.float_artifact["bytes"])
     sizes = {**dict.fromkeys(ARMS, exported), "optimized": prepared.artifact.bytes}
-    found = {identity(spec): PROCESS_BYTES + copies * sizes[name] for name, spec in prepared.arms.items()}
-    original = identity(prepared.arms[BASELINE])
+    found = {spec.fingerprint: PROCESS_BYTES + copies * sizes[name] for name, spec in prepared.arms.items()}
+    original = prepared.arms[BASELINE].fingerprint
     return {**found, null_name(original): found[original]}

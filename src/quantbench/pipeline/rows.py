@@ -10,7 +10,7 @@ from quantbench.errors import BadInput, Mistake
 from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
 from quantbench.schema.base import digest
-from quantbench.schema.settings import Dataset, Settings
+from quantbench.schema.settings import Dataset, Sources
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
 from quantbench.sources.datasets import data_fingerprint, load_split, row_digests
@@ -33,11 +33,6 @@ class Split:
         return cells.READ in self.data.column_names
 
 
-def key_of(dataset: Dataset, which: str) -> str:
-    """What the ``eval`` or ``calibration`` split of a data set is kept by."""
-    return f"split/{digest(dataset.model_dump(mode='json'))}/{getattr(dataset, f'{which}_split')}"
-
-
 def read_split(dataset: Dataset, which: str, places: Mapping[str, str]) -> Split:
     """The whole split, from the place where the data lie.
 
@@ -52,11 +47,11 @@ def read_split(dataset: Dataset, which: str, places: Mapping[str, str]) -> Split
     return Split(data, data_fingerprint(data, columns))
 
 
-def counted(settings: Settings, which: str, split: Split, model: Model) -> Split:
+def counted(sources: Sources, which: str, split: Split, model: Model) -> Split:
     """The rows of a split that count: with the columns ``cells.READ`` (but where none has a label) and ``cells.ROW``.
 
     Args:
-        settings: of the run.
+        sources: of the run.
         which: ``eval`` or ``calibration``; of the latter all rows count where none has a label.
         split: as it was loaded.
         model: whose labels count.
@@ -65,17 +60,17 @@ def counted(settings: Settings, which: str, split: Split, model: Model) -> Split
         BadInput: at the dotted key that is to blame, if cells are missing or not what they must be.
 
     """
-    data, task, labels = split.data, registry.task(settings.task), names_of_labels.of_model(model.config)
-    name = str(getattr(settings.dataset, f"{which}_split"))
-    where = f"split {name!r} of {settings.dataset.path!r}"
+    data, task, labels = split.data, registry.task(sources.task), names_of_labels.of_model(model.config)
+    name = str(getattr(sources.dataset, f"{which}_split"))
+    where = f"split {name!r} of {sources.dataset.path!r}"
     try:
-        there = all(column in data.column_names for column in settings.dataset.ref_keys)
-        references = list(task.references(settings, data, labels)) if there else [None] * len(data)
+        there = all(column in data.column_names for column in sources.dataset.ref_keys)
+        references = list(task.references(sources, data, labels)) if there else [None] * len(data)
         kept = [index for index, reference in enumerate(references) if reference is not None]
         if not kept and which == "eval":
             raise cells.Unusable(f"dataset.{which}_split", no_label(where))
         numbered = kept or list(range(len(data)))
-        cells.check_texts(data, settings.dataset.data_keys, numbered)
+        cells.check_texts(data, sources.dataset.data_keys, numbered)
     except cells.Unusable as error:
         text = str(error)
         message = text if text.startswith("no row") else f"{where} cannot be used: {text}"
@@ -99,7 +94,7 @@ def no_label(where: str) -> str:
     )
 
 
-def need_labels(settings: Settings, split: Split) -> Split:
+def need_labels(sources: Sources, split: Split) -> Split:
     """The rows of the calibration split, for what chooses by scores on it.
 
     Raises:
@@ -107,7 +102,7 @@ def need_labels(settings: Settings, split: Split) -> Split:
 
     """
     if not split.labelled:
-        where = f"split {settings.dataset.calibration_split!r} of {settings.dataset.path!r}"
+        where = f"split {sources.dataset.calibration_split!r} of {sources.dataset.path!r}"
         message = f"what is chosen is chosen by scores on the calibration split, and {no_label(where)}"
         raise BadInput([Mistake("dataset.calibration_split", message)])
     return split

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from quantbench.analysis import losses
 from quantbench.diagnose.damage import NEGLIGIBLE, SHARE
 from quantbench.diagnose.records import BITS, Cause, Damage, Diagnosis, Fault, Remedy, Tensor
-from quantbench.diagnose.run import diagnose
-from quantbench.pipeline.artifacts import Workbench
 from quantbench.reports._markdown import spread, table
 from quantbench.schema.results import Result
 
@@ -21,16 +18,6 @@ NAMED = 4
 """Channels that a sentence names."""
 
 
-def diagnoses(results: Sequence[Result], folder: Path, workbench: Workbench) -> list[Diagnosis | None]:
-    """Diagnose runs; None for those that lose nothing. ``folder`` holds their models."""
-    found: list[Diagnosis | None] = []
-    for result in results:
-        assert result.artifact is not None, "a finished run has an artifact"
-        path = folder / result.artifact.path
-        found.append(diagnose(result.run, path, workbench) if loses(result) else None)
-    return found
-
-
 def text(results: Sequence[Result], found: Sequence[Diagnosis | None]) -> str:
     """What was found, as Markdown."""
     parts = (
@@ -38,11 +25,6 @@ def text(results: Sequence[Result], found: Sequence[Diagnosis | None]) -> str:
         for result, diagnosis in zip(results, found, strict=True)
     )
     return "\n".join(parts)
-
-
-def loses(result: Result) -> bool:
-    """Whether a run's model is worse than the original by more than chance: its interval lies below zero."""
-    return losses.differences(result)[losses.main_metric(result)].high < 0
 
 
 def nothing_lost(result: Result) -> str:

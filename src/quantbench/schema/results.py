@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, JsonValue, PrivateAttr
 
-from quantbench.schema.base import Record
+from quantbench.schema.base import Record, digest
 from quantbench.schema.settings import DATASET, InputLength, Settings
 
 SCHEMA_VERSION = 1
@@ -59,6 +59,11 @@ class ArmSpec(Record):
     path: str
     sha256: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from others, wherever its file lies."""
+        return digest(self.model_dump(mode="json", exclude={"path"}))
 
 
 class Artifact(Record):
@@ -215,7 +220,8 @@ class Failure(Record):
 class Result(Record):
     """One self-sufficient document per run.
 
-    ``job`` is what the launcher says of where it ran: the name of a job, the node of a cluster, attempts.
+    ``evaluations`` is how many of its arms were evaluated for it, rather than found in the cache. ``job`` is what the
+    launcher says of where it ran: the name of a job, the node of a cluster, attempts.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -227,6 +233,7 @@ class Result(Record):
     artifact: Artifact | None = None
     float_artifact: dict[str, JsonValue] = Field(default_factory=dict)
     scores: dict[str, Scores] = Field(default_factory=dict)
+    evaluations: int = 0
     latency: tuple[Latency, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

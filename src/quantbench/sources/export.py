@@ -30,7 +30,7 @@ SUM = ".sha256"
 AXES = {0: "batch_size", 1: "sequence_length"}
 
 
-def export(
+def write_export(
     spec: ArmSpec,
     opset: int,
     inputs: Mapping[str, np.ndarray[Any, Any]],

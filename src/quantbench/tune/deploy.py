@@ -16,7 +16,8 @@ from typing import Any, cast
 import yaml
 
 from quantbench import embedded
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.load import load_model
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
@@ -31,14 +32,14 @@ CODE = "served"
 """Folder of the files that the script works by."""
 
 
-def deploy(result: Result, models: Path, threads: int, workbench: Workbench) -> Path:
+def deploy(result: Result, models: Path, threads: int, context: Context) -> Path:
     """Copy a finished run's model to ``models/best`` and add what runs it and what makes it again; the folder.
 
     Args:
         result: of the version to deploy.
         models: folder of the runs' models.
         threads: that the version was timed with.
-        workbench: knows the run's model.
+        context: where the run's model is loaded.
 
     """
     settings = result.run.settings
@@ -48,10 +49,10 @@ def deploy(result: Result, models: Path, threads: int, workbench: Workbench) -> 
     write_atomically(fresh / command.SCRIPT, (Path(command.__file__).parent / command.SCRIPT).read_bytes())
     for file in code(settings):
         write_atomically(fresh / CODE / file.name, file.read_bytes())
-    about = serving(settings, threads, workbench.model(settings))
+    about = serving(settings, threads, load_model(settings.sources, context))
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     write_atomically(fresh / command.SERVING, text.encode())
-    write_atomically(fresh / RECIPE, recipe(settings, workbench.places).encode())
+    write_atomically(fresh / RECIPE, recipe(settings, context.places).encode())
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     return target

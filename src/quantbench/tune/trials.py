@@ -11,7 +11,10 @@ from typing import Any
 
 from quantbench.analysis.intervals import Interval, paired_bootstrap
 from quantbench.config.plan import run_of
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.evaluate import predictions
+from quantbench.pipeline.export import FloatModel, float_arm
+from quantbench.pipeline.load import evaluated, load_examples, load_model, load_rows, prepare
 from quantbench.pipeline.optimize import optimize
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.pipeline.rows import need_labels
@@ -19,7 +22,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Input, Prediction
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.schema.results import ArmSpec
-from quantbench.schema.settings import Calibration, Settings
+from quantbench.schema.settings import Settings
 from quantbench.tune.search import Verdict, judge
 
 SHARDS = (8, 8, 4, 2)
@@ -43,37 +46,51 @@ class TuningSet:
     """The examples that versions are tried on, and what has been spent on them.
 
     Attributes:
-        settings: of the benchmark; its calibration split gives the examples.
-        workbench: makes the versions and their predictions.
+        settings: of the benchmark.
+        exported: the float model that all versions are made from.
         folder: where versions that are tried are written.
-        calibration: whose samples are kept apart from the examples, where there are others.
+        context: where they are made and predict.
+        shards: the examples, in parts that are tried one after another.
+        evaluation_tokens: of one evaluation of the whole evaluation set.
         tokens: forwarded so far, one backward pass counting as two.
 
     """
 
     settings: Settings
-    workbench: Workbench
+    exported: FloatModel
     folder: Path
-    calibration: Calibration
+    context: Context
+    shards: Sequence[Any]
+    evaluation_tokens: int
     tokens: float = 0.0
-    _shards: list[Any] = field(default_factory=list)
     _specs: dict[str, ArmSpec] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        settings, workbench = self.settings, self.workbench
-        split = need_labels(settings, workbench.rows(settings, "calibration"))
-        taken = set(choose(len(split.data), self.calibration))
+    @classmethod
+    def prepare(
+        cls, settings: Settings, exported: FloatModel, folder: Path, context: Context, tokens: float = 0.0
+    ) -> TuningSet:
+        """Take the examples from the calibration split, apart from the calibration samples where there are others.
+
+        Raises:
+            BadInput: if that has no labels.
+
+        """
+        sources, calibration = settings.sources, settings.calibration
+        split, model = need_labels(sources, load_rows(sources, "calibration", context)), load_model(sources, context)
+        taken = set(choose(len(split.data), calibration))
         free = [index for index in range(len(split.data)) if index not in taken] or list(range(len(split.data)))
-        random.Random(self.calibration.seed).shuffle(free)
-        self.evaluation_tokens = sum(workbench.examples(settings).costs)
-        wanted = free[: max(len(SHARDS), round(SHARE * workbench.evaluated(settings)))]
-        start = 0
+        random.Random(calibration.seed).shuffle(free)
+        available = evaluated(sources, settings.max_eval_samples, context)
+        wanted = free[: max(len(SHARDS), round(SHARE * available))]
+        shards, start = [], 0
         for part in SHARDS:
             stop = min(len(wanted), start + max(1, len(wanted) // part))
             data = split.data.select(wanted[start:stop])
             if len(data):
-                self._shards.append(workbench.prepared(settings, data))
+                shards.append(prepare(sources, data, model))
             start = stop
+        whole = sum(load_examples(sources, settings.max_eval_samples, context).costs)
+        return cls(settings, exported, folder, context, shards, whole, tokens)
 
     @property
     def evaluations(self) -> float:
@@ -86,23 +103,23 @@ class TuningSet:
 
     def sample(self, count: int) -> tuple[list[Input], list[int]]:
         """The first inputs, and what each costs."""
-        inputs = [item for shard in self._shards for item in shard.inputs][:count]
-        return inputs, [cost for shard in self._shards for cost in shard.costs][:count]
+        inputs = [item for shard in self.shards for item in shard.inputs][:count]
+        return inputs, [cost for shard in self.shards for cost in shard.costs][:count]
 
     def spec(self, settings: Settings) -> ArmSpec:
         """The arm of a version, which is made if it is new."""
         run = run_of(settings)
         if run.key not in self._specs:
-            _, self._specs[run.key] = optimize(run, self.folder, self.workbench)
+            _, self._specs[run.key] = optimize(run, self.folder, self.exported, self.context)
         return self._specs[run.key]
 
     def outcome(self, settings: Settings, limits: Mapping[str, float], label: str) -> Outcome:
         """Try a version on shard after shard, until a verdict is certain or there are no more."""
-        task, plain = registry.task(self.settings.task), self.workbench.float_model(self.settings)
+        task, plain = registry.task(self.settings.task), float_arm(self.exported, self.settings)
         spec, batch_size = self.spec(settings), scored_batch_size(settings)
         original: list[Prediction] = []
         optimized: list[Prediction] = []
-        for number, shard in enumerate(self._shards, start=1):
+        for number, shard in enumerate(self.shards, start=1):
             unchanged = self._predictions(plain, shard, "the float export")
             before = task.score(shard, unchanged, unchanged)
             original += before.outcomes
@@ -110,23 +127,22 @@ class TuningSet:
             metrics = partial(task.metrics, before.columns)
             differences = paired_bootstrap(original, optimized, metrics, resamples=RESAMPLES)
             losses = {name: _negative(value) for name, value in differences.items() if name in limits}
-            verdict = judge(losses, limits, number == len(self._shards))
+            verdict = judge(losses, limits, number == len(self.shards))
             if verdict != "open":
                 break
         return Outcome(losses, len(optimized), verdict)
 
     def original(self) -> dict[str, float]:
         """Metric values of the original on the first shard, for limits that are relative to them."""
-        task, shard = registry.task(self.settings.task), self._shards[0]
-        rows = self._predictions(self.workbench.float_model(self.settings), shard, "the original")
+        task, shard = registry.task(self.settings.task), self.shards[0]
+        rows = self._predictions(float_arm(self.exported, self.settings), shard, "the original")
         return dict(task.score(shard, rows, rows).metrics)
 
     def _predictions(self, spec: ArmSpec, shard: Any, label: str, batch_size: int | None = None) -> list[Prediction]:
-        made = self.workbench.made
-        rows = self.workbench.predictions_of(spec, self.settings, shard, label, batch_size)
-        if self.workbench.made > made:
+        found = predictions(spec, self.settings.sources, shard, label, self.context, batch_size)
+        if found.fresh:
             self.spend(shard.costs)
-        return rows
+        return found.rows
 
 
 def _negative(interval: Interval) -> Interval:

@@ -12,15 +12,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from quantbench.analysis import losses, speedups
 from quantbench.config.plan import run_of
 from quantbench.errors import QuantbenchError
 from quantbench.graph.view import Graph
-from quantbench.pipeline import optimize, worker
-from quantbench.pipeline.artifacts import Workbench
+from quantbench.pipeline import arms, calibrate, measure, optimize, predict, worker
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.export import float_arm, float_model
+from quantbench.pipeline.load import load_examples, load_model
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
 from quantbench.quantize.mixed import sensitivity
@@ -64,33 +65,53 @@ class Tuning:
 
     def __init__(
         self,
+        tuning_set: TuningSet,
+        candidates: Mapping[str, Candidate],
+        limits: Sequence[Limit],
+        budget: Budget,
+        store: Store,
+        state: Tuned,
+    ) -> None:
+        self.tuning_set, self.candidates, self.state = tuning_set, candidates, state
+        self.limits, self.budget, self.store = limits, budget, store
+        self.base, self.context, self.exported = tuning_set.settings, tuning_set.context, tuning_set.exported
+        begin = time.monotonic() if budget.since is None else budget.since
+        self._began = begin - sum(state.seconds.values())
+
+    @classmethod
+    def prepare(
+        cls,
         settings: Settings,
         limits: Sequence[Limit],
         budget: Budget,
         store: Store,
-        workbench: Workbench,
+        context: Context,
         only: str = "*",
-    ) -> None:
-        self.limits, self.budget, self.store, self.workbench = limits, budget, store, workbench
-        count = len(workbench.examples(settings).inputs)
-        self.samples = min(CALIBRATION_SAMPLES, max(8, count // CALIBRATION_SHARE))
-        self.sensitivity_samples = min(SENSITIVITY_SAMPLES, max(4, count // SENSITIVITY_SHARE))
-        calibration = Calibration(num_calibration_samples=self.samples, seed=settings.calibration.seed)
-        self.base = settings.model_copy(
-            update={
-                "calibration": calibration,
-                "framework_args": settings.framework_args.model_copy(update={"opset": OPSET}),
-            }
-        )
-        self.state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
-        sets = instruction_sets.usable(workbench.environment)
-        every = candidates_for(self.base, sets)
-        self.candidates = {candidate.name: candidate for candidate in every if fnmatchcase(candidate.name, only)}
-        self.tuning_set = TuningSet(
-            self.base, workbench, store.cache / "versions", calibration, tokens=self.state.tokens
-        )
-        begin = time.monotonic() if budget.since is None else budget.since
-        self._began = begin - sum(self.state.seconds.values())
+    ) -> Tuning:
+        """Load model and data, export, and read what an earlier call has found.
+
+        Args:
+            settings: of the configuration; calibration and opset are chosen here.
+            limits: what a version may lose.
+            budget: time and evaluations.
+            store: the output folder.
+            context: where the work is done.
+            only: a glob over the candidates' names.
+
+        """
+        count = len(load_examples(settings.sources, settings.max_eval_samples, context).inputs)
+        samples = min(CALIBRATION_SAMPLES, max(8, count // CALIBRATION_SHARE))
+        changes = {
+            "calibration": Calibration(num_calibration_samples=samples, seed=settings.calibration.seed),
+            "framework_args": settings.framework_args.model_copy(update={"opset": OPSET}),
+        }
+        base = settings.model_copy(update=changes)
+        state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
+        every = candidates_for(base, instruction_sets.usable(context.environment))
+        chosen = {candidate.name: candidate for candidate in every if fnmatchcase(candidate.name, only)}
+        exported, folder = float_model(base, context), store.cache / "versions"
+        tuning_set = TuningSet.prepare(base, exported, folder, context, state.tokens)
+        return cls(tuning_set, chosen, limits, budget, store, state)
 
     def run(self) -> Tuned:
         """Probe, measure sensitivities, search, validate and decide; what an earlier call finished is not repeated."""
@@ -123,8 +144,9 @@ class Tuning:
         if self.state.probes:
             return
         passes = 1 + sum(optimize.reads(candidate.settings) == "samples" for candidate in self.candidates.values())
-        self.tuning_set.spend(self.tuning_set.sample(self.samples)[1], passes)  # statistics, and the quantizers' own
-        specs, failures = {FLOAT: self.workbench.float_model(self.base)}, {}
+        samples = self.base.calibration.num_calibration_samples
+        self.tuning_set.spend(self.tuning_set.sample(samples)[1], passes)  # statistics, and the quantizers' own
+        specs, failures = {FLOAT: float_arm(self.exported, self.base)}, {}
         longest = 0.0
         for name, candidate in self.candidates.items():
             if not self._worth_making(candidate, specs, longest):
@@ -138,10 +160,10 @@ class Tuning:
                 logger.warning("%s is left out: %s", name, failures[name])
             longest = max(longest, self._time() - begin)
         args = self.base.time_benchmark_args
-        shapes = worker.shapes(self.base, self.workbench)
-        threads = args.num_threads or self.workbench.threads
+        shapes = measure.shapes(self.base, self.context)
+        threads = args.num_threads or self.context.threads
         seconds = self.budget.probe_seconds(self._time(), len(specs), len(shapes))
-        found, failed = quick.probe(specs, shapes, args, threads, self.workbench.reporter, seconds)
+        found, failed = quick.probe(specs, shapes, args, threads, self.context.reporter, seconds)
         self._keep(probes=found, failures={**failures, **failed})
 
     def _time(self) -> float:
@@ -157,16 +179,21 @@ class Tuning:
         """The sensitivity of every group of products in every mode."""
         if self.state.groups or not self.budget.may_measure_sensitivities(self._time()):
             return
-        graph = Graph.read(Path(self.workbench.float_model(self.base).path))
+        graph = Graph.read(self.exported.path)
         groups = grouped(find_products(graph))
-        inputs, costs = self.tuning_set.sample(self.sensitivity_samples)
+        count = len(load_examples(self.base.sources, self.base.max_eval_samples, self.context).inputs)
+        wanted = min(SENSITIVITY_SAMPLES, max(4, count // SENSITIVITY_SHARE))
+        inputs, costs = self.tuning_set.sample(wanted)
         self.tuning_set.spend(costs, BACKWARD)
         calibration = self.base.calibration.model_copy(update={"method": "mse"})
-        session: Any = registry.runtime("pytorch").load(self.workbench.original(self.base), self.workbench.threads)
-        batches = self.workbench.batches(self.base, inputs, costs)
+        model = load_model(self.base.sources, self.context)
+        session: Any = registry.runtime(arms.ORIGINAL).load(arms.original(self.base, model), self.context.threads)
+        groups_of = predict.batches(costs)
+        batches = [model.processor.collate([inputs[index] for index in group]) for group in groups_of]
         task = registry.task(self.base.task)
-        with self.workbench.reporter.stage(f"Sensitivities over {len(inputs)} examples", len(batches)) as advance:
-            statistics = self.workbench.statistics(self.base)
+        with self.context.reporter.stage(f"Sensitivities over {len(inputs)} examples", len(batches)) as advance:
+            chosen = calibrate.choose_samples(self.base.sources, self.base.calibration, self.context)
+            statistics = calibrate.statistics(self.exported, chosen, self.context)
             judged = Groups(graph, groups, statistics, calibration, per_channel=True)
             kind = task.likelihood(self.base)
             found = sensitivity.measure(session.model, judged, batches, tuple(task.OUTPUTS), kind, advance)
@@ -264,11 +291,12 @@ class Tuning:
         runs = [run_of(finalist.settings, finalist.name) for finalist in finalists]
         stored = {result.run.key: result for result in self.store.results() if result.done}
         missing = [run for run in runs if run.key not in stored]
-        made, context = self.workbench.made, worker.launch_context(self.store, self.workbench)
+        context, evaluations = worker.launch_context(self.store, self.context), 0
         for result in registry.launcher(self.base.backend.name).launch(missing, context):
             self.store.save(result)
             stored[result.run.key] = result
-        self.tuning_set.spend(self.workbench.examples(self.base).costs, self.workbench.made - made)
+            evaluations += result.evaluations
+        self.tuning_set.tokens += evaluations * self.tuning_set.evaluation_tokens
         return [stored[run.key] for run in runs]
 
     def _choose(self) -> tuple[Finalist, ...]:

@@ -1,0 +1,113 @@
+"""Export: from a model to its float ONNX file, held against the model before anything is built on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantbench.errors import RunFailed
+from quantbench.graph.fingerprint import computation_hash
+from quantbench.pipeline import agreement, arms, predict
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.drawn import drawn
+from quantbench.pipeline.load import EXPORT_SHAPE, load_examples, load_model
+from quantbench.pipeline.model import Model
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import Examples
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Settings
+from quantbench.sources.export import FILE, exported_sha256, write_export
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """The float ONNX export of a model, which every optimized model is made from.
+
+    Attributes:
+        path: the file.
+        sha256: of its content.
+
+    """
+
+    path: Path
+    sha256: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What it counts as among the inputs of a stage."""
+        return self.sha256
+
+
+def export(model: Model, original: ArmSpec, task: str, opset: int, context: Context) -> FloatModel:
+    """The float export of a model, made once on this machine; one that was damaged since is made anew."""
+    inputs = {"model": model, "original": original, "task": task, "opset": opset}
+    path = context.cache.path("float", inputs, FILE)
+
+    def make() -> str:
+        if exported_sha256(path) is None:
+            with context.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
+                example = model.processor.exact_inputs(*EXPORT_SHAPE, seed=0)
+                write_export(original, opset, example, registry.task(task).OUTPUTS, path)
+                advance(1)
+        return str(exported_sha256(path))
+
+    return FloatModel(path, context.cache.once("float", inputs, make))
+
+
+def hold_against_original(
+    exported: ArmSpec, original: ArmSpec, examples: Examples, settings: Settings, context: Context
+) -> None:
+    """Hold that an export computes what the original does, on examples and at the longest length that is timed.
+
+    Raises:
+        RunFailed: if it does not.
+
+    """
+    lengths = settings.input_lengths if settings.is_timed else ()
+    timed = max((length for length in lengths if isinstance(length, int)), default=None)
+    outputs = registry.task(settings.task).OUTPUTS
+    inputs = {"exported": exported, "original": original, "data": examples, "timed": timed}
+
+    def look() -> str | None:
+        processor = load_model(settings.sources, context).processor
+        with context.reporter.stage("Comparing the export with PyTorch", 1) as advance:
+            found = agreement.look(exported, original, examples, processor, timed, outputs, context.threads)
+            advance(1)
+        return found
+
+    problem = context.cache.stored("agreements", inputs, look)
+    if problem is not None:
+        raise RunFailed(problem)
+
+
+def float_model(settings: Settings, context: Context) -> FloatModel:
+    """The float export of a run's model, held against it on examples, or on drawn inputs if a run reads none.
+
+    Raises:
+        RunFailed: if the model cannot be exported, or its export computes something else.
+
+    """
+    model = load_model(settings.sources, context)
+    original = arms.original(settings.sources, model)
+    found = export(model, original, settings.task, settings.framework_args.opset, context)
+    if predict.needs_examples(settings):
+        examples: Examples = load_examples(settings.sources, settings.max_eval_samples, context)
+    else:
+        examples = drawn(model.processor, settings)
+    runtime = registry.float_runtime(arms.ORIGINAL)
+    compared = arms.arm(runtime, found.path, found.sha256, arms.in_float32(settings))
+    hold_against_original(compared, original, examples, settings, context)
+    return found
+
+
+def float_arm(exported: FloatModel, settings: Settings) -> ArmSpec:
+    """The arm of the float export beside models of a run's framework: in float32, by its ``FLOAT_RUNTIME``."""
+    runtime = registry.float_runtime(settings.framework)
+    return arms.arm(runtime, exported.path, exported.sha256, arms.in_float32(settings))
+
+
+def graph_hash(exported: FloatModel, context: Context) -> str:
+    """Hash of the computation of a float export."""
+    import onnx
+
+    return context.cache.stored("graphs", {"model": exported}, lambda: computation_hash(onnx.load(str(exported.path))))

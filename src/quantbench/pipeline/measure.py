@@ -1,0 +1,208 @@
+"""Time: the arms of runs that are ready, together, so that all meet the same machine."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quantbench.analysis import speedups
+from quantbench.errors import BadInput, Interrupted, RunFailed
+from quantbench.pipeline.context import Context, Watch
+from quantbench.pipeline.load import load_examples, load_model
+from quantbench.pipeline.prepared import ARMS, Prepared, fitting, null_name, too_large
+from quantbench.plugins import registry
+from quantbench.plugins.protocols import Inputs
+from quantbench.schema.results import ArmSpec, Latency, Noise
+from quantbench.schema.settings import DATASET, InputLength, Settings
+from quantbench.timing import kept, self_comparison
+from quantbench.timing.kept import Keeper
+from quantbench.timing.session import Shape, Timings, time_arms
+
+DATASET_BATCHES = 8
+"""Batches of evaluation examples in one pass of the shape ``dataset``."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A run with its latencies, or with the error that kept it from having them.
+
+    Attributes:
+        prepared: the run.
+        latency: by shape, in the order of the shapes.
+        error: why there are none.
+        seconds: that the timing took, of the first of the runs that were timed together only.
+
+    """
+
+    prepared: Prepared
+    latency: tuple[Latency, ...] = ()
+    error: Exception | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def time_runs(ready: Sequence[Prepared], folder: Path, context: Context) -> Iterator[Timed]:
+    """Time runs in groups of equal inputs and timing arguments, as many at once as the memory holds.
+
+    What goes wrong fails the runs that it concerns, not the others. Shapes that are finished are kept in ``folder``
+    until the group's last result was taken and more is asked for: it is stored then.
+
+    Raises:
+        BadInput: if the output folder cannot be written to.
+        Interrupted: on Ctrl-C, saying what is kept.
+
+    """
+    memory = context.environment.memory_bytes
+    for group in _groups(ready, context):
+        fits = []
+        for prepared in group:
+            problem = too_large(prepared, memory)
+            if problem is None:
+                fits.append(prepared)
+            else:
+                yield Timed(prepared, error=RunFailed(problem))
+        for together in fitting(fits, memory):
+            try:
+                yield from _together(together, folder, context)
+            except BadInput:
+                raise
+            except Exception as error:
+                yield from (Timed(prepared, error=error) for prepared in together)
+
+
+def _groups(ready: Sequence[Prepared], context: Context) -> list[list[Prepared]]:
+    """Runs whose arms are timed on equal inputs in the same way."""
+    groups: dict[str, list[Prepared]] = {}
+    for prepared in ready:
+        settings = prepared.run.settings
+        key = settings.model_dump_json(
+            include={"model_name_or_path", "batch_sizes", "input_lengths", "time_benchmark_args"}
+        )
+        if DATASET in settings.input_lengths or not registry.task(settings.task).PROCESSOR.HAS_LENGTH:
+            key += load_examples(settings.sources, settings.max_eval_samples, context).fingerprint
+        groups.setdefault(key, []).append(prepared)
+    return list(groups.values())
+
+
+def _together(ready: Sequence[Prepared], folder: Path, context: Context) -> Iterator[Timed]:
+    """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
+    settings, watch = ready[0].run.settings, Watch()
+    names = _arm_names(ready)
+    at = shapes(settings, context)
+    with watch.phase("timing"):
+        keeper, timings, seen = _measured(ready, names, at, folder, context)
+    seconds = watch.seconds
+    for prepared in ready:
+        arms = {name: names[spec.fingerprint] for name, spec in prepared.arms.items()}
+        arms[speedups.NULL] = null_name(arms[speedups.BASELINE])
+        failed = [timings.failures[key] for key in arms.values() if key in timings.failures]
+        if failed:
+            yield Timed(prepared, error=RunFailed(failed[0]))
+            continue
+        yield Timed(prepared, _latency(arms, at, timings, seen), seconds=seconds)
+        seconds = {}
+    keeper.clear()
+
+
+def _measured(
+    ready: Sequence[Prepared], names: Mapping[str, str], at: Sequence[Shape], folder: Path, context: Context
+) -> tuple[Keeper, Timings, Sequence[Noise | None]]:
+    """The samples of all arms, what keeps them, and what an arm differs from itself by at each shape."""
+    settings = ready[0].run.settings
+    args = settings.time_benchmark_args
+    threads = args.num_threads or context.threads
+    specs = {names[spec.fingerprint]: spec for prepared in ready for spec in prepared.arms.values()}
+    originals = {names[spec.fingerprint]: spec for spec in (prepared.arms[speedups.BASELINE] for prepared in ready)}
+    specs |= {null_name(name): spec for name, spec in originals.items()}
+    itself = ready[0].arms["onnx-float"]
+    paths = self_comparison.paths(itself, at, args, threads, context.environment, context.cache.folder)
+    keeper = _keeper(specs, at, threads, settings, folder, context)
+    what, total = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds", int(args.duration * len(specs) * len(at))
+    try:
+        seen = self_comparison.between_launches(itself, at, args, threads, paths, context.reporter)
+        with context.reporter.stage(what, total) as advance:
+            timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper)
+    except KeyboardInterrupt as stop:
+        finished = keeper.finished(len(at), specs, args.launches)
+        scored = " and scored" if any(prepared.scores for prepared in ready) else ""
+        told = f"{len(ready)} more are prepared{scored}; timing goes on after {finished} of {len(at)} shape(s)"
+        raise Interrupted(told) from stop
+    return keeper, timings, _remembered(names[itself.fingerprint], at, timings, seen, paths)
+
+
+def _keeper(
+    specs: Mapping[str, ArmSpec],
+    at: Sequence[Shape],
+    threads: int,
+    settings: Settings,
+    folder: Path,
+    context: Context,
+) -> Keeper:
+    """What keeps the shapes of this measurement in the output folder, until its results are stored."""
+    data = ""
+    if any(not isinstance(shape.input_length, int) for shape in at):
+        data = load_examples(settings.sources, settings.max_eval_samples, context).fingerprint
+    pairs = [(shape.batch_size, shape.input_length) for shape in at]
+    asked = kept.question(specs, pairs, settings.time_benchmark_args, threads, context.environment, data)
+    return Keeper(folder, asked)
+
+
+def _remembered(
+    name: str, at: Sequence[Shape], timings: Timings, seen: Sequence[Noise | None], paths: Sequence[Path]
+) -> list[Noise | None]:
+    """What is known of the arm that was timed against itself, with what it took in this session."""
+    if name in timings.failures:
+        return list(seen)
+    return [
+        self_comparison.remember(known, measured.arms[name], shape.mixed, path)
+        for known, measured, shape, path in zip(seen, timings.shapes, at, paths, strict=True)
+    ]
+
+
+def _arm_names(ready: Sequence[Prepared]) -> dict[str, str]:
+    """A name for every distinct arm: plain where all runs share it, else with the first run that uses it."""
+    names: dict[str, str] = {}
+    distinct = {name: {prepared.arms[name].fingerprint for prepared in ready} for name in ARMS}
+    for prepared in ready:
+        for name, spec in prepared.arms.items():
+            told = name if len(distinct[name]) == 1 else f"{name} of {prepared.run.name}"
+            names.setdefault(spec.fingerprint, told)
+    return names
+
+
+def shapes(settings: Settings, context: Context) -> list[Shape]:
+    """The shapes of the settings, with their inputs; batch sizes alone where inputs have no length."""
+    has_length = registry.task(settings.task).PROCESSOR.HAS_LENGTH
+    return [
+        Shape(batch_size, length, _batches(batch_size, length, settings, context))
+        for batch_size in settings.batch_sizes
+        for length in (settings.input_lengths if has_length else (None,))
+    ]
+
+
+def _batches(batch_size: int, length: InputLength | None, settings: Settings, context: Context) -> list[Inputs]:
+    """One batch of an exact length, or batches of evaluation examples drawn at random, padded to their longest."""
+    processor, seed = load_model(settings.sources, context).processor, settings.time_benchmark_args.seed
+    if isinstance(length, int):
+        return [processor.exact_inputs(batch_size, length, seed)]
+    inputs = load_examples(settings.sources, settings.max_eval_samples, context).inputs
+    generator = random.Random(seed)
+    drawn = [[inputs[generator.randrange(len(inputs))] for _ in range(batch_size)] for _ in range(DATASET_BATCHES)]
+    return [processor.collate(batch) for batch in drawn]
+
+
+def _latency(
+    arms: Mapping[str, str], at: Sequence[Shape], timings: Timings, seen: Sequence[Noise | None]
+) -> tuple[Latency, ...]:
+    return tuple(
+        Latency(
+            batch_size=shape.batch_size,
+            input_length=shape.input_length,
+            arms={name: measured.arms[key] for name, key in arms.items()},
+            slot_seconds=measured.slot_seconds,
+            extended=measured.extended,
+            noise=itself,
+        )
+        for shape, measured, itself in zip(at, timings.shapes, seen, strict=True)
+    )
