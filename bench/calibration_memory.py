@@ -16,8 +16,7 @@ from quantbench import embedded
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.calibrate import choose_samples, ranges
-from quantbench.pipeline.export import float_model
-from quantbench.pipeline.load import load_split
+from quantbench.pipeline.load import load_model, load_split
 from quantbench.reports._markdown import table
 
 METHODS = ("minmax", "entropy", "percentile")
@@ -55,8 +54,8 @@ def _child(method: str, samples: int, cache: str) -> None:
     config = load_config(embedded.CONFIG, [calibration])
     _, settings = next(combinations(config))
     context = stages.context_at(Path(cache))
-    exported = float_model(settings, context)
-    chosen = choose_samples(settings.sources, settings.calibration, context)
+    model, exported = load_model(settings.sources, context), stages.float_model(settings, context)
+    chosen = choose_samples(settings.sources, settings.calibration, model, context)
     load_split(settings.dataset, "calibration", context)
     begin = time.perf_counter()
     if method != "none":

@@ -19,7 +19,6 @@ from quantbench.pipeline import calibrate
 from quantbench.pipeline import predict as evaluate
 from quantbench.pipeline.arms import arm
 from quantbench.pipeline.context import Context
-from quantbench.pipeline.export import float_model
 from quantbench.pipeline.load import load_model
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Prediction, Session
@@ -72,8 +71,9 @@ def _int8(bench: Context, settings: Settings, folder: Path) -> ArmSpec:
     unpadded = {"quantization_approach": "static", "operators_to_quantize": ("MatMul",), "calibration": Calibration()}
     settings = settings.model_copy(update=unpadded)
     path = folder / "int8.onnx"
-    chosen = calibrate.choose_samples(settings.sources, settings.calibration, bench)
-    ranges = calibrate.ranges(float_model(settings, bench), chosen, settings.calibration, bench)
+    model = load_model(settings.sources, bench)
+    chosen = calibrate.choose_samples(settings.sources, settings.calibration, model, bench)
+    ranges = calibrate.ranges(stages.float_model(settings, bench), chosen, settings.calibration, bench)
     exported = Path(stages.exported(settings, bench).path)
     write_quantized(exported, settings, ("uint8", "int8"), (), ranges, path)
     return arm("onnxruntime", path, "int8", settings)

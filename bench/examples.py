@@ -70,7 +70,7 @@ def _agreement(config: Config) -> str:
     settings = config.base.model_copy(update={"max_eval_samples": EXAMPLES})
     context = stages.context_at(cache.folder())
     spec = stages.original(settings, context)
-    found: Sequence[Any] = stages.predictions(spec, settings, context)
+    found: Sequence[Any] = stages.predictions(spec, settings, context).rows
     if settings.task == "question-answering":
         found = question_answering.answers(stages.examples(settings, context), found)
     rows = load_split(settings.dataset, "eval", context).data.select(range(EXAMPLES))

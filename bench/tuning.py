@@ -25,7 +25,7 @@ from quantbench.analysis.intervals import Interval, hodges_lehmann, paired_boots
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.export import float_model
-from quantbench.pipeline.load import load_model
+from quantbench.pipeline.load import load, load_model
 from quantbench.plugins.registry import runtime, task
 from quantbench.reports._markdown import spread, table
 from quantbench.results.store import Store
@@ -86,7 +86,8 @@ def _bench(folder: Path, model: str) -> TuningSet:
     )
     plain = {"node_exclusion": (), "framework_args": FrameworkArgs(), "calibration": calibration}
     settings = settings.model_copy(update=plain)
-    return TuningSet.prepare(settings, float_model(settings, context), folder / "versions", context)
+    loaded = load(settings, context)
+    return TuningSet.prepare(settings, loaded, float_model(settings, loaded, context), folder / "versions", context)
 
 
 def _rivals(base: Settings) -> dict[str, Settings]:
@@ -139,9 +140,9 @@ def _compare(bench: TuningSet, best: Settings | None, scored: bool) -> str:
 def _loss(bench: TuningSet, spec: ArmSpec) -> str:
     kind, settings = task(bench.settings.task), bench.settings
     examples = stages.examples(settings, bench.context)
-    plain = stages.predictions(stages.original(settings, bench.context), settings, bench.context)
+    plain = stages.predictions(stages.original(settings, bench.context), settings, bench.context).rows
     original = kind.score(examples, plain, plain)
-    optimized = kind.score(examples, stages.predictions(spec, settings, bench.context), plain)
+    optimized = kind.score(examples, stages.predictions(spec, settings, bench.context).rows, plain)
     metrics = partial(kind.metrics, original.columns)
     return spread(paired_bootstrap(original.outcomes, optimized.outcomes, metrics)["f1"], 4, "+")
 

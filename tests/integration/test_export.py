@@ -13,7 +13,7 @@ from tests.support.tiny_models import TOKEN_OUTPUTS, export_tiny_encoder, tiny_i
 
 from quantbench.plugins import registry
 from quantbench.schema.results import ArmSpec
-from quantbench.sources.export import _tidy, export
+from quantbench.sources.export import _tidy, write_export
 
 KINDS = ("bert", "distilbert", "roberta", "electra")
 OPSETS = (11, 13, 17, 20)

@@ -43,7 +43,7 @@ def pooled(root, texts):
 
 def test_embeddings_are_those_of_the_pipeline(context, tmp_path):
     settings = build_config(write(tmp_path, count=500), {}, "test.yaml").base
-    found = stages.predictions(stages.original(settings, context), settings, context)
+    found = stages.predictions(stages.original(settings, context), settings, context).rows
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     assert np.asarray(found) == pytest.approx(pooled(tmp_path, rows["text"]), abs=1e-5)
     scores = stages.scores(stages.original(settings, context), settings, context)

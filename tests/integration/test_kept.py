@@ -12,7 +12,6 @@ from tests.support import stages
 
 from quantbench.config.load import load_config
 from quantbench.errors import RunFailed
-from quantbench.pipeline import evaluate
 from quantbench.pipeline import export as stage
 from quantbench.system import code, environment
 
@@ -65,15 +64,15 @@ def test_an_export_is_made_anew_where_it_was_damaged_or_made_by_other_code(bench
 def test_a_damaged_value_is_made_anew(bench, content):
     session, settings = bench
     first = session()
-    examples, spec = stages.examples(settings, first), stages.original(settings, first)
-    predictions = evaluate.predictions(spec, settings.sources, examples, "", first)
+    spec = stages.original(settings, first)
+    predictions = stages.predictions(spec, settings, first)
     assert predictions.fresh
     files = [file for kind in ("predictions", "checkpoints") for file in (first.cache.folder / kind).iterdir()]
     assert len(files) == 2
     for file in files:
         file.write_bytes(content)
     second = session()
-    assert evaluate.predictions(spec, settings.sources, examples, "", second) == predictions, "made anew"
+    assert stages.predictions(spec, settings, second) == predictions, "made anew"
     assert all(file.read_bytes() != content for file in files)
 
 

@@ -45,7 +45,9 @@ def context(tmp_path, machine):
 
 def original(context, settings):
     """Examples and the original's predictions."""
-    return stages.examples(settings, context), stages.predictions(stages.original(settings, context), settings, context)
+    return stages.examples(settings, context), stages.predictions(
+        stages.original(settings, context), settings, context
+    ).rows
 
 
 @pytest.mark.parametrize("task", TASKS)

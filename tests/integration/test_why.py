@@ -16,7 +16,7 @@ from quantbench.config.load import load_config
 from quantbench.config.plan import make_plan
 from quantbench.diagnose.run import diagnose
 from quantbench.errors import BadInput
-from quantbench.pipeline.load import fingerprints
+from quantbench.pipeline.load import fingerprints, load_model
 from quantbench.results.store import Store
 from quantbench.schema.results import Result
 
@@ -99,7 +99,7 @@ def finished(tiny, tmp_path_factory):
         Result(
             run=static,
             environment=context.environment,
-            sources=fingerprints(static.settings, context),
+            sources=fingerprints(static.settings, load_model(static.settings.sources, context), context),
             artifact=artifact,
             scores={
                 name: stages.scores(arm, static.settings, context)

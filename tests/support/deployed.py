@@ -22,6 +22,6 @@ def deployed(root: Path, settings: Mapping[str, Any]) -> tuple[Path, Any, Any]:
     bench = stages.context_at(root / "cache")
     artifact, spec = stages.optimized(run, root / "models", bench)
     size = predict.scored_batch_size(run.settings)
-    found = stages.predictions(spec, run.settings, bench, size)
+    found = stages.predictions(spec, run.settings, bench, size).rows
     result = Result(run=run, environment=bench.environment, artifact=artifact)
     return deploy(result, root / "models", bench.threads, bench), stages.examples(run.settings, bench), found

@@ -20,7 +20,7 @@ def context_at(folder: Path) -> Context:
 
 def examples(settings: Settings, context: Context) -> Any:
     """The evaluation examples."""
-    return load.load_examples(settings.sources, settings.max_eval_samples, context)
+    return load.load(settings, context).examples
 
 
 def original(settings: Settings, context: Context) -> ArmSpec:
@@ -28,22 +28,29 @@ def original(settings: Settings, context: Context) -> ArmSpec:
     return arms.original(settings.sources, load.load_model(settings.sources, context))
 
 
+def float_model(settings: Settings, context: Context) -> export.FloatModel:
+    """The float export, held against its model."""
+    return export.float_model(settings, load.load(settings, context), context)
+
+
 def exported(settings: Settings, context: Context) -> ArmSpec:
     """The arm of the float export."""
-    return export.float_arm(export.float_model(settings, context), settings)
+    return export.float_arm(float_model(settings, context), settings)
 
 
 def optimized(run: Run, models: Path, context: Context) -> tuple[Artifact, ArmSpec]:
     """The optimized model of a run."""
-    return optimize.optimize(run, models, export.float_model(run.settings, context), context)
+    model = load.load_model(run.settings.sources, context)
+    return optimize.optimize(run, models, model, float_model(run.settings, context), context)
 
 
-def predictions(spec: ArmSpec, settings: Settings, context: Context, batch_size: int | None = None) -> Any:
+def predictions(
+    spec: ArmSpec, settings: Settings, context: Context, batch_size: int | None = None
+) -> evaluate.Predictions:
     """Predictions over the evaluation examples."""
-    found = examples(settings, context)
-    return evaluate.predictions(spec, settings.sources, found, "", context, batch_size).rows
+    return evaluate.predictions(spec, settings.task, load.load(settings, context), "", context, batch_size)
 
 
 def scores(spec: ArmSpec, settings: Settings, context: Context) -> Scores:
     """Scores of an arm."""
-    return evaluate.scores(spec, settings, "", context)[0]
+    return evaluate.scores(spec, settings, load.load(settings, context), "", context)[0]

@@ -11,6 +11,7 @@ from quantbench.diagnose.records import Damage, Remedy
 from quantbench.graph.view import Graph
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
+from quantbench.pipeline.model import Model
 from quantbench.pipeline.optimize import quantizer_inputs, select_nodes, write_model
 from quantbench.plugins import registry
 from quantbench.quantize.fake_quant import find_roundings
@@ -48,13 +49,13 @@ def attempts(settings: Settings, graph: Graph) -> Iterator[tuple[str, str, Setti
 
 
 def attempt(
-    settings: Settings, graph: Graph, meter: Meter, exported: FloatModel, context: Context
+    settings: Settings, graph: Graph, meter: Meter, model: Model, exported: FloatModel, context: Context
 ) -> tuple[Damage, frozenset[str]]:
     """Quantize with other settings; the damage that is left, and the activations that are rounded."""
     excluded = select_nodes(settings.node_exclusion, graph)
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         path = Path(scratch) / "model.onnx"
-        write_model(path, settings, quantizer_inputs(settings, excluded, exported, context))
+        write_model(path, settings, quantizer_inputs(settings, excluded, model, exported, context))
         rounded = frozenset(item.tensor for item in find_roundings(Graph.read(path)))
         return measure_file(path, settings, meter, context.threads), rounded
 
@@ -73,6 +74,7 @@ def try_all(
     whole: Damage,
     floor: Damage,
     meter: Meter,
+    model: Model,
     exported: FloatModel,
     context: Context,
 ) -> tuple[list[Remedy], dict[str, frozenset[str]]]:
@@ -84,7 +86,8 @@ def try_all(
         whole: its damage.
         floor: the damage of rounded weights alone.
         meter: measures on the sample.
-        exported: the float model that all are made from.
+        model: as it was given.
+        exported: its float export, which all are made from.
         context: where that is done.
 
     Returns:
@@ -97,7 +100,7 @@ def try_all(
     freed: dict[str, frozenset[str]] = {}
     with context.reporter.stage("Trying what may mend it", len(tried)) as advance:
         for key, value, changed in tried:
-            damage, still = attempt(changed, graph, meter, exported, context)
+            damage, still = attempt(changed, graph, meter, model, exported, context)
             freed[value] = rounded - still
             gone = recovered(whole, floor, damage)
             found.append(Remedy(key=key, value=value, damage=damage, recovered=gone, freed=len(freed[value])))

@@ -31,7 +31,7 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline.calibrate import choose_samples
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel, float_arm, float_model
-from quantbench.pipeline.load import load_model, load_rows, prepare
+from quantbench.pipeline.load import load, load_rows, prepare
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
@@ -142,7 +142,9 @@ def diagnose(run: Run, path: Path, context: Context) -> Diagnosis:
     damaged = whole.changed > 0 and whole.divergence > floor.divergence
     names = _faults(case, tensors, whole, floor) if damaged else []
     kept = meter.measure(switchable.sparing(names)) if names else whole
-    remedies, freed = try_all(run.settings, frozenset(everything), whole, floor, meter, case.exported, context)
+    remedies, freed = try_all(
+        run.settings, frozenset(everything), whole, floor, meter, case.source, case.exported, context
+    )
     groups = {
         item.value: freed[item.value] for item in remedies if item.key == "node_exclusion" and "," not in item.value
     }
@@ -162,10 +164,10 @@ def diagnose(run: Run, path: Path, context: Context) -> Diagnosis:
 
 
 def _case(settings: Settings, path: Path, context: Context) -> _Case:
-    sources, exported = settings.sources, float_model(settings, context)
-    model = load_model(sources, context)
-    calibration = load_rows(sources, "calibration", context) if settings.dataset.calibration_split else None
-    data = (calibration if calibration and calibration.labelled else load_rows(sources, "eval", context)).data
+    sources, loaded = settings.sources, load(settings, context)
+    model, exported = loaded.model, float_model(settings, loaded, context)
+    calibration = load_rows(sources, "calibration", model, context) if settings.dataset.calibration_split else None
+    data = (calibration if calibration and calibration.labelled else load_rows(sources, "eval", model, context)).data
     task = registry.task(settings.task)
     kind = task.likelihood(settings)
     plain = float_arm(exported, settings)
@@ -272,7 +274,7 @@ def _explained(
     names = [tensor.name for tensor in tensors]
     roundings = [item for item in case.switchable.roundings if item.tensor in set(names)]
     axes = observe.axes_of(noise, examples)
-    samples = choose_samples(case.settings.sources, case.settings.calibration, case.context).read()
+    samples = choose_samples(case.settings.sources, case.settings.calibration, case.source, case.context).read()
     made = observe.calibration_samples(samples, evenly_spaced(samples.count, OBSERVED), case.source.processor)
     with case.context.reporter.stage("Observing what sets their ranges", 1) as advance:
         real = dict(observe.extremes(bare, roundings, examples, axes, case.threads))

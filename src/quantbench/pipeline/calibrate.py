@@ -9,7 +9,8 @@ from typing import Any
 from quantbench.graph.view import Graph
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
-from quantbench.pipeline.load import load_model, load_rows, prepare
+from quantbench.pipeline.load import load_rows, prepare
+from quantbench.pipeline.model import Model
 from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration import activations
 from quantbench.quantize.calibration.ranges import Collector, Ranges
@@ -34,9 +35,9 @@ class Chosen:
     read: Callable[[], Samples]
 
 
-def choose_samples(sources: Sources, calibration: Calibration, context: Context) -> Chosen:
+def choose_samples(sources: Sources, calibration: Calibration, model: Model, context: Context) -> Chosen:
     """The calibration samples, to be chosen, tokenized and padded as the calibration says."""
-    rows, model = load_rows(sources, "calibration", context), load_model(sources, context)
+    rows = load_rows(sources, "calibration", model, context)
     chosen = choose(len(rows.data), calibration)
     made = {
         "model": model.fingerprint,

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from quantbench.errors import RunFailed
 from quantbench.graph.fingerprint import computation_hash
-from quantbench.pipeline import agreement, arms, predict
+from quantbench.pipeline import agreement, arms
 from quantbench.pipeline.context import Context
-from quantbench.pipeline.drawn import drawn
-from quantbench.pipeline.load import EXPORT_SHAPE, load_examples, load_model
+from quantbench.pipeline.load import EXPORT_SHAPE, Loaded
 from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Examples
 from quantbench.schema.results import ArmSpec
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Settings, Timing
 from quantbench.sources.export import FILE, exported_sha256, write_export
 
 
@@ -55,7 +53,7 @@ def export(model: Model, original: ArmSpec, task: str, opset: int, context: Cont
 
 
 def hold_against_original(
-    exported: ArmSpec, original: ArmSpec, examples: Examples, settings: Settings, context: Context
+    exported: ArmSpec, original: ArmSpec, loaded: Loaded, task: str, timed: int | None, context: Context
 ) -> None:
     """Hold that an export computes what the original does, on examples and at the longest length that is timed.
 
@@ -63,13 +61,11 @@ def hold_against_original(
         RunFailed: if it does not.
 
     """
-    lengths = settings.input_lengths if settings.is_timed else ()
-    timed = max((length for length in lengths if isinstance(length, int)), default=None)
-    outputs = registry.task(settings.task).OUTPUTS
-    inputs = {"exported": exported, "original": original, "data": examples, "timed": timed}
+    outputs = registry.task(task).OUTPUTS
+    inputs = {"exported": exported, "original": original, "data": loaded.examples, "timed": timed}
 
     def look() -> str | None:
-        processor = load_model(settings.sources, context).processor
+        examples, processor = loaded.examples, loaded.model.processor
         with context.reporter.stage("Comparing the export with PyTorch", 1) as advance:
             found = agreement.look(exported, original, examples, processor, timed, outputs, context.threads)
             advance(1)
@@ -80,23 +76,24 @@ def hold_against_original(
         raise RunFailed(problem)
 
 
-def float_model(settings: Settings, context: Context) -> FloatModel:
-    """The float export of a run's model, held against it on examples, or on drawn inputs if a run reads none.
+def longest_timed(timing: Timing) -> int | None:
+    """Tokens of the longest inputs of a length of their own that are timed; None where there are none."""
+    lengths = timing.input_lengths if timing.is_timed else ()
+    return max((length for length in lengths if isinstance(length, int)), default=None)
+
+
+def float_model(settings: Settings, loaded: Loaded, context: Context) -> FloatModel:
+    """The float export of a run's model, held against it on its examples.
 
     Raises:
         RunFailed: if the model cannot be exported, or its export computes something else.
 
     """
-    model = load_model(settings.sources, context)
+    model, task = loaded.model, settings.task
     original = arms.original(settings.sources, model)
-    found = export(model, original, settings.task, settings.framework_args.opset, context)
-    if predict.needs_examples(settings):
-        examples: Examples = load_examples(settings.sources, settings.max_eval_samples, context)
-    else:
-        examples = drawn(model.processor, settings)
-    runtime = registry.float_runtime(arms.ORIGINAL)
-    compared = arms.arm(runtime, found.path, found.sha256, arms.in_float32(settings))
-    hold_against_original(compared, original, examples, settings, context)
+    found = export(model, original, task, settings.framework_args.opset, context)
+    compared = arms.arm(registry.float_runtime(arms.ORIGINAL), found.path, found.sha256, arms.in_float32(settings))
+    hold_against_original(compared, original, loaded, task, longest_timed(settings), context)
     return found
 
 

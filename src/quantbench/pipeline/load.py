@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quantbench.pipeline import arms
 from quantbench.pipeline.context import Context
+from quantbench.pipeline.drawn import drawn
 from quantbench.pipeline.model import Model, open_model
 from quantbench.pipeline.predict import needs_examples
 from quantbench.pipeline.rows import Split, counted, overlap, read_split
@@ -20,6 +21,27 @@ from quantbench.sources.hub import mistake
 EXPORT_SHAPE = (2, 8)
 """Batch size and tokens of the input that a model is exported with, and tried on first."""
 SPLITS = {"eval_split", "calibration_split"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model of a run and its evaluation examples, or inputs that stand for them where a run reads no data."""
+
+    model: Model
+    examples: Examples
+
+
+def load(settings: Settings, context: Context) -> Loaded:
+    """What a run works on.
+
+    Raises:
+        BadInput: at the parameter that is to blame, if the model or the data cannot be used.
+
+    """
+    model = load_model(settings.sources, context)
+    if needs_examples(settings):
+        return Loaded(model, load_examples(settings.sources, settings.max_eval_samples, model, context))
+    return Loaded(model, drawn(model.processor, settings))
 
 
 def load_model(sources: Sources, context: Context) -> Model:
@@ -71,9 +93,9 @@ def load_split(dataset: Dataset, which: str, context: Context) -> Split:
     return context.cache.once("splits", inputs, lambda: read_split(dataset, which, context.places))
 
 
-def load_rows(sources: Sources, which: str, context: Context) -> Split:
+def load_rows(sources: Sources, which: str, model: Model, context: Context) -> Split:
     """The rows of a split that count, with their references; see :func:`quantbench.pipeline.rows.counted`."""
-    model, split = load_model(sources, context), load_split(sources.dataset, which, context)
+    split = load_split(sources.dataset, which, context)
     inputs = {
         "data": split,
         "model": model,
@@ -83,18 +105,17 @@ def load_rows(sources: Sources, which: str, context: Context) -> Split:
     return context.cache.once("rows", inputs, lambda: counted(sources, which, split, model))
 
 
-def evaluated(sources: Sources, most: int | None, context: Context) -> int:
-    """Number of examples of the evaluation split that count, ``most`` of them at most where that is set."""
-    available = len(load_rows(sources, "eval", context).data)
-    return min(most or available, available)
+def evaluated(rows: Split, most: int | None) -> int:
+    """How many rows of the evaluation split are examples, ``most`` of them at most where that is set."""
+    return min(most or len(rows.data), len(rows.data))
 
 
-def load_examples(sources: Sources, most: int | None, context: Context) -> Examples:
+def load_examples(sources: Sources, most: int | None, model: Model, context: Context) -> Examples:
     """The evaluation examples, prepared once.
 
     Where the data set names a calibration split, their notes say whether rows stand in both.
     """
-    model, rows = load_model(sources, context), load_rows(sources, "eval", context)
+    rows = load_rows(sources, "eval", model, context)
     inputs = {
         "model": model,
         "data": rows,
@@ -104,12 +125,12 @@ def load_examples(sources: Sources, most: int | None, context: Context) -> Examp
     }
 
     def make() -> Any:
-        return prepare(sources, rows.data.select(range(evaluated(sources, most, context))), model)
+        return prepare(sources, rows.data.select(range(evaluated(rows, most))), model)
 
     examples = context.cache.once("examples", inputs, make)
     shared: Sequence[str] = ()
     if sources.dataset.calibration_split:
-        shared = overlap(sources.dataset, rows, load_rows(sources, "calibration", context))
+        shared = overlap(sources.dataset, rows, load_rows(sources, "calibration", model, context))
     noted: Examples = replace(examples, notes=(*rows.notes, *shared, *examples.notes))
     return noted
 
@@ -119,9 +140,9 @@ def prepare(sources: Sources, data: Any, model: Model) -> Any:
     return registry.task(sources.task).prepare(sources, data, model.processor, model.config)
 
 
-def fingerprints(settings: Settings, context: Context) -> dict[str, str]:
+def fingerprints(settings: Settings, model: Model, context: Context) -> dict[str, str]:
     """Fingerprints of the model and the data of a run, by what they are to it."""
-    found = {"model": load_model(settings.sources, context).fingerprint}
+    found = {"model": model.fingerprint}
     if needs_examples(settings):
         found["evaluation"] = load_split(settings.dataset, "eval", context).fingerprint
     if settings.calibrated:

@@ -10,7 +10,7 @@ from pathlib import Path
 from quantbench.analysis import speedups
 from quantbench.errors import BadInput, Interrupted, RunFailed
 from quantbench.pipeline.context import Context, Watch
-from quantbench.pipeline.load import load_examples, load_model
+from quantbench.pipeline.load import Loaded
 from quantbench.pipeline.prepared import ARMS, Prepared, fitting, null_name, too_large
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Inputs
@@ -54,7 +54,7 @@ def time_runs(ready: Sequence[Prepared], folder: Path, context: Context) -> Iter
 
     """
     memory = context.environment.memory_bytes
-    for group in _groups(ready, context):
+    for group in _groups(ready):
         fits = []
         for prepared in group:
             problem = too_large(prepared, memory)
@@ -71,7 +71,7 @@ def time_runs(ready: Sequence[Prepared], folder: Path, context: Context) -> Iter
                 yield from (Timed(prepared, error=error) for prepared in together)
 
 
-def _groups(ready: Sequence[Prepared], context: Context) -> list[list[Prepared]]:
+def _groups(ready: Sequence[Prepared]) -> list[list[Prepared]]:
     """Runs whose arms are timed on equal inputs in the same way."""
     groups: dict[str, list[Prepared]] = {}
     for prepared in ready:
@@ -80,7 +80,7 @@ def _groups(ready: Sequence[Prepared], context: Context) -> list[list[Prepared]]
             include={"model_name_or_path", "batch_sizes", "input_lengths", "time_benchmark_args"}
         )
         if DATASET in settings.input_lengths or not registry.task(settings.task).PROCESSOR.HAS_LENGTH:
-            key += load_examples(settings.sources, settings.max_eval_samples, context).fingerprint
+            key += prepared.loaded.examples.fingerprint
         groups.setdefault(key, []).append(prepared)
     return list(groups.values())
 
@@ -89,7 +89,7 @@ def _together(ready: Sequence[Prepared], folder: Path, context: Context) -> Iter
     """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
     settings, watch = ready[0].run.settings, Watch()
     names = _arm_names(ready)
-    at = shapes(settings, context)
+    at = shapes(settings, ready[0].loaded)
     with watch.phase("timing"):
         keeper, timings, seen = _measured(ready, names, at, folder, context)
     seconds = watch.seconds
@@ -117,7 +117,7 @@ def _measured(
     specs |= {null_name(name): spec for name, spec in originals.items()}
     itself = ready[0].arms["onnx-float"]
     paths = self_comparison.paths(itself, at, args, threads, context.environment, context.cache.folder)
-    keeper = _keeper(specs, at, threads, settings, folder, context)
+    keeper = _keeper(specs, at, threads, ready[0], folder, context)
     what, total = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds", int(args.duration * len(specs) * len(at))
     try:
         seen = self_comparison.between_launches(itself, at, args, threads, paths, context.reporter)
@@ -135,16 +135,16 @@ def _keeper(
     specs: Mapping[str, ArmSpec],
     at: Sequence[Shape],
     threads: int,
-    settings: Settings,
+    prepared: Prepared,
     folder: Path,
     context: Context,
 ) -> Keeper:
     """What keeps the shapes of this measurement in the output folder, until its results are stored."""
     data = ""
     if any(not isinstance(shape.input_length, int) for shape in at):
-        data = load_examples(settings.sources, settings.max_eval_samples, context).fingerprint
+        data = prepared.loaded.examples.fingerprint
     pairs = [(shape.batch_size, shape.input_length) for shape in at]
-    asked = kept.question(specs, pairs, settings.time_benchmark_args, threads, context.environment, data)
+    asked = kept.question(specs, pairs, prepared.run.settings.time_benchmark_args, threads, context.environment, data)
     return Keeper(folder, asked)
 
 
@@ -171,22 +171,22 @@ def _arm_names(ready: Sequence[Prepared]) -> dict[str, str]:
     return names
 
 
-def shapes(settings: Settings, context: Context) -> list[Shape]:
+def shapes(settings: Settings, loaded: Loaded) -> list[Shape]:
     """The shapes of the settings, with their inputs; batch sizes alone where inputs have no length."""
     has_length = registry.task(settings.task).PROCESSOR.HAS_LENGTH
     return [
-        Shape(batch_size, length, _batches(batch_size, length, settings, context))
+        Shape(batch_size, length, _batches(batch_size, length, settings, loaded))
         for batch_size in settings.batch_sizes
         for length in (settings.input_lengths if has_length else (None,))
     ]
 
 
-def _batches(batch_size: int, length: InputLength | None, settings: Settings, context: Context) -> list[Inputs]:
+def _batches(batch_size: int, length: InputLength | None, settings: Settings, loaded: Loaded) -> list[Inputs]:
     """One batch of an exact length, or batches of evaluation examples drawn at random, padded to their longest."""
-    processor, seed = load_model(settings.sources, context).processor, settings.time_benchmark_args.seed
+    processor, seed = loaded.model.processor, settings.time_benchmark_args.seed
     if isinstance(length, int):
         return [processor.exact_inputs(batch_size, length, seed)]
-    inputs = load_examples(settings.sources, settings.max_eval_samples, context).inputs
+    inputs = loaded.examples.inputs
     generator = random.Random(seed)
     drawn = [[inputs[generator.randrange(len(inputs))] for _ in range(batch_size)] for _ in range(DATASET_BATCHES)]
     return [processor.collate(batch) for batch in drawn]

@@ -14,7 +14,8 @@ from quantbench.pipeline import calibrate
 from quantbench.pipeline.arms import arm, original
 from quantbench.pipeline.context import Context, Watch
 from quantbench.pipeline.export import FloatModel
-from quantbench.pipeline.load import fingerprints, load_model
+from quantbench.pipeline.load import fingerprints
+from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Quantizer
 from quantbench.plugins.quantizing import Inspection, QuantizerInputs, Reads
@@ -29,14 +30,15 @@ from quantbench.system.writing import write_atomically
 
 
 def optimize(
-    run: Run, models: Path, exported: FloatModel, context: Context, watch: Watch | None = None
+    run: Run, models: Path, model: Model, exported: FloatModel, context: Context, watch: Watch | None = None
 ) -> tuple[Artifact, ArmSpec]:
     """Make the optimized model of a run in a folder of its own, ``models/<run name>``.
 
     Args:
         run: the run.
         models: the folder of all models, in an output folder.
-        exported: the float model that it is made from.
+        model: as it was given.
+        exported: its float export, which it is made from.
         context: see there.
         watch: told how long ``calibration`` and ``quantization`` took.
 
@@ -47,7 +49,7 @@ def optimize(
     settings, watch = run.settings, watch or Watch()
     excluded = select_nodes(settings.node_exclusion, Graph.read(exported.path))
     with watch.phase("calibration"):
-        inputs = quantizer_inputs(settings, excluded, exported, context)
+        inputs = quantizer_inputs(settings, excluded, model, exported, context)
     with watch.phase("quantization"), context.reporter.stage(f"Quantizing {run.name}", 1) as advance:
         quantizer = _quantizer(settings)
         path = models / run.name / quantizer.FILE
@@ -57,19 +59,23 @@ def optimize(
         spec = arm(settings.framework, whole, _content(files), settings)
         size = sum(file.stat().st_size for file in files)
         artifact = _artifact(path.relative_to(models.parent), spec, size, quantizer.inspect(path), recipe, excluded)
-        _write_folder(path.parent, run, artifact, context)
+        _write_folder(path.parent, run, artifact, model, context)
         advance(1)
     return artifact, spec
 
 
 def quantizer_inputs(
-    settings: Settings, excluded: Mapping[str, Sequence[str]], exported: FloatModel, context: Context
+    settings: Settings,
+    excluded: Mapping[str, Sequence[str]],
+    model: Model,
+    exported: FloatModel,
+    context: Context,
 ) -> QuantizerInputs:
     """What the model of these settings is made from: of the calibration split what its quantizer reads."""
     sources, read = settings.sources, reads(settings)
     given: dict[str, Any] = {}
     if read != "nothing":
-        chosen = calibrate.choose_samples(sources, settings.calibration, context)
+        chosen = calibrate.choose_samples(sources, settings.calibration, model, context)
         make: Mapping[str, Callable[[], Any]] = {
             "ranges": lambda: calibrate.ranges(exported, chosen, settings.calibration, context),
             "statistics": lambda: calibrate.statistics(exported, chosen, context),
@@ -77,7 +83,7 @@ def quantizer_inputs(
         }
         given = {read: make[read]()}
     return QuantizerInputs(
-        original=original(sources, load_model(sources, context)),
+        original=original(sources, model),
         exported=exported.path,
         types=number_types.resolve(settings, instruction_sets.usable(context.environment)),
         keep=sorted({name for names in excluded.values() for name in names}),
@@ -159,9 +165,8 @@ def select_nodes(groups: Sequence[str], graph: Graph) -> dict[str, tuple[str, ..
     return selected
 
 
-def _write_folder(folder: Path, run: Run, artifact: Artifact, context: Context) -> None:
+def _write_folder(folder: Path, run: Run, artifact: Artifact, model: Model, context: Context) -> None:
     """Put beside the model file what is needed to use it and to know how it was made."""
-    model = load_model(run.settings.sources, context)
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         model.processor.raw.save_pretrained(scratch)
         for file in Path(scratch).iterdir():
@@ -177,7 +182,7 @@ def _write_folder(folder: Path, run: Run, artifact: Artifact, context: Context) 
         "key": run.key,
         "settings": run.settings.model_dump(mode="json"),
         "artifact": artifact.model_dump(mode="json"),
-        "sources": fingerprints(run.settings, context),
+        "sources": fingerprints(run.settings, model, context),
         "environment": context.environment.model_dump(mode="json"),
     }
     write_atomically(folder / "quantbench.json", json.dumps(recipe, indent=2).encode())

@@ -202,24 +202,24 @@ def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:
                 found = [(key, message) for key, message in found if key == "dataset.data_keys"]
         found = [(key, message) for key, message in found if labels or key != "dataset.label_map"]
         if not found and fitting is not None:
-            found = _examples(settings, context, which)
+            found = _examples(settings, fitting, context, which)
         problems += found
     return problems
 
 
-def _examples(settings: Settings, context: Context, which: str) -> list[tuple[str, str]]:
+def _examples(settings: Settings, model: Model, context: Context, which: str) -> list[tuple[str, str]]:
     """Mistakes that only the examples themselves show, such as labels that stand in them as text."""
     path, split = settings.dataset.path, str(getattr(settings.dataset, f"{which}_split"))
     try:
         if which == "eval":
-            load_examples(effective(settings).sources, settings.max_eval_samples, context)
+            load_examples(effective(settings).sources, settings.max_eval_samples, model, context)
             return []
-        data = load_rows(settings.sources, which, context).data
+        data = load_rows(settings.sources, which, model, context).data
         try:
             chosen = choose(len(data), settings.calibration)
         except ValueError as error:
             return [("calibration.stride", f"{error}; lower it, or num_calibration_samples")]
-        prepare(settings.sources, data.select(chosen), load_model(settings.sources, context))
+        prepare(settings.sources, data.select(chosen), model)
     except BadInput as error:
         return [(mistake.where, mistake.message) for mistake in error.mistakes]
     except Exception as error:
@@ -229,7 +229,8 @@ def _examples(settings: Settings, context: Context, which: str) -> list[tuple[st
 
 
 def _unchanged(result: Result, config: Config, context: Context) -> None:
-    now = fingerprints(result.run.settings, context)
+    settings = result.run.settings
+    now = fingerprints(settings, load_model(settings.sources, context), context)
     for name, fingerprint in result.sources.items():
         if now.get(name, fingerprint) != fingerprint:
             key = "model_name_or_path" if name == "model" else "dataset.path"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantbench.analysis.speedups import BASELINE
+from quantbench.pipeline.load import Loaded
 from quantbench.schema.results import ArmSpec, Artifact, Run, Scores
 
 ARMS = (BASELINE, "onnx-float", "optimized")
@@ -19,12 +20,14 @@ class Prepared:
     """A run that is ready to be timed: its arms by name, and everything about it that is already known."""
 
     run: Run
+    loaded: Loaded
     arms: dict[str, ArmSpec]
     artifact: Artifact
     float_artifact: dict[str, Any]
     scores: dict[str, Scores]
     evaluations: int
     seconds: dict[str, float]
+    sources: dict[str, str]
     notes: tuple[str, ...]
 
 

@@ -27,13 +27,13 @@ from quantbench.pipeline.arms import original
 from quantbench.pipeline.context import Context, Watch, context_in
 from quantbench.pipeline.evaluate import scores
 from quantbench.pipeline.export import float_arm, float_model, graph_hash
-from quantbench.pipeline.load import fingerprints, load_examples, load_model
+from quantbench.pipeline.load import Loaded, fingerprints, load
 from quantbench.pipeline.measure import Timed, time_runs
 from quantbench.pipeline.optimize import optimize
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.pipeline.prepared import ARMS, Prepared
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Examples, LaunchContext
+from quantbench.plugins.protocols import LaunchContext
 from quantbench.quantize.inspection import left_in_float
 from quantbench.results.store import Store
 from quantbench.schema.reporter import Reporter
@@ -102,22 +102,20 @@ def _failed(
 
 def _prepared(run: Run, models: Path, context: Context, watch: Watch) -> Prepared:
     """A run up to its timing: load, export, calibrate, optimize, predict, score."""
-    settings, sources = run.settings, run.settings.sources
-    model = load_model(sources, context)
-    examples: Examples | None = None
-    if settings.is_evaluated:
-        with watch.phase("evaluation"):
-            examples = load_examples(sources, settings.max_eval_samples, context)
+    settings = run.settings
+    with watch.phase("loading"):
+        loaded = load(settings, context)
+    model = loaded.model
     with watch.phase("export"):
-        exported = float_model(settings, context)
-    artifact, optimized = optimize(run, models, exported, context, watch)
-    arms = dict(zip(ARMS, (original(sources, model), float_arm(exported, settings), optimized), strict=True))
+        exported = float_model(settings, loaded, context)
+    artifact, optimized = optimize(run, models, model, exported, context, watch)
+    arms = dict(zip(ARMS, (original(settings.sources, model), float_arm(exported, settings), optimized), strict=True))
     scored: dict[str, tuple[Scores, bool]] = {}
     notes: list[str] = []
-    if examples is not None:
+    if settings.is_evaluated:
         with watch.phase("evaluation"):
-            scored = _scores(run, arms, context)
-        notes += [*examples.notes, *scored["original"][0].notes]
+            scored = _scores(run, loaded, arms, context)
+        notes += [*loaded.examples.notes, *scored["original"][0].notes]
     graph = Graph.read(exported.path)
     if settings.quantization_approach != "none":
         notes += left_in_float(graph, artifact.operators)
@@ -128,21 +126,23 @@ def _prepared(run: Run, models: Path, context: Context, watch: Watch) -> Prepare
     }
     return Prepared(
         run=run,
+        loaded=loaded,
         arms=arms,
         artifact=artifact,
         float_artifact=float_artifact,
         scores={name: found for name, (found, _) in scored.items()},
         evaluations=sum(fresh for _, fresh in scored.values()),
         seconds=watch.seconds,
+        sources=fingerprints(settings, model, context),
         notes=tuple(notes),
     )
 
 
-def _scores(run: Run, arms: Mapping[str, ArmSpec], context: Context) -> dict[str, tuple[Scores, bool]]:
+def _scores(run: Run, loaded: Loaded, arms: Mapping[str, ArmSpec], context: Context) -> dict[str, tuple[Scores, bool]]:
     """Scores of all arms, by what they are called there, and whether they were evaluated for it."""
     batch_sizes = {"optimized": scored_batch_size(run.settings)}
     return {
-        SCORED[name]: scores(arms[name], run.settings, label, context, batch_sizes.get(name))
+        SCORED[name]: scores(arms[name], run.settings, loaded, label, context, batch_sizes.get(name))
         for name, label in zip(ARMS, ("the original", "the float export", run.name), strict=True)
     }
 
@@ -152,8 +152,8 @@ def _result(timed: Timed, context: Context) -> Result:
     return Result(
         run=prepared.run,
         environment=context.environment,
-        sources=fingerprints(settings, context),
-        model_type=str(load_model(settings.sources, context).config.get("model_type", "")),
+        sources=prepared.sources,
+        model_type=str(prepared.loaded.model.config.get("model_type", "")),
         artifact=prepared.artifact,
         float_artifact=prepared.float_artifact,
         scores=prepared.scores,

@@ -14,7 +14,7 @@ from quantbench.config.plan import run_of
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.evaluate import predictions
 from quantbench.pipeline.export import FloatModel, float_arm
-from quantbench.pipeline.load import evaluated, load_examples, load_model, load_rows, prepare
+from quantbench.pipeline.load import Loaded, evaluated, load_rows, prepare
 from quantbench.pipeline.optimize import optimize
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.pipeline.rows import need_labels
@@ -47,7 +47,8 @@ class TuningSet:
 
     Attributes:
         settings: of the benchmark.
-        exported: the float model that all versions are made from.
+        loaded: the model, and the evaluation examples.
+        exported: its float export, which all versions are made from.
         folder: where versions that are tried are written.
         context: where they are made and predict.
         shards: the examples, in parts that are tried one after another.
@@ -57,6 +58,7 @@ class TuningSet:
     """
 
     settings: Settings
+    loaded: Loaded
     exported: FloatModel
     folder: Path
     context: Context
@@ -67,7 +69,13 @@ class TuningSet:
 
     @classmethod
     def prepare(
-        cls, settings: Settings, exported: FloatModel, folder: Path, context: Context, tokens: float = 0.0
+        cls,
+        settings: Settings,
+        loaded: Loaded,
+        exported: FloatModel,
+        folder: Path,
+        context: Context,
+        tokens: float = 0.0,
     ) -> TuningSet:
         """Take the examples from the calibration split, apart from the calibration samples where there are others.
 
@@ -76,11 +84,12 @@ class TuningSet:
 
         """
         sources, calibration = settings.sources, settings.calibration
-        split, model = need_labels(sources, load_rows(sources, "calibration", context)), load_model(sources, context)
+        model = loaded.model
+        split = need_labels(sources, load_rows(sources, "calibration", model, context))
         taken = set(choose(len(split.data), calibration))
         free = [index for index in range(len(split.data)) if index not in taken] or list(range(len(split.data)))
         random.Random(calibration.seed).shuffle(free)
-        available = evaluated(sources, settings.max_eval_samples, context)
+        available = evaluated(load_rows(sources, "eval", model, context), settings.max_eval_samples)
         wanted = free[: max(len(SHARDS), round(SHARE * available))]
         shards, start = [], 0
         for part in SHARDS:
@@ -89,8 +98,8 @@ class TuningSet:
             if len(data):
                 shards.append(prepare(sources, data, model))
             start = stop
-        whole = sum(load_examples(sources, settings.max_eval_samples, context).costs)
-        return cls(settings, exported, folder, context, shards, whole, tokens)
+        whole = sum(loaded.examples.costs)
+        return cls(settings, loaded, exported, folder, context, shards, whole, tokens)
 
     @property
     def evaluations(self) -> float:
@@ -110,7 +119,7 @@ class TuningSet:
         """The arm of a version, which is made if it is new."""
         run = run_of(settings)
         if run.key not in self._specs:
-            _, self._specs[run.key] = optimize(run, self.folder, self.exported, self.context)
+            _, self._specs[run.key] = optimize(run, self.folder, self.loaded.model, self.exported, self.context)
         return self._specs[run.key]
 
     def outcome(self, settings: Settings, limits: Mapping[str, float], label: str) -> Outcome:
@@ -139,7 +148,8 @@ class TuningSet:
         return dict(task.score(shard, rows, rows).metrics)
 
     def _predictions(self, spec: ArmSpec, shard: Any, label: str, batch_size: int | None = None) -> list[Prediction]:
-        found = predictions(spec, self.settings.sources, shard, label, self.context, batch_size)
+        given = Loaded(self.loaded.model, shard)
+        found = predictions(spec, self.settings.task, given, label, self.context, batch_size)
         if found.fresh:
             self.spend(shard.costs)
         return found.rows

@@ -21,7 +21,7 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline import arms, calibrate, measure, optimize, predict, worker
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import float_arm, float_model
-from quantbench.pipeline.load import load_examples, load_model
+from quantbench.pipeline.load import load
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
 from quantbench.quantize.mixed import sensitivity
@@ -74,7 +74,8 @@ class Tuning:
     ) -> None:
         self.tuning_set, self.candidates, self.state = tuning_set, candidates, state
         self.limits, self.budget, self.store = limits, budget, store
-        self.base, self.context, self.exported = tuning_set.settings, tuning_set.context, tuning_set.exported
+        self.base, self.context = tuning_set.settings, tuning_set.context
+        self.loaded, self.exported = tuning_set.loaded, tuning_set.exported
         begin = time.monotonic() if budget.since is None else budget.since
         self._began = begin - sum(state.seconds.values())
 
@@ -99,7 +100,8 @@ class Tuning:
             only: a glob over the candidates' names.
 
         """
-        count = len(load_examples(settings.sources, settings.max_eval_samples, context).inputs)
+        loaded = load(settings, context)
+        count = len(loaded.examples.inputs)
         samples = min(CALIBRATION_SAMPLES, max(8, count // CALIBRATION_SHARE))
         changes = {
             "calibration": Calibration(num_calibration_samples=samples, seed=settings.calibration.seed),
@@ -109,8 +111,8 @@ class Tuning:
         state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
         every = candidates_for(base, instruction_sets.usable(context.environment))
         chosen = {candidate.name: candidate for candidate in every if fnmatchcase(candidate.name, only)}
-        exported, folder = float_model(base, context), store.cache / "versions"
-        tuning_set = TuningSet.prepare(base, exported, folder, context, state.tokens)
+        exported, folder = float_model(base, loaded, context), store.cache / "versions"
+        tuning_set = TuningSet.prepare(base, loaded, exported, folder, context, state.tokens)
         return cls(tuning_set, chosen, limits, budget, store, state)
 
     def run(self) -> Tuned:
@@ -160,7 +162,7 @@ class Tuning:
                 logger.warning("%s is left out: %s", name, failures[name])
             longest = max(longest, self._time() - begin)
         args = self.base.time_benchmark_args
-        shapes = measure.shapes(self.base, self.context)
+        shapes = measure.shapes(self.base, self.loaded)
         threads = args.num_threads or self.context.threads
         seconds = self.budget.probe_seconds(self._time(), len(specs), len(shapes))
         found, failed = quick.probe(specs, shapes, args, threads, self.context.reporter, seconds)
@@ -181,18 +183,17 @@ class Tuning:
             return
         graph = Graph.read(self.exported.path)
         groups = grouped(find_products(graph))
-        count = len(load_examples(self.base.sources, self.base.max_eval_samples, self.context).inputs)
-        wanted = min(SENSITIVITY_SAMPLES, max(4, count // SENSITIVITY_SHARE))
+        wanted = min(SENSITIVITY_SAMPLES, max(4, len(self.loaded.examples.inputs) // SENSITIVITY_SHARE))
         inputs, costs = self.tuning_set.sample(wanted)
         self.tuning_set.spend(costs, BACKWARD)
         calibration = self.base.calibration.model_copy(update={"method": "mse"})
-        model = load_model(self.base.sources, self.context)
+        model = self.loaded.model
         session: Any = registry.runtime(arms.ORIGINAL).load(arms.original(self.base, model), self.context.threads)
         groups_of = predict.batches(costs)
         batches = [model.processor.collate([inputs[index] for index in group]) for group in groups_of]
         task = registry.task(self.base.task)
         with self.context.reporter.stage(f"Sensitivities over {len(inputs)} examples", len(batches)) as advance:
-            chosen = calibrate.choose_samples(self.base.sources, self.base.calibration, self.context)
+            chosen = calibrate.choose_samples(self.base.sources, self.base.calibration, model, self.context)
             statistics = calibrate.statistics(self.exported, chosen, self.context)
             judged = Groups(graph, groups, statistics, calibration, per_channel=True)
             kind = task.likelihood(self.base)
