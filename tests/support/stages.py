@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quantbench.pipeline import arms, evaluate, export, load, optimize
+from quantbench.pipeline import evaluate, export, load, optimize
 from quantbench.pipeline.context import Context, context_in
 from quantbench.schema.results import ArmSpec, Artifact, Run, Scores
 from quantbench.schema.settings import Settings
@@ -25,7 +25,7 @@ def examples(settings: Settings, context: Context) -> Any:
 
 def original(settings: Settings, context: Context) -> ArmSpec:
     """The arm of the model as it was given."""
-    return arms.original(settings.sources, load.load_model(settings.sources, context))
+    return load.load_model(settings.sources, context).original
 
 
 def float_model(settings: Settings, context: Context) -> export.FloatModel:

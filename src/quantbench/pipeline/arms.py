@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings, Sources, part
@@ -18,10 +17,10 @@ def arm(runtime: str, path: Path, sha256: str, settings: Settings) -> ArmSpec:
     return ArmSpec(runtime=runtime, path=str(path), sha256=sha256, options=registry.runtime(runtime).options(settings))
 
 
-def original(sources: Sources, model: Model) -> ArmSpec:
-    """The arm of a model as it was given, in float32."""
+def original(sources: Sources, folder: Path, fingerprint: str) -> ArmSpec:
+    """The arm of the model in a folder, as it was given, in float32."""
     settings = Settings.model_validate(dict(part(sources, Sources)))
-    return arm(ORIGINAL, model.folder, model.fingerprint, settings)
+    return arm(ORIGINAL, folder, fingerprint, settings)
 
 
 def in_float32(settings: Settings) -> Settings:

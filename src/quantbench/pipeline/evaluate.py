@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from quantbench.pipeline import arms, predict
+from quantbench.pipeline import predict
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import Loaded
 from quantbench.plugins import registry
@@ -77,9 +77,9 @@ def scores(
         batch_size: that of :func:`quantbench.pipeline.predict.scored_batch_size`.
 
     """
-    task, given = registry.task(settings.task), arms.original(settings.sources, loaded.model)
+    task = registry.task(settings.task)
     found = predictions(spec, settings.task, loaded, label, context, batch_size)
-    original = predictions(given, settings.task, loaded, "the original", context)
+    original = predictions(loaded.model.original, settings.task, loaded, "the original", context)
     scored = task.score(loaded.examples, found.rows, original.rows)
     asked = settings.metrics or task.default_metrics(settings, names_of_labels.of_model(loaded.model.config))
     wanted = [value for name in asked for value in task.METRICS[name]]

@@ -36,25 +36,23 @@ class FloatModel:
         return self.sha256
 
 
-def export(model: Model, original: ArmSpec, task: str, opset: int, context: Context) -> FloatModel:
+def export(model: Model, task: str, opset: int, context: Context) -> FloatModel:
     """The float export of a model, made once on this machine; one that was damaged since is made anew."""
-    inputs = {"model": model, "original": original, "task": task, "opset": opset}
+    inputs = {"original": model.original, "task": task, "opset": opset}
     path = context.cache.path("float", inputs, FILE)
 
     def make() -> str:
         if exported_sha256(path) is None:
             with context.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
                 example = model.processor.exact_inputs(*EXPORT_SHAPE, seed=0)
-                write_export(original, opset, example, registry.task(task).OUTPUTS, path)
+                write_export(model.original, opset, example, registry.task(task).OUTPUTS, path)
                 advance(1)
         return str(exported_sha256(path))
 
     return FloatModel(path, context.cache.once("float", inputs, make))
 
 
-def hold_against_original(
-    exported: ArmSpec, original: ArmSpec, loaded: Loaded, task: str, timed: int | None, context: Context
-) -> None:
+def hold_against_original(exported: ArmSpec, loaded: Loaded, task: str, timed: int | None, context: Context) -> None:
     """Hold that an export computes what the original does, on examples and at the longest length that is timed.
 
     Raises:
@@ -62,6 +60,7 @@ def hold_against_original(
 
     """
     outputs = registry.task(task).OUTPUTS
+    original = loaded.model.original
     inputs = {"exported": exported, "original": original, "data": loaded.examples, "timed": timed}
 
     def look() -> str | None:
@@ -90,10 +89,9 @@ def float_model(settings: Settings, loaded: Loaded, context: Context) -> FloatMo
 
     """
     model, task = loaded.model, settings.task
-    original = arms.original(settings.sources, model)
-    found = export(model, original, task, settings.framework_args.opset, context)
+    found = export(model, task, settings.framework_args.opset, context)
     compared = arms.arm(registry.float_runtime(arms.ORIGINAL), found.path, found.sha256, arms.in_float32(settings))
-    hold_against_original(compared, original, loaded, task, longest_timed(settings), context)
+    hold_against_original(compared, loaded, task, longest_timed(settings), context)
     return found
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quantbench.pipeline import arms
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.drawn import drawn
 from quantbench.pipeline.model import Model, open_model
@@ -59,17 +58,17 @@ def load_model(sources: Sources, context: Context) -> Model:
 
     def load() -> Model:
         model = open_model(name, context.place(name), sources)
-        for problem in _problems(model, sources, context):
+        for problem in _problems(model, sources.task, context):
             raise mistake("model_name_or_path", f"model {name!r} cannot be used: {problem}")
         return model
 
     return context.cache.once("models", inputs, load)
 
 
-def _problems(model: Model, sources: Sources, context: Context) -> list[str]:
+def _problems(model: Model, task: str, context: Context) -> list[str]:
     """What is wrong with a model's weights for the task, looked at once on this machine."""
-    outputs = tuple(registry.task(sources.task).OUTPUTS)
-    options = arms.original(sources, model).options
+    outputs = tuple(registry.task(task).OUTPUTS)
+    options = model.original.options
     inputs = {"model": model, "options": options, "outputs": outputs}
 
     def look() -> list[str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quantbench.pipeline import arms
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Inputs, Processor
+from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Sources
 from quantbench.sources.checkpoints import check_size
 from quantbench.sources.models import (
@@ -25,12 +27,17 @@ TRIED_LENGTH = 128
 
 @dataclass(frozen=True)
 class Model:
-    """A model on disk with its processor (a tokenizer, for one), configuration and fingerprint."""
+    """A model on disk with its processor (a tokenizer, for one), its configuration, and its arm as it was given."""
 
     folder: Path
     config: dict[str, Any]
     processor: Processor
-    fingerprint: str
+    original: ArmSpec
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its files."""
+        return self.original.sha256
 
     def tried(self, shape: tuple[int, int]) -> list[Inputs]:
         """Drawn inputs of a shape, and one as long as the model takes, up to ``TRIED_LENGTH``."""
@@ -57,9 +64,8 @@ def open_model(name: str, place: str, sources: Sources) -> Model:
     config = check_model_folder(folder, sources.allow_pickled_weights, trusted)
     check_architecture(config, name, sources.task, task.ARCHITECTURE_SUFFIX)
     check_size(folder, count_in_files(folder), task.AUTO_CLASS, trusted)
-    return Model(
-        folder, _full_config(folder, config, trusted), task.PROCESSOR(folder, trusted), model_fingerprint(folder)
-    )
+    original = arms.original(sources, folder, model_fingerprint(folder))
+    return Model(folder, _full_config(folder, config, trusted), task.PROCESSOR(folder, trusted), original)
 
 
 def _full_config(folder: Path, config: dict[str, Any], trust_remote_code: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from quantbench.errors import RunFailed
 from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate
-from quantbench.pipeline.arms import arm, original
+from quantbench.pipeline.arms import arm
 from quantbench.pipeline.context import Context, Watch
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import fingerprints
@@ -83,7 +83,7 @@ def quantizer_inputs(
         }
         given = {read: make[read]()}
     return QuantizerInputs(
-        original=original(sources, model),
+        original=model.original,
         exported=exported.path,
         types=number_types.resolve(settings, instruction_sets.usable(context.environment)),
         keep=sorted({name for names in excluded.values() for name in names}),

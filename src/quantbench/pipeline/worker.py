@@ -23,7 +23,6 @@ from rich.console import Console
 
 from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_FAILED, BadInput, QuantbenchError, RunFailed
 from quantbench.graph.view import Graph
-from quantbench.pipeline.arms import original
 from quantbench.pipeline.context import Context, Watch, context_in
 from quantbench.pipeline.evaluate import scores
 from quantbench.pipeline.export import float_arm, float_model, graph_hash
@@ -109,7 +108,7 @@ def _prepared(run: Run, models: Path, context: Context, watch: Watch) -> Prepare
     with watch.phase("export"):
         exported = float_model(settings, loaded, context)
     artifact, optimized = optimize(run, models, model, exported, context, watch)
-    arms = dict(zip(ARMS, (original(settings.sources, model), float_arm(exported, settings), optimized), strict=True))
+    arms = dict(zip(ARMS, (model.original, float_arm(exported, settings), optimized), strict=True))
     scored: dict[str, tuple[Scores, bool]] = {}
     notes: list[str] = []
     if settings.is_evaluated:

@@ -18,7 +18,7 @@ from quantbench.analysis import losses, speedups
 from quantbench.config.plan import run_of
 from quantbench.errors import QuantbenchError
 from quantbench.graph.view import Graph
-from quantbench.pipeline import arms, calibrate, measure, optimize, predict, worker
+from quantbench.pipeline import calibrate, measure, optimize, predict, worker
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import float_arm, float_model
 from quantbench.pipeline.load import load
@@ -188,7 +188,7 @@ class Tuning:
         self.tuning_set.spend(costs, BACKWARD)
         calibration = self.base.calibration.model_copy(update={"method": "mse"})
         model = self.loaded.model
-        session: Any = registry.runtime(arms.ORIGINAL).load(arms.original(self.base, model), self.context.threads)
+        session: Any = registry.runtime(model.original.runtime).load(model.original, self.context.threads)
         groups_of = predict.batches(costs)
         batches = [model.processor.collate([inputs[index] for index in group]) for group in groups_of]
         task = registry.task(self.base.task)
