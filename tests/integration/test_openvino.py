@@ -304,8 +304,11 @@ def test_products_in_int8_use_no_more_than_the_cap(exported, quantized):
     assert sum(count for name, count in executed.items() if RUNTIME.is_integer(name)) >= PROJECTIONS
     _, executed = capped("avx512_vnni", exported(17), "bfloat16")
     assert executed["FullyConnected [bf16]"] == PROJECTIONS, "emulated, as the note says"
-    with pytest.raises(subprocess.CalledProcessError):
-        capped("avx2", exported(17), "bfloat16")  # which is why a rule refuses it
+    try:  # depending on the CPU there is no kernel, or float32 in its place: neither is what was asked for
+        _, executed = capped("avx2", exported(17), "bfloat16")
+    except subprocess.CalledProcessError:
+        executed = {}
+    assert "FullyConnected [bf16]" not in executed, "which is why a rule refuses it"
 
 
 def test_the_deployed_script_compiles_with_what_was_timed(exported, tmp_path, monkeypatch):

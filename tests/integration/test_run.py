@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 import quantbench as qb
 from quantbench.config.load import load_config
-from quantbench.pipeline import worker
+from quantbench.pipeline import measure
 from quantbench.results.store import Store
 from quantbench.system import environment
 from quantbench.system.environment import detect
@@ -165,7 +165,7 @@ def test_a_container_too_small_for_all_processes_at_once_is_the_reason_of_a_row(
     files = {"/proc/cpuinfo": Path("/proc/cpuinfo").read_text(), "/sys/fs/cgroup/memory.max": str(2**30)}
     container = detect(machine(tmp_path / "container", files))
     monkeypatch.setattr(environment, "detect", lambda: container)
-    monkeypatch.setattr(worker, "time_arms", lambda *_: pytest.fail("nothing is to be started that cannot fit"))
+    monkeypatch.setattr(measure, "time_arms", lambda *_: pytest.fail("nothing is to be started that cannot fit"))
     finished = qb.run(load_config(write_config()), out=tmp_path / "out")
     (result,) = Store(tmp_path / "out").results()
     assert [item.failure for item in finished.failed] == [result.failure]
