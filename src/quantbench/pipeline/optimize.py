@@ -13,6 +13,7 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline.artifacts import Workbench
 from quantbench.pipeline.preflight import sources
 from quantbench.plugins import registry
+from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Quantizer
 from quantbench.plugins.quantizing import Inspection, QuantizerInputs, Reads
 from quantbench.quantize import number_types
@@ -59,7 +60,7 @@ def write_model(
         "weight_type": types[1],
         "per_channel": settings.per_channel,
         "operators_to_quantize": list(settings.operators_to_quantize),
-        **settings.framework_args.model_dump(mode="json", include=set(registry.runtime(settings.framework).ARGS)),
+        **typed(registry.runtime(settings.framework).Args, settings).model_dump(mode="json"),
     }
     read = reads(settings)
     inputs = QuantizerInputs(
