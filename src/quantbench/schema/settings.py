@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -82,8 +83,13 @@ class Options(Record):
     In settings they stand here as they are written, or completed (see ``plugins.options``), as JSON has them.
     """
 
-    model_config = ConfigDict(extra="allow", revalidate_instances="subclass-instances")
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+
+def _as_held(value: object) -> object:
+    """The record of a plug-in's options as JSON, which is what settings hold."""
+    return value.model_dump(mode="json") if isinstance(value, Options) else value
 
 
 class TaskArgs(Options):
@@ -162,7 +168,7 @@ class Sources(Record):
     task: str
     model_name_or_path: Annotated[str, Field(min_length=1)]
     dataset: Dataset
-    task_args: TaskArgs = TaskArgs()
+    task_args: Annotated[TaskArgs, BeforeValidator(_as_held)] = TaskArgs()
     trust_remote_code: Flag = False
     allow_pickled_weights: Flag = False
 
@@ -179,7 +185,7 @@ class Recipe(Record):
     calibration: Calibration = Calibration()
     placement: Placement = Placement()
     framework: str = "onnxruntime"
-    framework_args: FrameworkArgs = FrameworkArgs()
+    framework_args: Annotated[FrameworkArgs, BeforeValidator(_as_held)] = FrameworkArgs()
     aware_training: Flag = False
 
     @property
