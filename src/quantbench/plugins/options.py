@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from quantbench.plugins import registry
 from quantbench.plugins.arguments import OnEveryCard
 from quantbench.plugins.protocols import Rule
+from quantbench.schema.base import canonical_json
 from quantbench.schema.settings import FrameworkArgs, Options, Recipe, Settings, Sources, TaskArgs
 
 A = TypeVar("A", bound=Options)
@@ -121,7 +122,7 @@ def defaults(place: Place, names: Collection[str]) -> dict[str, JsonValue]:
     apart = set()
     for name in names:
         for option, value in _defaults(place.args(name)).items():
-            if found.setdefault(option, value) != value:
+            if canonical_json(found.setdefault(option, value)) != canonical_json(value):
                 apart.add(option)
     return {option: value for option, value in found.items() if option not in apart}
 
