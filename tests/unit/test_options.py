@@ -64,10 +64,10 @@ def two_runtimes(monkeypatch):
     }
     monkeypatch.setattr(registry, "names", lambda kind: (*kept["names"](kind), *(made if kind == "runtimes" else ())))
     monkeypatch.setattr(registry, "runtime", lambda name: made.get(name) or kept["runtime"](name))
-    for cached in (rules.all_rules, rules._fitting_rules):
+    for cached in (rules.all_rules, rules._fitting_rules, parts):
         cached.cache_clear()
     yield
-    for cached in (rules.all_rules, rules._fitting_rules):
+    for cached in (rules.all_rules, rules._fitting_rules, parts):
         cached.cache_clear()
 
 

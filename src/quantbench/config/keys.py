@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
@@ -19,6 +20,7 @@ REQUIRED = {"task": "token-classification", "model_name_or_path": "demo", "datas
 """Parameters without a default, and an example of each."""
 
 
+@lru_cache(maxsize=1024)
 def parts(key: str) -> tuple[str, ...]:
     """The names that a dotted key is made of, from the outermost.
 

@@ -146,7 +146,7 @@ def _of_options(place: Place) -> Iterator[Rule]:
 
 def _option(place: Place, option: str, settings: Settings) -> str | None:
     """Options of other plug-ins must be at their defaults, or at those that folders were written with."""
-    given, name = dict(getattr(settings, place.key)), getattr(settings, place.named_by)
+    given, name = place.given(settings), getattr(settings, place.named_by)
     if option not in given or place.has(name, option) or options.says_nothing(place, option, given[option]):
         return None
     key = f"{place.key}.{option}"
@@ -158,8 +158,8 @@ def _option(place: Place, option: str, settings: Settings) -> str | None:
 
 def _fitting_option(place: Place, option: str, settings: Settings) -> str | None:
     """Of plug-ins that a grid names some may take a value that others do not."""
-    given, name = dict(getattr(settings, place.key)), getattr(settings, place.named_by)
-    wrong = options.errors(place, name, option, given[option]) if option in given and place.has(name, option) else []
+    given, name = place.given(settings), getattr(settings, place.named_by)
+    wrong = options.errors(place, name, option, given[option]) if option in given and place.has(name, option) else ()
     return explained(".".join([place.key, *map(str, wrong[0]["loc"])]), wrong[0]) if wrong else None
 
 

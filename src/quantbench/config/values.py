@@ -37,13 +37,13 @@ def wrong(data: Mapping[str, Any], named: Mapping[str, Sequence[str]]) -> list[t
     return keyed
 
 
-def _of_option(place: Place, option: str, value: Any, named: Sequence[str]) -> list[ErrorDetails]:
+def _of_option(place: Place, option: str, value: Any, named: Sequence[str]) -> Sequence[ErrorDetails]:
     """What every plug-in that has an option finds wrong with its value, in the words of the first."""
     names = [name for name in named if place.has(name, option)] or place.owners(option)
     if not names:
-        return [ErrorDetails(type="extra_forbidden", loc=(option,), msg="", input=value)]
+        return (ErrorDetails(type="extra_forbidden", loc=(option,), msg="", input=value),)
     each = [options.errors(place, name, option, value) for name in names]
-    return each[0] if all(each) else []
+    return each[0] if all(each) else ()
 
 
 def _dotted(detail: ErrorDetails, *above: str) -> str:

@@ -6,8 +6,9 @@ default: ``typed`` gives a plug-in its own, ``completed`` spells all out, so tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -37,6 +38,11 @@ class Place(NamedTuple):
     kind: registry.Kind
     named_by: str
     shared: type[Options]
+
+    def given(self, settings: Settings) -> Mapping[str, JsonValue]:
+        """Options as they stand in settings, but for those that all plug-ins have."""
+        held: Options = getattr(settings, self.key)
+        return held.model_extra or {}
 
     def args(self, name: str) -> type[Options]:
         """The options of one plug-in."""
@@ -81,6 +87,7 @@ def typed(wanted: type[A], settings: Sources | Recipe) -> A:
     return wanted.model_validate({option: value for option, value in getattr(settings, place.key) if option in known})
 
 
+@cache
 def own_fields(args: type[Options]) -> Mapping[str, Any]:
     """The fields that not all plug-ins of the kind have."""
     shared = _place_of(args).shared.model_fields
@@ -99,10 +106,9 @@ def completed(settings: Settings, named: Mapping[str, Sequence[str]] | None = No
     changes = {}
     for place in PLACES:
         names = (named or {}).get(place.named_by) or (getattr(settings, place.named_by),)
-        given = getattr(settings, place.key)
-        shared = {option: value for option, value in given if option in place.shared.model_fields}
-        own = {option: value for option, value in given if option not in shared}
-        changes[place.key] = place.shared.model_validate({**shared, **_completed(place, names, own)})
+        shared = {option: getattr(getattr(settings, place.key), option) for option in place.shared.model_fields}
+        own = _completed(place, names, place.given(settings))
+        changes[place.key] = place.shared.model_validate({**shared, **own})
     return settings.model_copy(update=changes)
 
 
@@ -139,17 +145,31 @@ def says_nothing(place: Place, option: str, value: JsonValue) -> bool:
 def _read(place: Place, names: Collection[str], option: str, value: JsonValue) -> Iterator[JsonValue]:
     """The value as JSON, as each of the plug-ins reads it that has such an option and that it fits."""
     for name in names:
-        if place.has(name, option) and not errors(place, name, option, value):
-            yield place.args(name).model_validate({option: value}).model_dump(mode="json")[option]
+        if place.has(name, option):
+            reading = _reading(place.args(name), option, canonical_json(value))
+            if not reading.errors:
+                yield json.loads(reading.text)
 
 
-def errors(place: Place, name: str, option: str, value: JsonValue) -> list[ErrorDetails]:
+def errors(place: Place, name: str, option: str, value: JsonValue) -> tuple[ErrorDetails, ...]:
     """What is wrong with the value of an option that a plug-in has."""
+    return _reading(place.args(name), option, canonical_json(value)).errors
+
+
+class _Reading(NamedTuple):
+    """A value as a plug-in reads it, as JSON text, or what is wrong with it."""
+
+    text: str
+    errors: tuple[ErrorDetails, ...] = ()
+
+
+@lru_cache(maxsize=1024)  # all combinations of a grid have the same few
+def _reading(args: type[Options], option: str, text: str) -> _Reading:
     try:
-        place.args(name).model_validate({option: value})
+        read = args.model_validate({option: json.loads(text)})
     except ValidationError as error:
-        return error.errors(include_url=False)
-    return []
+        return _Reading("null", tuple(error.errors(include_url=False)))
+    return _Reading(json.dumps(read.model_dump(mode="json")[option]))
 
 
 @cache
