@@ -123,7 +123,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
 
 def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Mistakes in what the model's outputs are taken for, as its ``config.json`` has them."""
-    return _outputs.mistakes(model_config)
+    return _outputs.mistakes(model_config, Args())
 
 
 def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:

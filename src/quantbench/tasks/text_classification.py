@@ -127,9 +127,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
 
 def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Mistakes in what the model's outputs are taken for, as its ``config.json`` has them."""
-    args = typed(Args, settings)
-    asked = tuple(name for name in Args.model_fields if getattr(args, name))
-    return _outputs.mistakes(model_config, asked, offered=tuple(Args.model_fields))
+    return _outputs.mistakes(model_config, typed(Args, settings))
 
 
 def _check_references(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
