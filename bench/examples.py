@@ -21,6 +21,7 @@ from tests.support import stages
 import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.pipeline.load import load_split
+from quantbench.plugins.options import typed
 from quantbench.reports._markdown import table
 from quantbench.results.store import Store
 from quantbench.schema.settings import Config, Settings
@@ -93,7 +94,8 @@ def _questions(settings: Settings, rows: Any, found: Sequence[Any]) -> list[bool
     questions, answers = OLD.parent / "questions.parquet", OLD.parent / "answers.json"
     rows.to_parquet(questions)
     script = [sys.executable, "scripts/pipeline_answers.py", settings.model_name_or_path, str(questions), str(answers)]
-    lengths = ["--max-seq-len", str(settings.task_args.max_seq_len), "--doc-stride", str(settings.task_args.doc_stride)]
+    args = typed(question_answering.Args, settings)
+    lengths = ["--max-seq-len", str(args.max_seq_len), "--doc-stride", str(args.doc_stride)]
     subprocess.run([*script, *lengths], check=True, env={**os.environ, "PYTHONPATH": str(OLD.resolve())})
     wanted = json.loads(answers.read_text())["answers"]
     return [a == b for a, b in zip(found, wanted, strict=True)]

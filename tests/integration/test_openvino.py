@@ -23,8 +23,9 @@ from quantbench.quantize import with_nncf
 from quantbench.quantize.calibration.activations import collect
 from quantbench.quantize.mixed.products import find_products, grouped
 from quantbench.quantize.mixed.write import write_mixed
+from quantbench.runtimes.openvino import Args
 from quantbench.schema.results import ArmSpec
-from quantbench.schema.settings import Dataset, FrameworkArgs, Settings
+from quantbench.schema.settings import Dataset, Settings
 from quantbench.system import instruction_sets
 from quantbench.system.environment import detect
 from quantbench.tune import deploy
@@ -47,7 +48,7 @@ def spec(path: Path, precision: str = "float32") -> ArmSpec:
 
 
 def int8(float_model: Path, path: Path, **args: object) -> Path:
-    with_nncf.write_int8(float_model, FrameworkArgs(**args), len(LENGTHS), sample, path)
+    with_nncf.write_int8(float_model, Args(**args), len(LENGTHS), sample, path)
     return path
 
 

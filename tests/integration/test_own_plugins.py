@@ -36,7 +36,7 @@ def whole(tiny, tmp_path_factory):
         framework="toy",
         quantization_approach=None,
         operators_to_quantize=["MatMul"],
-        framework_args={"opset": 17},
+        framework_args={"opset": 17, "repeats": 2},
         time_benchmark_args=TIMING,
         benchmarked={"quantization_approach": ["dynamic", "none"]},
     )
@@ -61,6 +61,7 @@ def test_the_toy_makes_runs_and_records_int8(whole):
         assert result["environment"]["versions"]["toys"] == "1.0"
         assert set(result["scores"]) == {"original", "onnx-float", "optimized"}
         assert result["latency"]
+        assert result["run"]["settings"]["framework_args"] == {"opset": 17, "precision": "float32", "repeats": 2}
 
 
 def test_the_card_says_what_the_toy_says_of_itself(whole):
@@ -71,6 +72,8 @@ def test_the_card_says_what_the_toy_says_of_itself(whole):
     assert '"executed" in the nodes of the file, which the toy computes one by one' in card
     assert "Cast [int8]" in card
     assert "nothing was computed in int8" not in card
+    assert "    * **repeats**: `2`" in card
+    assert "repeats: 2" in (whole / "first" / "config.yaml").read_text()
 
 
 def test_two_folders_of_the_toy_are_compared(whole):
@@ -95,6 +98,12 @@ def test_tune_tries_what_the_toy_proposes_and_deploys_it(tiny, tmp_path):
         ({"framework_args": {"precision": "bfloat16"}}, "the toy computes in float32 only"),
         ({"framework_args": {"optimization_level": 1}}, "belongs to framework onnxruntime, not toy"),
         ({"quantization_approach": "static"}, "framework toy has no models of quantization_approach static, only"),
+        ({"framework_args": {"repeats": 10}}, "framework_args.repeats is 10; must be less than or equal to 9"),
+        ({"framework_args": {"repeats": "twice"}}, 'framework_args.repeats is "twice"; must be a whole number'),
+        ({"framework_args": {"repeat": 2}}, "did you mean 'framework_args.repeats'?"),
+        ({"framework_args": {"repeats": 2}, "framework": "onnxruntime"}, "belongs to framework toy, not onnxruntime"),
+        ({"benchmarked": {"framework_args.repeats": [1, 0]}}, "framework_args.repeats is 0; must be greater than 0"),
+        ({"task_args": {"worth": 2}}, "task_args.worth belongs to task toy-topics, not token-classification"),
     ],
 )
 def test_the_rules_of_the_toy_are_asked(tiny, tmp_path, changes, message):
@@ -131,10 +140,14 @@ def test_the_toy_keeps_the_protocols(tmp_path):
 
 def test_a_task_of_another_package_is_scored_by_its_own_metric(tmp_path):
     settings = {**write_texts(tmp_path), "task": "toy-topics", "quantization_approach": "dynamic"}
+    settings["task_args"] = {"worth": 0.5}
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(settings))
     with_toys("run", "toy.yaml", "--out", "out", cwd=tmp_path)
     [result] = results(tmp_path / "out").values()
     for scores in result["scores"].values():
         assert scores["columns"] == ["hit"]
         assert scores["metrics"] == {"hits": sum(row[0] for row in scores["outcomes"]) / 40}
-    assert "hits (optimized)" in (tmp_path / "out" / "card.md").read_text()
+        assert {row[0] for row in scores["outcomes"]} == {0, 0.5}, "a hit is worth what was asked for"
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "hits (optimized)" in card
+    assert "* **task_args**:\n    * **worth**: `0.5`" in card

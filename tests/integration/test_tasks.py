@@ -177,7 +177,7 @@ def test_answers_are_those_of_the_pipeline(context, tmp_path):
     settings = config_of(write_questions(tmp_path, count=500)).base
     examples, found = original(context, settings)
     wanted = json.loads(ANSWERS.read_text())
-    assert wanted["options"] == {name: getattr(settings.task_args, name) for name in wanted["options"]}
+    assert wanted["options"] == {name: dict(settings.task_args)[name] for name in wanted["options"]}
     assert question_answering.answers(examples, found) == wanted["answers"]
     assert len(set(wanted["answers"])) > 100
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sklearn
 
+from quantbench.plugins import registry
+from quantbench.schema.settings import Settings
 from quantbench.tasks import _label_metrics
 
 LABELS = st.integers(0, 4)
@@ -94,3 +96,34 @@ def test_values_for_two_labels_are_refused_for_more():
     assert message == "metric f1 is for two labels, the model has 77; use f1_macro, _micro or _weighted"
     assert not _label_metrics.check_binary({"f1"}, 2)
     assert not _label_metrics.check_binary({"accuracy"}, 77)
+
+
+ONE = {"id2label": {"0": "LABEL_0"}}
+SETS = {"id2label": {"0": "a", "1": "b"}, "problem_type": "multi_label_classification"}
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "config", "words"),
+    [
+        ("text-classification", {}, ONE, "set task_args.is_regression: true"),
+        ("text-classification", {"is_regression": True}, ONE, None),
+        ("image-classification", {}, ONE, "give a model with two classes or more"),
+        ("text-classification", {}, SETS, "set task_args.is_multi_label: true, or mend it there"),
+        ("text-classification", {"is_multi_label": True}, SETS, None),
+        ("image-classification", {}, SETS, None),
+        (
+            "text-classification",
+            {"is_multi_label": True},
+            {**SETS, "problem_type": "single_label_classification"},
+            "leave out task_args.is_multi_label",
+        ),
+        ("token-classification", {}, ONE, None),
+        ("question-answering", {}, ONE, None),
+        ("feature-extraction", {}, ONE, None),
+    ],
+)
+def test_what_the_configuration_of_a_model_says_of_its_outputs_is_held_against_the_options(task, args, config, words):
+    settings = Settings(task=task, model_name_or_path="m", dataset={"path": "p"}, task_args=args)
+    found = registry.task(task).check_model(settings, config)
+    assert [key for key, _ in found] == (["task_args"] if words else [])
+    assert words is None or words in found[0][1]

@@ -15,8 +15,8 @@ from quantbench.errors import BadInput
 from quantbench.plugins import registry
 from quantbench.reports import _sections
 from quantbench.runtimes._caps import UNCAPPED
+from quantbench.runtimes.onnxruntime import SessionOptions
 from quantbench.runtimes.openvino import PARTLY_CAPPED
-from quantbench.schema.settings import SessionOptions
 from quantbench.system.environment import detect
 
 BASE = {
@@ -181,11 +181,6 @@ def test_the_precision_is_part_of_an_arms_options():
 )
 def test_operators_that_compute_on_integers_are_known(framework, operator, integer):
     assert registry.runtime(framework).is_integer(operator) == integer
-
-
-@pytest.mark.parametrize("name", registry.names("runtimes"))
-def test_a_runtime_knows_only_arguments_that_there_are(name):
-    assert set(registry.runtime(name).ARGS) <= set(settings().framework_args.model_dump())
 
 
 def notes(settings, environment):

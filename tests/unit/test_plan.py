@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from quantbench.config.load import build_config, load_config
 from quantbench.config.plan import CALIBRATION_ONLY, NO_EFFECT, make_plan, told
 from quantbench.errors import BadInput
+from quantbench.plugins.former import spelled_out
 from quantbench.schema.base import digest
 from quantbench.schema.results import Environment, Failure, Result, Skipped
 
@@ -249,7 +250,7 @@ def test_settings_that_say_something_are_the_key_as_they_were_written(approach):
         weight_type="int8",
         dataset={"path": "data", **({"calibration_split": "train"} if approach == "static" else {})},
     )
-    assert make_plan(config).runs[0].key == digest(config.base.model_dump(mode="json"))
+    assert make_plan(config).runs[0].key == digest(spelled_out(config.base))
 
 
 def test_what_mixed_does_not_do_is_refused():

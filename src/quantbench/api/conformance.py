@@ -9,7 +9,7 @@ from typing import Any, cast
 from quantbench.errors import QuantbenchError
 from quantbench.plugins import protocols, registry
 from quantbench.plugins.protocols import Processor, Quantizer, Runtime, Task
-from quantbench.schema.settings import Dataset, Settings
+from quantbench.schema.settings import Dataset, FrameworkArgs, Options, Settings, TaskArgs
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 
 DRAWS = 7
@@ -46,6 +46,10 @@ def check_task(task: Task | str, *, outcomes: Outcomes = ()) -> None:
             *member_faults(found.SERVED, ServedTask),
             *member_faults(found.PROCESSOR.SERVED, ServedProcessor),
             *member_faults(found.PROCESSOR, Processor, of_class=True),
+            *_args_faults(found, TaskArgs),
+        ]
+    if not faults:
+        faults += [
             *_metric_faults(found, task if isinstance(task, str) else "task"),
         ]
         for columns, values in outcomes:
@@ -67,6 +71,7 @@ def check_runtime(runtime: Runtime | str) -> None:
     faults = [*plugin_faults(found, protocols.Runtime)]
     if not faults:
         faults += member_faults(found.SERVED, ServedRuntime)
+        faults += _args_faults(found, FrameworkArgs)
         faults += [f"QUANTIZERS names none for {name}" for name in found.OPERATORS if name not in found.QUANTIZERS]
     _raise(faults)
 
@@ -115,6 +120,27 @@ def member_faults(thing: object, protocol: type, of_class: bool = False) -> Iter
 
 def _name(thing: object) -> str:
     return str(getattr(thing, "__name__", type(thing).__name__)).rpartition(".")[2]
+
+
+def _args_faults(plugin: Task | Runtime, shared: type[Options]) -> Iterator[str]:
+    """Options must be those of the kind and others, each with a default that JSON can hold, and nothing else."""
+    args = plugin.Args
+    if not (isinstance(args, type) and issubclass(args, shared)):
+        yield f"Args must be a class below {shared.__name__}"
+        return
+    if args.model_config.get("extra") != "forbid":
+        yield f'Args takes any option; write class Args({shared.__name__}, extra="forbid")'
+    if not args.__doc__:
+        yield "Args has no docstring, which says what the options are"
+    for name, field in shared.model_fields.items():
+        mine = args.model_fields[name]
+        if (mine.annotation, mine.default) != (field.annotation, field.default):
+            yield f"Args has another {name} than all have; say in RULES what cannot be"
+    required = [name for name, field in args.model_fields.items() if field.is_required()]
+    if required:
+        yield f"Args has no default for {', '.join(required)}"
+    elif args.model_validate_json(args().model_dump_json()) != args():
+        yield "Args reads its own defaults as something else than it writes"
 
 
 def _metric_faults(task: Task, name: str) -> Iterator[str]:

@@ -90,8 +90,10 @@ def _shapes(settings: Settings) -> int:
 
 
 def _loaded_with(settings: Settings) -> str:
-    """Options of the runtime that tell arms of the same float export apart."""
-    return settings.framework_args.model_dump_json(include={"optimization_level", "session_options"})
+    """Options of the runtime that tell arms of the same float export apart; it is in float32 whatever else is."""
+    args = settings.framework_args.model_copy(update={"precision": "float32"})
+    in_float32 = settings.model_copy(update={"framework_args": args})
+    return digest(registry.runtime(registry.float_runtime(settings.framework)).options(in_float32))
 
 
 def _data(settings: Settings, split: str) -> list[JsonValue]:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
+from pydantic_core import ErrorDetails
 
+from quantbench.config.yaml_lines import wrong_value
+from quantbench.plugins import options
 from quantbench.plugins.registry import unknown_name
 from quantbench.schema.settings import Config, Settings
 
 GRID_KEY = "benchmarked"
+REQUIRED = {"task": "token-classification", "model_name_or_path": "demo", "dataset.path": "demo"}
+"""Parameters without a default, and an example of each."""
 
 
+@lru_cache(maxsize=1024)
 def parts(key: str) -> tuple[str, ...]:
     """The names that a dotted key is made of, from the outermost.
 
     Names inside of a free mapping may have dots, as those of exported nodes do: all that follows is one name, or, where
     values may be mappings themselves, a name and one inside of it.
     """
-    model: type[BaseModel] | None = Settings
+    fields: list[Any] = []
     names = key.split(".")
     for index, name in enumerate(names, start=1):
-        field = model.model_fields.get(name) if model is not None else None
-        if field is None:
+        fields = _fields(_models(fields) if fields else [Settings], name)
+        if not fields:
             return tuple(names)
-        depth = _free_names(field)
+        depth = max(map(_free_names, fields))
         if depth and names[index:]:
             return (*names[:index], *".".join(names[index:]).split(".", depth - 1))
-        model = _model_of(field)
     return tuple(names)
 
 
@@ -89,27 +95,25 @@ def overlap(one: str, other: str) -> bool:
 
 def is_parameter(key: str) -> bool:
     """Whether a dotted key names a parameter of the settings, or something inside of a free mapping."""
-    model: type[BaseModel] | None = Settings
-    field: Any = None
+    models: Sequence[type[BaseModel]] = [Settings]
+    fields: list[Any] = []
     for part in parts(key):
-        if model is None:
-            return bool(_free_names(field) and part)
-        field = model.model_fields.get(part)
-        if field is None:
+        if not models:
+            return bool(part) and any(map(_free_names, fields))
+        fields = _fields(models, part)
+        if not fields:
             return False
-        model = _model_of(field)
+        models = _models(fields)
     return True
 
 
 def known_keys(prefix: str) -> list[str]:
     """Dotted keys of the parameters directly below a prefix; none where there can be none."""
-    model: type[BaseModel] | None = Settings
+    models: Sequence[type[BaseModel]] = [Settings]
     for part in [part for part in prefix.split(".") if part]:
-        field = model.model_fields.get(part) if model is not None else None
-        model = _model_of(field) if field is not None else None
-    if model is None:
-        return []
-    return [f"{prefix}.{key}" for key in model.model_fields] if prefix else [*model.model_fields, GRID_KEY]
+        models = _models(_fields(models, part))
+    names = list(dict.fromkeys(name for model in models for name in model.model_fields))
+    return [f"{prefix}.{name}" for name in names] if prefix else [*names, GRID_KEY]
 
 
 def unknown_key(key: str) -> str:
@@ -118,10 +122,26 @@ def unknown_key(key: str) -> str:
     return unknown_name(key, known_keys(prefix) or known_keys(""), "key")
 
 
-def _model_of(field: Any) -> type[BaseModel] | None:
-    annotation = field.annotation
-    is_model = isinstance(annotation, type) and not get_args(annotation) and issubclass(annotation, BaseModel)
-    return annotation if is_model else None
+def explained(key: str, detail: ErrorDetails) -> str:
+    """A pydantic error at a dotted key in the words of the user's file."""
+    if detail["type"] == "extra_forbidden":
+        return unknown_key(key)
+    if detail["type"] == "missing":
+        example = REQUIRED.get(key) or REQUIRED.get(f"{key}.path")
+        return f"{key} is missing; it has no default, set it" + (f", such as {key}: {example}" if example else "")
+    return f"{key} {wrong_value(detail)}"
+
+
+def _fields(models: Iterable[type[BaseModel]], name: str) -> list[Any]:
+    """The fields of that name: one, or those of several plug-ins that have such an option."""
+    return [model.model_fields[name] for model in models if name in model.model_fields]
+
+
+def _models(fields: Iterable[Any]) -> list[type[BaseModel]]:
+    """The records that fields hold, and those of the plug-ins where it is options that they hold."""
+    held = [field.annotation for field in fields]
+    records = [kind for kind in held if isinstance(kind, type) and not get_args(kind) and issubclass(kind, BaseModel)]
+    return list(dict.fromkeys(one for record in records for one in options.models(record)))
 
 
 def _free_names(field: Any) -> int:
@@ -139,4 +159,4 @@ def combinations(config: Config) -> Iterator[tuple[dict[str, JsonValue], Setting
         data = base
         for key, value in zip(keys, values, strict=True):
             data = replaced(data, key, value)
-        yield dict(zip(keys, values, strict=True)), Settings.model_validate(data)
+        yield dict(zip(keys, values, strict=True)), options.completed(Settings.model_validate(data))

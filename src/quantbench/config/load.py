@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from quantbench.config import paths, rules
 from quantbench.config.keys import (
     GRID_KEY,
+    REQUIRED,
     combinations,
+    explained,
     has,
     is_parameter,
     known_keys,
@@ -27,16 +28,16 @@ from quantbench.config.keys import (
     unknown_key,
     without,
 )
-from quantbench.config.yaml_lines import not_plain, parse_value, read_yaml, shown, wrong_value
+from quantbench.config.values import wrong
+from quantbench.config.yaml_lines import not_plain, parse_value, read_yaml, shown
 from quantbench.errors import BadInput, Mistake, by_line
 from quantbench.plugins import protocols, registry
+from quantbench.plugins.options import PLACES, completed
 from quantbench.schema.base import canonical_json
 from quantbench.schema.settings import Config, Dimension, Settings
 
 MAX_COMBINATIONS = 10_000
 DEMO_KEYS = {"data_keys": {"primary": "tokens"}, "ref_keys": ["ner_tags"], "eval_split": "test"}
-REQUIRED = {"task": "token-classification", "model_name_or_path": "demo", "dataset.path": "demo"}
-"""Parameters without a default, and an example of each."""
 _PLUGIN_KEYS: tuple[tuple[str, str, registry.Kind], ...] = (
     ("task", "task", "tasks"),
     ("framework", "framework", "runtimes"),
@@ -277,24 +278,30 @@ class _Builder:
                     self._validate(replaced(base, key, value), {key: index}, only=key)
 
     def _validate(self, data: dict[str, Any], places: Mapping[str, int], only: str | None = None) -> None:
-        try:
-            Settings.model_validate(data)
-        except ValidationError as error:
-            details = [(".".join(map(str, d["loc"])), d) for d in error.errors(include_url=False)]
-            for key, _ in [pair for pair in details if pair[1]["type"] == "extra_forbidden"]:
-                self._meant(key)
-            for key, detail in details:
-                if only is not None and not f"{key}.".startswith(f"{only}."):
-                    continue
-                if detail["type"] == "missing" and any(overlap(key, bad) for bad in self.bad):
-                    continue
-                if detail["type"] == "too_short" and any(other.startswith(f"{key}.") for other, _ in details):
-                    continue  # wrong items are not counted, so a list of them looks empty
-                owner = next((name for name in places if f"{key}.".startswith(f"{name}.")), None)
-                place = f"{GRID_KEY}.{owner}.{places[owner]}{key[len(owner) :]}" if owner else key
-                self._add(key, _explain(key, detail), place)
-                if owner in self.grid:
-                    self._drop(owner, places[owner])
+        details = wrong(data, self._named())
+        for key, _ in [pair for pair in details if pair[1]["type"] == "extra_forbidden"]:
+            self._meant(key)
+        for key, detail in details:
+            if only is not None and not f"{key}.".startswith(f"{only}."):
+                continue
+            if detail["type"] == "missing" and any(overlap(key, bad) for bad in self.bad):
+                continue
+            if detail["type"] == "too_short" and any(other.startswith(f"{key}.") for other, _ in details):
+                continue  # wrong items are not counted, so a list of them looks empty
+            owner = next((name for name in places if f"{key}.".startswith(f"{name}.")), None)
+            place = f"{GRID_KEY}.{owner}.{places[owner]}{key[len(owner) :]}" if owner else key
+            self._add(key, explained(key, detail), place)
+            if owner in self.grid:
+                self._drop(owner, places[owner])
+
+    def _named(self) -> dict[str, list[str]]:
+        """The plug-ins that options may be for, by the parameter that names them, fixed or benchmarked."""
+        found = {}
+        for place in PLACES:
+            default = Settings.model_fields[place.named_by].default
+            given = [name for _, name in self._given(place.named_by)] or [default]
+            found[place.named_by] = [name for name in given if name in registry.names(place.kind)]
+        return found
 
     def _meant(self, key: str) -> None:
         """Mark what a misspelt key was meant to be, so that it is not reported as missing as well."""
@@ -315,8 +322,9 @@ class _Builder:
                     self._add("dataset.data_keys", message, f"{place}.{name}")
         if "framework" in self.bad:
             return
-        named = [name for _, name in self._given("framework")] or [Settings.model_fields["framework"].default]
+        named = self._named()["framework"]
         operators = {op for name in named for ops in registry.runtime(name).OPERATORS.values() for op in ops}
+        operators.update(Settings.model_fields["operators_to_quantize"].default)  # says nothing where none can be named
         self._known("operators_to_quantize", operators, "operator")
 
     def _known(self, key: str, known: Collection[str], what: str) -> None:
@@ -353,11 +361,12 @@ class _Builder:
         except ValidationError:
             return None
         dimensions = tuple(Dimension(key=key, values=tuple(v.values())) for key, v in self.grid.items())
+        base = completed(base, self._named())
         return Config(base=base, dimensions=dimensions, source=self.source, lines=self.lines)
 
     def _rules(self, config: Config) -> None:
         """A broken rule over sound values is a mistake if a value can then never run; else combinations are skipped."""
-        sound = [rule for rule in rules.RULES if not any(overlap(k, bad) for k in rule.keys for bad in self.bad)]
+        sound = [rule for rule in rules.all_rules() if not any(overlap(k, bad) for k in rule.keys for bad in self.bad)]
         runnable: set[tuple[str, str]] = set()
         broken: list[tuple[dict[str, Any], protocols.Rule, str]] = []
         for values, settings in combinations(config):
@@ -380,7 +389,7 @@ class _Builder:
         for key, values in self.grid.items():
             seen: list[Settings] = []
             for index, value in values.items():
-                settings = Settings.model_validate(replaced(base, key, value))
+                settings = completed(Settings.model_validate(replaced(base, key, value)))
                 if settings in seen:
                     self._add(
                         key,
@@ -388,13 +397,3 @@ class _Builder:
                         f"{GRID_KEY}.{key}.{index}",
                     )
                 seen.append(settings)
-
-
-def _explain(key: str, detail: ErrorDetails) -> str:
-    """A pydantic error in the words of the user's file."""
-    if detail["type"] == "extra_forbidden":
-        return unknown_key(key)
-    if detail["type"] == "missing":
-        example = REQUIRED.get(key) or REQUIRED.get(f"{key}.path")
-        return f"{key} is missing; it has no default, set it, such as {key}: {example}"
-    return f"{key} {wrong_value(detail)}"

@@ -13,6 +13,8 @@ from pydantic import JsonValue
 from quantbench.config import rules
 from quantbench.config.keys import combinations, parts
 from quantbench.errors import BadInput, Mistake
+from quantbench.plugins.former import spelled_out
+from quantbench.plugins.options import completed
 from quantbench.schema.base import canonical_json, digest
 from quantbench.schema.results import Plan, Result, Run, Skipped
 from quantbench.schema.settings import Calibration, Config, Settings
@@ -54,7 +56,7 @@ def make_plan(config: Config, results: Iterable[Result] = (), only: str = "*") -
     taken: set[str] = set()
     for values, settings in combinations(config):
         resolved = effective(settings)
-        key = digest(resolved.model_dump(mode="json"))
+        key = digest(spelled_out(resolved))
         same = _without_order(resolved)
         reason = _reason_to_skip(settings, values, by_same.get(same))
         if reason:
@@ -120,8 +122,8 @@ def _flow(value: JsonValue) -> str:
 
 def run_of(settings: Settings, name: str = "") -> Run:
     """One run outside of a grid; where it has no name it is called by what it is, and its key's beginning."""
-    resolved = effective(settings)
-    key, precision = digest(resolved.model_dump(mode="json")), settings.framework_args.precision
+    resolved = effective(completed(settings))
+    key, precision = digest(spelled_out(resolved)), settings.framework_args.precision
     words = [settings.framework, settings.quantization_approach, *([precision] if precision != "float32" else [])]
     return Run(name=name or "-".join([*words, key[:8]]), key=key, settings=resolved)
 

@@ -1,18 +1,21 @@
 """Rules over more than one parameter: what cannot be, although each value is fine by itself.
 
 A rule names the parameters that it looks at, so that a grid in which it forbids only some combinations can skip those
-and a value that can never run is a mistake. Rules of a runtime or a quantizer stand in its file; here they are asked
-with the rest.
+and a value that can never run is a mistake. Rules of a task, a runtime or a quantizer stand in its file; here
+they are asked with the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
-from quantbench.plugins import arguments, registry
+from quantbench.config.keys import explained
+from quantbench.plugins import arguments, options, registry
+from quantbench.plugins.former import FORMER_DEFAULTS
+from quantbench.plugins.options import PLACES, RUNTIMES, TASKS, Place
 from quantbench.plugins.protocols import Rule
-from quantbench.schema.settings import FrameworkArgs, Placement, Settings, TaskArgs
+from quantbench.schema.settings import Placement, Settings
 from quantbench.system import instruction_sets
 
 MIN_OPSET = 11
@@ -20,9 +23,6 @@ MAX_OPSET = 20
 """Range of the TorchScript-based exporter of PyTorch (``torch.onnx``, ``ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET``)."""
 PER_CHANNEL_MIN_OPSET = 13
 """``DequantizeLinear`` takes an axis since opset 13 (ONNX operator specification)."""
-
-EARLIER_TASK_ARGS = {"pooling": "mean"}
-"""Defaults of earlier versions, spelled out in the ``config.yaml`` of their folders."""
 
 
 def _opset(settings: Settings) -> str | None:
@@ -138,29 +138,29 @@ def _mse(settings: Settings) -> str | None:
     return "calibration method mse is there for quantization_approach mixed only; use minmax, entropy or percentile"
 
 
-def _framework_arg(name: str, settings: Settings) -> str | None:
-    """``framework_args`` that a framework does not know must be at their defaults."""
-    default = FrameworkArgs.model_fields[name].default
-    if name in registry.runtime(settings.framework).ARGS or getattr(settings.framework_args, name) == default:
+def _of_options(place: Place) -> Iterator[Rule]:
+    """A rule for every option that some task or some runtime has: others do without."""
+    for option in place.options():
+        yield Rule((f"{place.key}.{option}", place.named_by), partial(_option, place, option))
+
+
+def _option(place: Place, option: str, settings: Settings) -> str | None:
+    """Options of other plug-ins must be at their defaults, or at those that folders were written with."""
+    given, name = place.given(settings), getattr(settings, place.named_by)
+    if option not in given or place.has(name, option) or options.says_nothing(place, option, given[option]):
         return None
-    owners = [other for other in registry.names("runtimes") if name in registry.runtime(other).ARGS]
-    return f"framework_args.{name} belongs to framework {' and '.join(owners)}, not {settings.framework}; remove it"
-
-
-def _task_arg(name: str, settings: Settings) -> str | None:
-    """``task_args`` that a task does not know must be at their defaults, or at those that folders were written with."""
-    defaults = (TaskArgs.model_fields[name].default, EARLIER_TASK_ARGS.get(name))
-    if name in registry.task(settings.task).ARGS or getattr(settings.task_args, name) in defaults:
+    key = f"{place.key}.{option}"
+    if key in FORMER_DEFAULTS and given[option] == FORMER_DEFAULTS[key]:
         return None
-    owners = [other for other in registry.names("tasks") if name in registry.task(other).ARGS]
-    return f"task_args.{name} belongs to task {' and '.join(owners)}, not {settings.task}; remove it"
+    owners = " and ".join(place.owners(option))
+    return f"{key} belongs to {place.named_by} {owners}, not {name}; remove it"
 
 
-def _kinds_of_labels(settings: Settings) -> str | None:
-    args = settings.task_args
-    if not (args.is_regression and args.is_multi_label):
-        return None
-    return "task_args.is_multi_label and is_regression exclude each other; remove one of them"
+def _fitting_option(place: Place, option: str, settings: Settings) -> str | None:
+    """Of plug-ins that a grid names some may take a value that others do not."""
+    given, name = place.given(settings), getattr(settings, place.named_by)
+    wrong = options.errors(place, name, option, given[option]) if option in given and place.has(name, option) else ()
+    return explained(".".join([place.key, *map(str, wrong[0]["loc"])]), wrong[0]) if wrong else None
 
 
 def _metrics(settings: Settings) -> str | None:
@@ -202,15 +202,15 @@ def _smoothed_ranges(settings: Settings) -> str | None:
     return f"with placement.smooth_quant ranges are minmax, not {settings.calibration.method}; remove one of them"
 
 
-def _of_runtimes() -> Iterator[Rule]:
-    """The rules of every runtime, each asked for its own settings only."""
-    for name in registry.names("runtimes"):
-        for rule in registry.runtime(name).RULES:
-            yield Rule(rule.keys, partial(_if_framework, name, rule))
+def _of_plugins(place: Place) -> Iterator[Rule]:
+    """The rules of every task or every runtime, each asked for its own settings only."""
+    for name in registry.names(place.kind):
+        for rule in place.rules(name):
+            yield Rule(rule.keys, partial(_if_named, place.named_by, name, rule))
 
 
-def _if_framework(name: str, rule: Rule, settings: Settings) -> str | None:
-    return rule.check(settings) if settings.framework == name else None
+def _if_named(named_by: str, name: str, rule: Rule, settings: Settings) -> str | None:
+    return rule.check(settings) if getattr(settings, named_by) == name else None
 
 
 def _of_quantizers() -> Iterator[Rule]:
@@ -225,39 +225,52 @@ def _if_quantizer(name: str, rule: Rule, settings: Settings) -> str | None:
     return rule.check(settings) if maker == name else None
 
 
-RULES: Sequence[Rule] = (
-    Rule(("framework_args.opset",), _opset),
-    Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
-    Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
-    Rule(("activation_type", "quantization_approach"), _activation_type),
-    Rule(("weight_type", "activation_type"), _mixed_types),
-    Rule(("backend.args",), _backend_args),
-    *_of_launchers(),
-    Rule((f"backend.args.{instruction_sets.KEY}",), _supported_instructions),
-    Rule(("framework", "quantization_approach"), _framework),
-    *(
-        Rule((f"framework_args.{name}", "framework"), partial(_framework_arg, name))
-        for name in FrameworkArgs.model_fields
-        if name != "precision"
-    ),
-    *_of_quantizers(),
-    *(Rule((f"task_args.{name}", "task"), partial(_task_arg, name)) for name in TaskArgs.model_fields),
-    Rule(("task_args.is_multi_label", "task_args.is_regression"), _kinds_of_labels),
-    Rule(("metrics", "task", "task_args"), _metrics),
-    Rule(("input_lengths", "task"), _input_lengths),
-    Rule(("batch_sizes", "max_eval_samples"), _nothing_measured),
-    *_of_runtimes(),
-    Rule(("placement.operators", "quantization_approach", "framework"), _own_operators),
-    Rule(("placement", "quantization_approach"), _placement),
-    Rule(("calibration.method", "quantization_approach"), _mse),
-    Rule(("placement.smooth_quant", "calibration.method"), _smoothed_ranges),
-    Rule(("aware_training",), _aware_training),
-    Rule(("calibration.moving_average", "calibration.method"), _moving_average),
-    Rule(("calibration.moving_average", "quantization_approach"), _averaged_products),
-    Rule(("calibration.stride", "calibration.sampling"), _stride),
-)
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule, those of plug-ins among them."""
+    return (
+        Rule(("framework_args.opset",), _opset),
+        Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
+        Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
+        Rule(("activation_type", "quantization_approach"), _activation_type),
+        Rule(("weight_type", "activation_type"), _mixed_types),
+        Rule(("backend.args",), _backend_args),
+        *_of_launchers(),
+        Rule((f"backend.args.{instruction_sets.KEY}",), _supported_instructions),
+        Rule(("framework", "quantization_approach"), _framework),
+        *_of_options(RUNTIMES),
+        *_of_quantizers(),
+        *_of_options(TASKS),
+        *_of_plugins(TASKS),
+        Rule(("metrics", "task", "task_args"), _metrics),
+        Rule(("input_lengths", "task"), _input_lengths),
+        Rule(("batch_sizes", "max_eval_samples"), _nothing_measured),
+        *_of_plugins(RUNTIMES),
+        Rule(("placement.operators", "quantization_approach", "framework"), _own_operators),
+        Rule(("placement", "quantization_approach"), _placement),
+        Rule(("calibration.method", "quantization_approach"), _mse),
+        Rule(("placement.smooth_quant", "calibration.method"), _smoothed_ranges),
+        Rule(("aware_training",), _aware_training),
+        Rule(("calibration.moving_average", "calibration.method"), _moving_average),
+        Rule(("calibration.moving_average", "quantization_approach"), _averaged_products),
+        Rule(("calibration.stride", "calibration.sampling"), _stride),
+    )
 
 
-def broken(settings: Settings, among: Sequence[Rule] = RULES) -> list[tuple[Rule, str]]:
-    """The rules that these settings break, with their messages."""
+@cache
+def _fitting_rules() -> tuple[Rule, ...]:
+    """That the values of options fit the plug-in that reads them: no other rule could read them otherwise."""
+    return tuple(
+        Rule((f"{place.key}.{option}", place.named_by), partial(_fitting_option, place, option))
+        for place in PLACES
+        for option in place.options()
+    )
+
+
+def broken(settings: Settings, among: Sequence[Rule] | None = None) -> list[tuple[Rule, str]]:
+    """The rules that these settings break, with their messages; of all rules, or of those ``among`` which to ask."""
+    return _told(settings, _fitting_rules()) or _told(settings, all_rules() if among is None else among)
+
+
+def _told(settings: Settings, among: Sequence[Rule]) -> list[tuple[Rule, str]]:
     return [(rule, message) for rule in among if (message := rule.check(settings)) is not None]

@@ -17,6 +17,7 @@ from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import fingerprints
 from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
+from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Quantizer
 from quantbench.plugins.quantizing import Inspection, QuantizerInputs, Reads
 from quantbench.quantize import number_types
@@ -93,14 +94,13 @@ def quantizer_inputs(
 
 def write_model(path: Path, settings: Settings, inputs: QuantizerInputs) -> dict[str, Any]:
     """Write the model file of the settings' approach; the choices that made it, with ``auto`` resolved."""
-    known = set(registry.runtime(settings.framework).ARGS)
     recipe: dict[str, Any] = {
         "quantization_approach": settings.quantization_approach,
         "activation_type": inputs.types[0],
         "weight_type": inputs.types[1],
         "per_channel": settings.per_channel,
         "operators_to_quantize": list(settings.operators_to_quantize),
-        **settings.framework_args.model_dump(mode="json", include=known),
+        **typed(registry.runtime(settings.framework).Args, settings).model_dump(mode="json"),
     }
     return {**recipe, **_quantizer(settings).write(settings, inputs, path)}
 

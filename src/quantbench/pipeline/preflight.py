@@ -139,7 +139,7 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
     model, problems = _load_model(settings, context)
     if model is None:
         return problems
-    problems += _classes(settings, model.config)
+    problems += registry.task(settings.task).check_model(settings, model.config)
     limit = model.processor.max_length(model.config)
     timed = settings.input_lengths if settings.batch_sizes else ()
     lengths = [length for length in timed if isinstance(length, int)]
@@ -152,42 +152,14 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
     return problems
 
 
-CLASSIFICATION = ("text-classification", "image-classification")
-PROBLEM_TYPES = {
-    "single_label_classification": (),
-    "multi_label_classification": ("is_multi_label",),
-    "regression": ("is_regression",),
-}
-"""What ``problem_type`` of transformers' configurations stands for in ``task_args``."""
-
-
-def _classes(settings: Settings, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Mistakes in what the model's outputs are taken for."""
-    if settings.task not in CLASSIFICATION:
-        return []
-    asked = tuple(name for name in ("is_regression", "is_multi_label") if getattr(settings.task_args, name))
-    labels = list((config.get("id2label") or {}).values())
-    numbers = "is_regression" in registry.task(settings.task).ARGS
-    if len(labels) == 1 and not asked:
-        message = f"the model has one output ({labels[0]}), and one class is no classification; "
-        hint = "if it gives a number, such as a score of relevance, set task_args.is_regression: true"
-        return [("task_args", message + (hint if numbers else "give a model with two classes or more"))]
-    kind = config.get("problem_type")
-    meant = PROBLEM_TYPES.get(str(kind))
-    if meant is None or asked == meant or not set(meant) <= set(registry.task(settings.task).ARGS):
-        return []
-    wanted = f"set task_args.{meant[0]}: true" if meant else f"leave out task_args.{asked[0]}"
-    return [("task_args", f"the model's config.json says problem_type: {kind}; {wanted}, or mend it there")]
-
-
 def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:
     """Mistakes in the splits; labels are compared only where the model is one for the task."""
     model, model_problems = _load_model(settings, context)
     fitting = model if model is not None and not model_problems else None
-    if fitting is not None and _classes(settings, fitting.config):
+    task, name = registry.task(settings.task), settings.dataset.path
+    if fitting is not None and task.check_model(settings, fitting.config):
         fitting = None  # its outputs are taken for something else, and labels would be held against that
     labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
-    task, name = registry.task(settings.task), settings.dataset.path
     problems: list[tuple[str, str]] = []
     wanted = [
         which for which, read in (("eval", needs_examples(settings)), ("calibration", settings.calibrated)) if read

@@ -1,6 +1,7 @@
-"""Arguments of plug-ins as records, and their mistakes in the user's words.
+"""Arguments of plug-ins as records: what their fields are made of, and mistakes of launchers' in the user's words.
 
-A field's description completes "must …", such as ``be a whole number, 0 or more``.
+The description of a launcher's field completes "must …", such as ``be a whole number, 0 or more``; options of tasks and
+runtimes are told as all other parameters are, see ``options``.
 """
 
 from __future__ import annotations
@@ -8,11 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 
 from quantbench.schema.base import Record
 
+
+def _no_bool(value: object) -> object:
+    """``true`` equals 1 in Python, but is no number to a reader."""
+    if isinstance(value, bool):
+        raise ValueError("input should be a number, not true or false")
+    return value
+
+
+class OnEveryCard:
+    """Beside the type of an option that cards show even where it is at its default."""
+
+
 Text = Annotated[str, Field(description="be text")]
+NoBool = BeforeValidator(_no_bool)
+"""Beside the type of an option that is a number: true and false are none."""
 Count = Annotated[int, Field(ge=0, strict=True, description="be a whole number, 0 or more")]
 
 

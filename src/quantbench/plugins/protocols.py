@@ -13,7 +13,7 @@ from quantbench.plugins.arguments import LauncherArgs
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
-from quantbench.schema.settings import Config, Mode, Precision, Settings
+from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, TaskArgs
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
@@ -87,12 +87,28 @@ class Processor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A rule over several parameters: what cannot be, although each value is fine by itself.
+
+    Attributes:
+        keys: dotted keys of the parameters that it looks at, first the one to blame, so that of a grid only the
+            combinations that it forbids are skipped.
+        check: gives a message that says what to do, or None where the settings are fine; pure.
+
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[[Settings], str | None]
+
+
 class Task(Protocol):
     """A task: how its examples are read, predicted, scored and described.
 
     ``METRICS`` maps the metric names that a user may ask for to the values that each reports, all of which are better
-    when they are higher. ``ARGS`` are the fields of ``task_args`` that it knows. ``OUTPUTS`` maps the outputs of a
-    model to their axes that are free. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` where it names one.
+    when they are higher. ``Args`` is what may stand in ``task_args``: options by their types, each with a default.
+    ``RULES`` are asked for settings with this task only. ``OUTPUTS`` maps the outputs of a model to their axes that are
+    free. ``LIBRARIES`` must be installed, through the extra ``EXTRA`` where it names one.
     ``SERVED`` is its file for deployed models, by which it encodes and decodes itself.
     """
 
@@ -101,7 +117,8 @@ class Task(Protocol):
     AUTO_CLASS: str
     ARCHITECTURE_SUFFIX: str
     DATA_KEYS: tuple[str, ...]
-    ARGS: tuple[str, ...]
+    Args: type[TaskArgs]
+    RULES: tuple[Rule, ...]
     METRICS: Mapping[str, tuple[str, ...]]
     OUTPUTS: Mapping[str, Mapping[int, str]]
     PROCESSOR: type[Processor]
@@ -127,6 +144,10 @@ class Task(Protocol):
 
     def check(self, settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
         """Mistakes as (dotted key, message): columns and labels that do not fit."""
+        ...
+
+    def check_model(self, settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Mistakes as (dotted key, message): what the model's outputs are taken for, against its ``config.json``."""
         ...
 
     def references(self, settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
@@ -176,33 +197,19 @@ class Session(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A rule over several parameters: what cannot be, although each value is fine by itself.
-
-    Attributes:
-        keys: dotted keys of the parameters that it looks at, first the one to blame, so that of a grid only the
-            combinations that it forbids are skipped.
-        check: gives a message that says what to do, or None where the settings are fine; pure.
-
-    """
-
-    keys: tuple[str, ...]
-    check: Callable[[Settings], str | None]
-
-
 class Runtime(Protocol):
     """What executes a model.
 
     ``QUANTIZERS`` maps each quantization approach that models for it can be made with to the quantizer that makes them,
     ``OPERATORS`` to the operators that can then be named. ``LOADS_FOLDER`` says that a model is the folder of its file.
     ``FAST_PRODUCTS`` are the modes of int8 that it computes faster than float in ``mixed`` models; ``OWN_OPERATORS``
-    says that ``placement.operators`` may be its name. ``ARGS`` are the fields of ``framework_args`` that it knows,
-    ``RULES`` are asked for settings with this runtime only. ``LIBRARIES`` must be installed, by the extra ``EXTRA``
-    if that is not empty; their versions are recorded. ``FLOAT_RUNTIME`` names the runtime that runs the float ONNX
-    export in the arm ``onnx-float``: itself, or another where it reads no ONNX. ``EXECUTED`` says in a card what
-    :meth:`executed` counts, and is empty if that is nothing; ``EXECUTED_ALONE`` says it where no other runtime stands
-    beside it, and may be empty. ``SERVED`` is its file for deployed models, by which it loads them itself.
+    says that ``placement.operators`` may be its name. ``Args`` is what may stand in ``framework_args``: options by
+    their types, each with a default. ``RULES`` are asked for settings with this runtime only. ``LIBRARIES`` must be
+    installed, by the extra ``EXTRA`` if that is not empty; their versions are recorded. ``FLOAT_RUNTIME`` names the
+    runtime that runs the float ONNX export in the arm ``onnx-float``: itself, or another where it reads no ONNX.
+    ``EXECUTED`` says in a card what :meth:`executed` counts, and is empty if that is nothing; ``EXECUTED_ALONE`` says
+    it where no other runtime stands beside it, and may be empty. ``SERVED`` is its file for deployed models, by which
+    it loads them itself.
     """
 
     SUMMARY: str
@@ -211,7 +218,7 @@ class Runtime(Protocol):
     LOADS_FOLDER: bool
     FAST_PRODUCTS: tuple[Mode, ...]
     OWN_OPERATORS: bool
-    ARGS: tuple[str, ...]
+    Args: type[FrameworkArgs]
     RULES: tuple[Rule, ...]
     LIBRARIES: tuple[str, ...]
     EXTRA: str

@@ -16,8 +16,8 @@ from pydantic import JsonValue
 
 from quantbench.quantize.calibration.ranges import Sample
 from quantbench.quantize.silence import silence
+from quantbench.runtimes.openvino import Args
 from quantbench.schema.base import digest
-from quantbench.schema.settings import FrameworkArgs
 from quantbench.system.writing import write_atomically
 
 SWITCHED_OFF = -1.0
@@ -31,7 +31,7 @@ DEQUANTIZING = ("Convert", "Subtract", "Multiply", "Reshape")
 NUMBER_TYPES = {"i8": "int8", "u8": "uint8"}
 
 
-def write_int8(float_model: Path, args: FrameworkArgs, samples: int, sample: Sample, path: Path) -> None:
+def write_int8(float_model: Path, args: Args, samples: int, sample: Sample, path: Path) -> None:
     """Write an int8 IR of a float model.
 
     Equal arguments write equal bytes. The ranges of activations are NNCF's: the mean over the samples of each sample's

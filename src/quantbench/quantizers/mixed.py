@@ -12,6 +12,7 @@ from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads, least_squares
 from quantbench.quantizers import _onnx
 from quantbench.schema.settings import Mode, Placement, Settings
+from quantbench.system.instruction_sets import BFLOAT16_SETS
 
 SUMMARY = "int8 product by product: float, dynamic or static"
 FILE = _onnx.FILE
@@ -48,7 +49,8 @@ def candidates(base: Settings) -> list[Candidate]:
 def _candidate(base: Settings, mode: Mode, merged: bool) -> Candidate:
     """One mode throughout; a product that hurts is computed dynamically instead, if that is fast, or in float."""
     runtime = registry.runtime(base.framework)
-    rest = f"-{base.framework_args.precision}" if "precision" in runtime.ARGS else ""
+    several = len(runtime.precisions(BFLOAT16_SETS)) > 1  # on some host, so that names are the same on all
+    rest = f"-{base.framework_args.precision}" if several else ""
     name = f"{base.framework}-{mode}{'-merged' if merged else ''}{rest}"
     dynamic = mode == "static" and "dynamic" in runtime.FAST_PRODUCTS
     in_float = f"{base.framework}{rest}" if rest else ""

@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.runtimes import openvino
 from quantbench.schema.settings import Calibration, Settings
 
 SUMMARY = "static int8 by NNCF, which decides what is quantized"
@@ -63,7 +65,8 @@ def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, 
 
     samples = inputs.samples
     assert samples is not None, "as reads asks for"
-    with_nncf.write_int8(inputs.exported, settings.framework_args, samples.count, samples.sample, path)
+    args = typed(openvino.Args, settings)
+    with_nncf.write_int8(inputs.exported, args, samples.count, samples.sample, path)
     return with_nncf.chosen(with_nncf.read(path))
 
 

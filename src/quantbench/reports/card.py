@@ -13,12 +13,13 @@ from jinja2 import StrictUndefined
 
 from quantbench.analysis import speedups
 from quantbench.analysis.machines import by_machine
-from quantbench.config.keys import lookup
+from quantbench.config.keys import has, lookup
 from quantbench.plugins import registry
+from quantbench.plugins.options import PLACES, always_shown, defaults
 from quantbench.reports import _sections
 from quantbench.reports._markdown import BAR, table
 from quantbench.schema.results import Result, Skipped
-from quantbench.schema.settings import Config, FrameworkArgs, InputLength, Settings
+from quantbench.schema.settings import Config, InputLength, Settings
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -69,8 +70,8 @@ ALWAYS = (
     "calibration.padding",
     "calibration.sampling",
     "framework_args.opset",
-    "framework_args.optimization_level",
 )
+"""Parameters that are shown even at their defaults; options of plug-ins are where these say so."""
 
 
 def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
@@ -187,34 +188,48 @@ def _fixed(config: Config) -> list[tuple[str, str | None, list[tuple[str, str]]]
     """Rows of the block "Fixed parameters": (key, value, inner rows); benchmarked keys are left out."""
     varied = {dimension.key for dimension in config.dimensions}
     data = config.base.model_dump(mode="python")
-    plain = Settings(task="-", model_name_or_path="-", dataset={"path": "-"}).model_dump(mode="python")  # type: ignore[arg-type]
+    plain = _plain(config)
     others = [key for key in data if key not in REFERENCE_KEYS + HEADER_KEYS and data[key] != plain[key]]
     rows: list[tuple[str, str | None, list[tuple[str, str]]]] = []
-    hidden = varied | _idle(config)
+    hidden, always = varied | _idle(config), _always(config)
     for key in (*REFERENCE_KEYS, *others):
         if key in hidden:
             continue
         value = data[key]
         if key == "dataset" or (isinstance(value, dict) and isinstance(plain[key], dict)):
             names = DATASET_KEYS if key == "dataset" else tuple(value)
-            rows.append((key, None, list(_inner(key, {n: value[n] for n in names}, plain, hidden))))
+            rows.append((key, None, list(_inner(key, {n: value[n] for n in names}, plain, hidden, always))))
         else:
             rows.append((key, _show(value), []))
     return rows
 
 
+def _plain(config: Config) -> dict[str, Any]:
+    """What every parameter is where it is not set; of options whose default differs between plug-ins there is none."""
+    plain = Settings(task="-", model_name_or_path="-", dataset={"path": "-"}).model_dump(mode="python")  # type: ignore[arg-type]
+    for place in PLACES:
+        plain[place.key] |= defaults(place, _every(config, place.named_by))
+    return plain
+
+
+def _always(config: Config) -> set[str]:
+    """Parameters that are shown even at their defaults."""
+    every = {place.key: always_shown(place, _every(config, place.named_by)) for place in PLACES}
+    return {*ALWAYS, *(f"{key}.{option}" for key, shown in every.items() for option in shown)}
+
+
 def _inner(
-    key: str, values: Mapping[str, Any], plain: Mapping[str, Any], hidden: Collection[str]
+    key: str, values: Mapping[str, Any], plain: Mapping[str, Any], hidden: Collection[str], always: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """Rows of what stands inside a parameter, mappings of known names in it with dotted names."""
     for name, value in values.items():
         path = f"{key}.{name}"
         if path in hidden:
             continue
-        if isinstance(value, dict) and lookup(plain, path):
-            for inner, text in _inner(path, value, plain, hidden):
+        if isinstance(value, dict) and has(plain, path) and lookup(plain, path):
+            for inner, text in _inner(path, value, plain, hidden, always):
                 yield f"{name}.{inner}", text
-        elif _worth(path, value, plain):
+        elif path in always or not has(plain, path) or value != lookup(plain, path):
             yield name, _show(value)
 
 
@@ -223,8 +238,8 @@ def _idle(config: Config) -> set[str]:
     approaches = _every(config, "quantization_approach")
     frameworks = _every(config, "framework")
     idle = set() if approaches & CALIBRATED else {"calibration"}
-    known = {name for framework in frameworks for name in registry.runtime(framework).ARGS}
-    idle.update(f"framework_args.{name}" for name in FrameworkArgs.model_fields if name not in known)
+    known = {name for framework in frameworks for name in registry.runtime(framework).Args.model_fields}
+    idle.update(f"framework_args.{name}" for name, _ in config.base.framework_args if name not in known)
     makers = [registry.quantizer_for(framework, approach) for framework in frameworks for approach in approaches]
     return idle.union(set.intersection(*(set(maker.DECIDES) if maker else set() for maker in makers)))
 
@@ -233,10 +248,6 @@ def _every(config: Config, key: str) -> set[str]:
     """Every value that a parameter has in the benchmark."""
     varied = {str(value) for dimension in config.dimensions if dimension.key == key for value in dimension.values}
     return varied or {str(getattr(config.base, key))}
-
-
-def _worth(key: str, value: Any, plain: Mapping[str, Any]) -> bool:
-    return key in ALWAYS or value != lookup(plain, key)
 
 
 def _show(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from quantbench.analysis import losses, speedups
 from quantbench.analysis.interference import undisturbed_ms
 from quantbench.analysis.machines import by_machine
+from quantbench.plugins.former import in_order
 from quantbench.schema.results import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
 from quantbench.schema.settings import Config
 
@@ -49,7 +50,7 @@ def _run(
         "key": result.run.key,
         "status": "done" if result.done else "failed",
         "reason": result.failure.reason if result.failure else None,
-        "parameters": result.run.settings.model_dump(mode="json"),
+        "parameters": in_order(result.run.settings.model_dump(mode="json")),
         "metrics": _metrics(result),
         "difference": _differences(result),
         "changed": result.scores["optimized"].changed if result.scores else None,

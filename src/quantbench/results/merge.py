@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quantbench.analysis import machines
 from quantbench.errors import BadInput, Mistake
+from quantbench.plugins.former import spelled_out
 from quantbench.results.store import Store
 from quantbench.schema.base import digest
 from quantbench.schema.results import Result
@@ -66,7 +67,9 @@ def _differing(first: Config, second: Config) -> list[str]:
 
 def _what(result: Result) -> str:
     """What a result measured, wherever: its settings without the backend."""
-    return digest(result.run.settings.model_dump(mode="json", exclude={"backend"}))
+    settings = spelled_out(result.run.settings)
+    del settings["backend"]
+    return digest(settings)
 
 
 def _chosen(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
+from quantbench.plugins.arguments import NoBool, OnEveryCard
+from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Rule
 from quantbench.runtimes._caps import UNCAPPED
+from quantbench.schema.base import Record
 from quantbench.schema.results import ArmSpec, Environment
-from quantbench.schema.settings import Mode, Precision, Settings
+from quantbench.schema.settings import Flag, FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import onnxruntime as served
 
 SUMMARY = "ONNX Runtime, CPU execution provider"
 LIBRARIES = ("onnx", "onnxruntime")
 EXTRA = ""
-ARGS = ("opset", "optimization_level", "session_options")
 OPERATORS: Mapping[str, tuple[str, ...]] = {
     "static": (
         "Add",
@@ -76,6 +79,24 @@ INTEGER_OPERATORS = ("QLinear", "QGemm", "QAttention", "DynamicQuantizeM", "Dyna
 SERVED = served
 
 
+class SessionOptions(Record):
+    """ONNX Runtime's options for latency and its defaults (1.32, ``SessionOptions`` and its configuration entries)."""
+
+    allow_spinning: Flag = True
+    dynamic_block_base: Annotated[int, Field(ge=0, strict=True)] = 0
+    denormal_as_zero: Flag = False
+    enable_cpu_mem_arena: Flag = True
+    enable_mem_pattern: Flag = True
+    disable_prepacking: Flag = False
+
+
+class Args(FrameworkArgs, extra="forbid"):
+    """Options of this runtime: ``optimization_level`` is 0 none, 1 basic, 2 extended, 99 all."""
+
+    optimization_level: Annotated[Literal[0, 1, 2, 99], NoBool, OnEveryCard()] = 99
+    session_options: SessionOptions = SessionOptions()
+
+
 def _precision(settings: Settings) -> str | None:
     precision = settings.framework_args.precision
     if precision == "float32":
@@ -93,7 +114,7 @@ def load(spec: ArmSpec, num_threads: int) -> served.OnnxSession:
 
 def options(settings: Settings) -> dict[str, JsonValue]:
     """Options of an arm: the optimization level of its session, and what is not at ONNX Runtime's default."""
-    args = settings.framework_args
+    args = typed(Args, settings)
     chosen = args.session_options.model_dump(mode="json", exclude_defaults=True)
     return {"optimization_level": args.optimization_level, **({"session_options": chosen} if chosen else {})}
 
@@ -126,7 +147,7 @@ def is_integer(operator: str) -> bool:
 def why_float(settings: Settings) -> str:
     """Below level 2 the operators around quantized values are not fused."""
     return (
-        f"At optimization level {settings.framework_args.optimization_level} ONNX Runtime runs the quantized graph in "
+        f"At optimization level {typed(Args, settings).optimization_level} ONNX Runtime runs the quantized graph in "
         "float, rounding in between; set framework_args.optimization_level to 2 or 99"
     )
 

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
+from quantbench.plugins.arguments import NoBool
+from quantbench.plugins.options import own_fields, typed
 from quantbench.plugins.protocols import Rule
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
@@ -23,7 +26,6 @@ QUANTIZERS: Mapping[str, str] = {"mixed": "mixed", "static": "nncf", "none": "no
 LOADS_FOLDER = False
 FAST_PRODUCTS: tuple[Mode, ...] = ("static",)
 OWN_OPERATORS = False
-ARGS = ("opset", "precision", "preset", "smooth_quant_alpha")
 LIBRARIES = ("openvino", "nncf")
 EXTRA = "openvino"
 FLOAT_RUNTIME = "openvino"
@@ -49,6 +51,17 @@ DATA_LAYERS = ("Input", "Output", "Const", "Constant", "Parameter", "Result")
 """Layer types of an executable graph that compute nothing."""
 
 
+class Args(FrameworkArgs, extra="forbid"):
+    """Options of this runtime, both of NNCF's quantization.
+
+    ``preset``: activations asymmetric (``mixed``) or symmetric (``performance``). ``smooth_quant_alpha``: 0 migrates
+    nothing of outlying channels into weights, null what NNCF does by itself.
+    """
+
+    preset: Literal["mixed", "performance"] = "mixed"
+    smooth_quant_alpha: Annotated[float, Field(ge=0, le=1), NoBool] | None = None
+
+
 def _capped_bfloat16(settings: Settings) -> str | None:
     """OpenVINO asks the CPU, not the cap, whether it can compute in bfloat16, and then finds no kernel."""
     if settings.framework_args.precision != "bfloat16" or settings.backend.args.get(levels.KEY) != "avx2":
@@ -68,7 +81,7 @@ def _dynamic_products(settings: Settings) -> str | None:
 def _static_only(name: str, settings: Settings) -> str | None:
     """Arguments of the quantizer of static models, which must be at their defaults for others."""
     approach = settings.quantization_approach
-    unset = getattr(settings.framework_args, name) == FrameworkArgs.model_fields[name].default
+    unset = getattr(typed(Args, settings), name) == Args.model_fields[name].default
     if unset or approach == "static":
         return None
     return f"framework_args.{name} belongs to quantization_approach static, not {approach}; remove it"
@@ -77,7 +90,7 @@ def _static_only(name: str, settings: Settings) -> str | None:
 RULES = (
     *(
         Rule((f"framework_args.{name}", "quantization_approach", "framework"), partial(_static_only, name))
-        for name in ("preset", "smooth_quant_alpha")
+        for name in own_fields(Args)
     ),
     Rule(("framework_args.precision", "framework", f"backend.args.{levels.KEY}"), _capped_bfloat16),
     Rule(("placement.default", "placement.matmuls", "quantization_approach", "framework"), _dynamic_products),

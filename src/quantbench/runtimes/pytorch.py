@@ -11,7 +11,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
 from quantbench.runtimes._caps import UNCAPPED
 from quantbench.schema.results import ArmSpec, Environment
-from quantbench.schema.settings import Mode, Precision, Settings
+from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import pytorch as served
 from quantbench.system import instruction_sets
 
@@ -21,13 +21,16 @@ QUANTIZERS: Mapping[str, str] = {"none": "checkpoint"}
 LOADS_FOLDER = True
 FAST_PRODUCTS: tuple[Mode, ...] = ()
 OWN_OPERATORS = False
-ARGS = ("opset", "precision")
 LIBRARIES = ("torch", "transformers")
 EXTRA = ""
 FLOAT_RUNTIME = "onnxruntime"
 EXECUTED = EXECUTED_ALONE = ""
 EMULATED = "bfloat16 without avx512_bf16 or amx_bf16: PyTorch emulates it, which costs time"
 SERVED = served
+
+
+class Args(FrameworkArgs, extra="forbid"):
+    """No options but those that every runtime has."""
 
 
 def _original_itself(settings: Settings) -> str | None:

@@ -1,7 +1,7 @@
 """What the user may set, as frozen records, and the base of all records.
 
-Every record is immutable, refuses unknown fields and holds tuples rather than lists. Field names are those of the
-reference card wherever it has one.
+Every record is immutable, refuses unknown fields (but for options, which belong to plug-ins) and holds tuples rather
+than lists. Field names are those of the reference card wherever it has one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
     PlainValidator,
@@ -44,13 +45,6 @@ Mode = Literal["float", "dynamic", "static"]
 """How one product with constant weights is computed: in float, or in int8 with ranges found at run time or before."""
 
 
-def _no_bool(value: object) -> object:
-    """``true`` equals 1 in Python, but is no number to a reader."""
-    if isinstance(value, bool):
-        raise ValueError("input should be a number, not true or false")
-    return value
-
-
 class Dataset(Record):
     """Where the examples come from and which columns hold what."""
 
@@ -83,51 +77,33 @@ class Calibration(Record):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
-class TaskArgs(Record):
-    """Options of the task; each task names in ``ARGS`` those that it knows.
+class Options(Record):
+    """Options of a plug-in. Which there are, each says in its ``Args``, a record below this one that allows no others.
 
-    Text classification: ``is_regression`` says that the model gives a number instead of labels, ``is_multi_label`` that
-    any number of labels may hold. Question answering, with the names and defaults of transformers' pipeline:
-    ``max_seq_len`` tokens of question and context in one window (384, or what the model takes), ``doc_stride`` tokens
-    that neighbouring windows share (128, or half of a window), ``max_answer_len`` in tokens, ``handle_impossible`` to
-    answer nothing where that is more likely. Feature extraction: ``pooling`` of a text's tokens, by default as the
-    model's folder says, else their mean.
+    In settings they stand here as they are written, or completed (see ``plugins.options``), as JSON has them.
     """
 
-    is_regression: Flag = False
-    is_multi_label: Flag = False
-    max_seq_len: Positive | None = None
-    doc_stride: Positive | None = None
-    max_answer_len: Positive = 15
-    handle_impossible: Flag = False
-    pooling: Literal["mean", "cls", "lasttoken"] | None = None
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
 
-class SessionOptions(Record):
-    """ONNX Runtime's options for latency and its defaults (1.32, ``SessionOptions`` and its configuration entries)."""
-
-    allow_spinning: Flag = True
-    dynamic_block_base: Annotated[int, Field(ge=0, strict=True)] = 0
-    denormal_as_zero: Flag = False
-    enable_cpu_mem_arena: Flag = True
-    enable_mem_pattern: Flag = True
-    disable_prepacking: Flag = False
+def _as_held(value: object) -> object:
+    """The record of a plug-in's options as JSON, which is what settings hold."""
+    return value.model_dump(mode="json") if isinstance(value, Options) else value
 
 
-class FrameworkArgs(Record):
-    """Options of the runtime; each runtime names in ``ARGS`` those that it knows.
+class TaskArgs(Options):
+    """Options of the task."""
 
-    ``optimization_level`` is ONNX Runtime's: 0 none, 1 basic, 2 extended, 99 all; ``precision`` that of whatever is not
-    int8. NNCF's ``preset``: activations asymmetric (``mixed``) or symmetric (``performance``). ``smooth_quant_alpha``:
-    0 migrates nothing of outlying channels into weights, null what NNCF does by itself.
+
+class FrameworkArgs(Options):
+    """Options of the runtime, and those that every runtime has.
+
+    ``opset`` is that of the float export, ``precision`` that of whatever is not int8.
     """
 
     opset: Annotated[int, Field(strict=True)] = 17
-    optimization_level: Annotated[Literal[0, 1, 2, 99], BeforeValidator(_no_bool)] = 99
-    session_options: SessionOptions = SessionOptions()
     precision: Precision = "float32"
-    preset: Literal["mixed", "performance"] = "mixed"
-    smooth_quant_alpha: Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)] | None = None
 
 
 class Placement(Record):
@@ -192,7 +168,7 @@ class Sources(Record):
     task: str
     model_name_or_path: Annotated[str, Field(min_length=1)]
     dataset: Dataset
-    task_args: TaskArgs = TaskArgs()
+    task_args: Annotated[TaskArgs, BeforeValidator(_as_held)] = TaskArgs()
     trust_remote_code: Flag = False
     allow_pickled_weights: Flag = False
 
@@ -209,7 +185,7 @@ class Recipe(Record):
     calibration: Calibration = Calibration()
     placement: Placement = Placement()
     framework: str = "onnxruntime"
-    framework_args: FrameworkArgs = FrameworkArgs()
+    framework_args: Annotated[FrameworkArgs, BeforeValidator(_as_held)] = FrameworkArgs()
     aware_training: Flag = False
 
     @property

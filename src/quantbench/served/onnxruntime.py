@@ -44,7 +44,7 @@ def session_options(optimization_level: int, num_threads: int, chosen: Mapping[s
     Args:
         optimization_level: as in ``framework_args``.
         num_threads: of the pool within operators.
-        chosen: values by the names of ``settings.SessionOptions``; the others stay at ONNX Runtime's defaults.
+        chosen: values by the names of the runtime's ``SessionOptions``; the others stay at ONNX Runtime's defaults.
 
     """
     import onnxruntime

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.plugins.options import typed
+from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Settings, TaskArgs
 from quantbench.served import feature_extraction as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -30,7 +31,6 @@ PIPELINE_TAG = "feature-extraction"
 AUTO_CLASS = "AutoModel"
 ARCHITECTURE_SUFFIX = ""
 DATA_KEYS = ("primary", "secondary")
-ARGS = ("pooling",)
 METRICS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in ("cosine", "lowest_cosine", "spearmanr")}
 OUTPUTS = {"last_hidden_state": {0: "batch_size", 1: "sequence_length"}}
 PROCESSOR = EmbeddingProcessor
@@ -41,6 +41,15 @@ COLUMNS = ("cosine",)
 PAIR_COLUMNS = ("cosine", *_label_metrics.NUMBERS)
 CHANGED = 0.99
 """Cosine to the original's embedding below which a text counts as changed."""
+
+
+class Args(TaskArgs, extra="forbid"):
+    """Options of this task: ``pooling`` of a text's tokens, by default as the model's folder says, else their mean."""
+
+    pooling: Literal["mean", "cls", "lasttoken"] | None = None
+
+
+RULES: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,11 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     return found
 
 
+def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """No mistakes: every model that gives hidden states embeds."""
+    return []
+
+
 def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The similarity of each pair, None where it has none; of texts that are no pairs nothing is needed."""
     refs = settings.dataset.ref_keys
@@ -122,7 +136,7 @@ def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any])
         BadInput: if settings and the model's folder say another pooling.
 
     """
-    asked, declared = settings.task_args.pooling, processor.declared
+    asked, declared = typed(Args, settings).pooling, processor.declared
     if declared is None:
         return {"pooling": asked or "mean", "prompt": "", "lower": False}
     if asked not in (None, declared.pooling):

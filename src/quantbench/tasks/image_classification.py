@@ -14,15 +14,15 @@ import numpy as np
 from pydantic import JsonValue
 
 from quantbench.errors import BadInput, Mistake, RunFailed, first_line
-from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Settings, TaskArgs
 from quantbench.served import image_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
 from quantbench.sources.datasets import column_digest
-from quantbench.tasks import _label_metrics
+from quantbench.tasks import _label_metrics, _outputs
 from quantbench.tasks._images import ImageProcessor
 
 SUMMARY = "a label per image"
@@ -30,7 +30,6 @@ PIPELINE_TAG = "image-classification"
 AUTO_CLASS = "AutoModelForImageClassification"
 ARCHITECTURE_SUFFIX = "ForImageClassification"
 DATA_KEYS = ("primary",)
-ARGS: tuple[str, ...] = ()
 TOP_5 = "top_5_accuracy"
 METRICS: Mapping[str, tuple[str, ...]] = {**_label_metrics.LABEL_METRICS, TOP_5: (TOP_5,)}
 OUTPUTS = {"logits": {0: "batch_size"}}
@@ -40,6 +39,13 @@ LIBRARIES = ("PIL",)
 EXTRA = "images"
 COLUMNS = (*_label_metrics.SINGLE, "among_top_5")
 DEFAULT_SIZE, DEFAULT_PATCH = 224, 16
+
+
+class Args(TaskArgs, extra="forbid"):
+    """There are no options of images."""
+
+
+RULES: tuple[Rule, ...] = ()
 
 
 class Readable(Sequence[Any]):
@@ -113,6 +119,11 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
         found.append(("dataset.data_keys", message))
     found += _label_metrics.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
     return found + names_of_labels.check(settings, features[column], column, labels)
+
+
+def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Mistakes in what the model's outputs are taken for, as its ``config.json`` has them."""
+    return _outputs.mistakes(model_config, Args())
 
 
 def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:

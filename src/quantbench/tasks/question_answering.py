@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.plugins.options import typed
+from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Flag, Positive, Settings, TaskArgs
 from quantbench.served import question_answering as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -29,7 +30,6 @@ PIPELINE_TAG = "question-answering"
 AUTO_CLASS = "AutoModelForQuestionAnswering"
 ARCHITECTURE_SUFFIX = "ForQuestionAnswering"
 DATA_KEYS = ("question", "context")
-ARGS = ("max_seq_len", "doc_stride", "max_answer_len", "handle_impossible")
 PARTS = ("HasAns", "NoAns")
 METRICS: Mapping[str, tuple[str, ...]] = {
     "squad": ("exact_match", "f1"),
@@ -41,6 +41,23 @@ SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
 COLUMNS = ("exact_match", "f1", "answerable")
+
+
+class Args(TaskArgs, extra="forbid"):
+    """Options of this task, with the names and defaults of transformers' pipeline.
+
+    ``max_seq_len`` tokens of question and context in one window (384, or what the model takes), ``doc_stride`` tokens
+    that neighbouring windows share (128, or half of a window), ``max_answer_len`` in tokens, ``handle_impossible`` to
+    answer nothing where that is more likely.
+    """
+
+    max_seq_len: Positive | None = None
+    doc_stride: Positive | None = None
+    max_answer_len: Positive = 15
+    handle_impossible: Flag = False
+
+
+RULES: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ def known_metrics(settings: Settings) -> tuple[str, ...]:
 
 def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Those of SQuAD 2 where a question may have no answer, otherwise those of SQuAD 1."""
-    return ("squad_v2",) if settings.task_args.handle_impossible else ("squad",)
+    return ("squad_v2",) if typed(Args, settings).handle_impossible else ("squad",)
 
 
 def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
@@ -95,10 +112,15 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     return found
 
 
+def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """No mistakes: a model for this task gives beginnings and ends of answers only."""
+    return []
+
+
 def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The answers of each question; None where the cell is missing, or all rows are empty and each must be answered."""
     found = [None if cells.missing(value) else _answers(value) for value in dataset[settings.dataset.ref_keys[0]]]
-    if not settings.task_args.handle_impossible and not any(map(bool, found)):
+    if not typed(Args, settings).handle_impossible and not any(map(bool, found)):
         return [None] * len(found)
     return found
 
@@ -125,7 +147,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
 
 def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What questions are encoded and answered with, here and beside a deployed model."""
-    return settings.task_args.model_dump(mode="json", include=set(ARGS))
+    return typed(Args, settings).model_dump(mode="json")
 
 
 def _answers(value: Any) -> list[str]:

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.plugins.options import typed
+from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Flag, Settings, TaskArgs
 from quantbench.served import text_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
-from quantbench.tasks import _label_metrics, _multi_hot
+from quantbench.tasks import _label_metrics, _multi_hot, _outputs
 from quantbench.tasks._text import TextProcessor
 
 SUMMARY = "a label, labels or a number per text or pair of texts (intents, sentiment, similarity)"
@@ -28,7 +29,6 @@ PIPELINE_TAG = "text-classification"
 AUTO_CLASS = "AutoModelForSequenceClassification"
 ARCHITECTURE_SUFFIX = "ForSequenceClassification"
 DATA_KEYS = ("primary", "secondary")
-ARGS = ("is_regression", "is_multi_label")
 GLUE: Mapping[str, tuple[str, ...]] = {
     "cola": ("matthews_correlation",),
     **dict.fromkeys(("sst2", "mnli", "qnli", "rte", "wnli"), ("accuracy",)),
@@ -46,6 +46,27 @@ PROCESSOR = TextProcessor
 SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
+
+
+class Args(TaskArgs, extra="forbid"):
+    """Options of this task.
+
+    ``is_regression`` says that the model gives a number instead of labels, ``is_multi_label`` that any number of labels
+    may hold.
+    """
+
+    is_regression: Flag = False
+    is_multi_label: Flag = False
+
+
+def _one_kind(settings: Settings) -> str | None:
+    args = typed(Args, settings)
+    if not (args.is_regression and args.is_multi_label):
+        return None
+    return "task_args.is_multi_label and is_regression exclude each other; remove one of them"
+
+
+RULES = (Rule(("task_args.is_multi_label", "task_args.is_regression"), _one_kind),)
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,7 @@ class TextExamples(served.Encoded):
 
 def kind_of(settings: Settings) -> str:
     """What a model of these settings gives: ``single``, ``sets`` or ``numbers``."""
-    args = settings.task_args
+    args = typed(Args, settings)
     return "numbers" if args.is_regression else "sets" if args.is_multi_label else "single"
 
 
@@ -102,6 +123,11 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     if found:
         return found
     return names_of_labels.no_texts(settings, features) + _check_references(settings, features, labels)
+
+
+def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Mistakes in what the model's outputs are taken for, as its ``config.json`` has them."""
+    return _outputs.mistakes(model_config, typed(Args, settings))
 
 
 def _check_references(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:

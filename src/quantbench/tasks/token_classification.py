@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
-from quantbench.plugins.protocols import Likelihood, Prediction
+from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Settings, TaskArgs
 from quantbench.served import token_classification as served
 from quantbench.served.entities import WORDS, describe, entities, scheme_of
 from quantbench.served.token_classification import CUT_OFF, NO_TOKEN, OUTSIDE
@@ -31,7 +31,6 @@ PIPELINE_TAG = "token-classification"
 AUTO_CLASS = "AutoModelForTokenClassification"
 ARCHITECTURE_SUFFIX = "ForTokenClassification"
 DATA_KEYS = ("primary",)
-ARGS: tuple[str, ...] = ()
 METRICS: Mapping[str, tuple[str, ...]] = {
     "seqeval": ("precision", "recall", "f1", "accuracy"),
     **_label_metrics.MULTI_LABEL_METRICS,
@@ -45,6 +44,13 @@ SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
 COLUMNS = ("correct_entities", "predicted_entities", "reference_entities", "correct_words", "words")
+
+
+class Args(TaskArgs, extra="forbid"):
+    """There are no options of words."""
+
+
+RULES: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,11 @@ def _check_metrics(settings: Settings, labels: Sequence[str]) -> list[tuple[str,
         for name in settings.metrics
         if name not in there
     ]
+
+
+def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """No mistakes: a model's words have labels, whatever its ``config.json`` says of them."""
+    return []
 
 
 def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:

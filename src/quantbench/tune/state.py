@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from quantbench.errors import BadInput, Mistake
+from quantbench.plugins.former import spelled_out
 from quantbench.schema.base import Record, digest
 from quantbench.schema.settings import Settings
 from quantbench.system.writing import write_atomically
@@ -143,4 +144,4 @@ class Tuned(Record):
 def question(settings: Settings, limits: Sequence[Limit], only: str) -> str:
     """Hash of a configuration, its limits and the glob over candidates."""
     asked = [limit.model_dump(mode="json") for limit in limits]
-    return digest({"settings": settings.model_dump(mode="json"), "limits": asked, "only": only})
+    return digest({"settings": spelled_out(settings), "limits": asked, "only": only})

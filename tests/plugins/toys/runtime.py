@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Annotated
 
+from pydantic import Field
+
+from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Rule
+from quantbench.schema.settings import FrameworkArgs, Positive
 from toys import served_toy as served
 
 SUMMARY = "ONNX's reference implementation"
@@ -13,13 +18,18 @@ OPERATORS = {"dynamic": ("MatMul",), "none": ()}
 LOADS_FOLDER = False
 FAST_PRODUCTS = ()
 OWN_OPERATORS = False
-ARGS = ("opset",)
 LIBRARIES = ("toys", "onnx")
 EXTRA = ""
 FLOAT_RUNTIME = "toy"
 EXECUTED = "the nodes of the file, which the toy computes one by one"
 EXECUTED_ALONE = EXECUTED
 SERVED = served
+
+
+class Args(FrameworkArgs, extra="forbid"):
+    """Options of the toy: ``repeats`` is how often it computes what it is asked, which changes nothing but the time."""
+
+    repeats: Annotated[Positive, Field(le=9)] = 1
 
 
 def _precision(settings):
@@ -36,7 +46,7 @@ def load(spec, num_threads):
 
 
 def options(settings):
-    return {}
+    return {"repeats": typed(Args, settings).repeats}
 
 
 def executed(spec, scratch):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Annotated
 
+import numpy as np
+from pydantic import Field
+
+from quantbench.plugins.options import typed
 from quantbench.schema.results import Scores
+from quantbench.schema.settings import TaskArgs
 from quantbench.served import text_classification as served
 from quantbench.tasks import text_classification as texts
 
@@ -13,7 +19,6 @@ PIPELINE_TAG = "text-classification"
 AUTO_CLASS = texts.AUTO_CLASS
 ARCHITECTURE_SUFFIX = texts.ARCHITECTURE_SUFFIX
 DATA_KEYS = ("primary",)
-ARGS = ()
 METRICS = {"hits": ("hits",)}
 OUTPUTS = texts.OUTPUTS
 PROCESSOR = texts.PROCESSOR
@@ -22,12 +27,32 @@ EXTRA = ""
 SERVED = served
 COLUMNS = ("hit",)
 
+
+class Args(TaskArgs, extra="forbid"):
+    """Options of the toy: ``worth`` is what a hit counts."""
+
+    worth: Annotated[float, Field(gt=0)] = 1.0
+
+
+@dataclass(frozen=True)
+class TopicExamples(texts.TextExamples):
+    """Texts and their topics, and what a hit counts."""
+
+    worth: float
+
+
+RULES = ()
 check = texts.check
+check_model = texts.check_model
 references = texts.references
-prepare = texts.prepare
 serving = texts.serving
 decode = served.decode
 likelihood = texts.likelihood
+
+
+def prepare(settings, dataset, processor, model_config):
+    made = texts.prepare(settings, dataset, processor, model_config)
+    return TopicExamples(**vars(made), worth=typed(Args, settings).worth)
 
 
 def known_metrics(settings):
@@ -43,7 +68,8 @@ def default_limit(settings, labels=()):
 
 
 def score(examples, predictions, original):
-    outcomes = tuple((float(a[0] == b[0]),) for a, b in zip(examples.references, predictions, strict=True))
+    hits = [a[0] == b[0] for a, b in zip(examples.references, predictions, strict=True)]
+    outcomes = tuple((examples.worth * hit,) for hit in hits)
     return Scores(
         metrics=metrics(COLUMNS, np.asarray(outcomes), np.ones(len(outcomes))),
         examples=len(outcomes),
