@@ -13,7 +13,7 @@ from quantbench.plugins.arguments import LauncherArgs
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
-from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, TaskArgs
+from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, Sources, TaskArgs
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
@@ -126,19 +126,19 @@ class Task(Protocol):
     EXTRA: str
     SERVED: ServedTask
 
-    def known_metrics(self, settings: Settings) -> tuple[str, ...]:
+    def known_metrics(self, sources: Sources) -> tuple[str, ...]:
         """Those of ``METRICS`` that there are for this kind of labels."""
         ...
 
-    def default_metrics(self, settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+    def default_metrics(self, sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
         """Metric names that are reported where none are asked for; ``labels`` of the model where it is known."""
         ...
 
-    def default_limit(self, settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+    def default_limit(self, sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
         """The value that a limit on the loss is on where none is given, and the limit; ``labels`` as above."""
         ...
 
-    def likelihood(self, settings: Settings) -> Likelihood:
+    def likelihood(self, sources: Sources) -> Likelihood:
         """What the outputs are."""
         ...
 
@@ -146,22 +146,22 @@ class Task(Protocol):
         """Mistakes as (dotted key, message): columns and labels that do not fit."""
         ...
 
-    def check_model(self, settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def check_model(self, sources: Sources, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Mistakes as (dotted key, message): what the model's outputs are taken for, against its ``config.json``."""
         ...
 
-    def references(self, settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+    def references(self, sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
         """What is right for each row of a whole split, None where the row has no label; raises ``cells.Unusable``."""
         ...
 
-    def prepare(self, settings: Settings, dataset: Any, processor: Any, model_config: Any) -> Examples:
+    def prepare(self, sources: Sources, dataset: Any, processor: Any, model_config: Any) -> Examples:
         """Make the inputs of every example once, aligned with its references.
 
         ``dataset`` holds rows that count, with the columns ``cells.READ``, where they have a label, and ``cells.ROW``.
         """
         ...
 
-    def serving(self, settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+    def serving(self, sources: Sources, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
         """The arguments of ``SERVED``, here and beside a deployed model, as JSON has them."""
         ...
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from quantbench.plugins.registry import unknown_name
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Sources
 from quantbench.sources.cells import Unusable, item, missing, number, some
 
 TEXTS = ("string", "null")
@@ -35,7 +35,7 @@ def no_column(key: str, column: str, split: str, features: Any) -> str:
 
 
 def columns(
-    settings: Settings,
+    sources: Sources,
     features: Any,
     split: str,
     wanted: Mapping[str, str],
@@ -45,7 +45,7 @@ def columns(
     """Mistakes in the names of columns as (dotted key, message).
 
     Args:
-        settings: of the run.
+        sources: of the run.
         features: the split's ``datasets.Features``.
         split: its name.
         wanted: what each data key that is needed is, such as ``{"primary": "the text"}``.
@@ -53,37 +53,37 @@ def columns(
         example: of a column of references.
 
     """
-    keys, found = settings.dataset.data_keys, []
+    keys, found = sources.dataset.data_keys, []
     for key, what in wanted.items():
         if key not in keys:
             found.append(("dataset.data_keys", f"data_keys needs {key}, the column of {what}, such as {{{key}: text}}"))
     for key, column in keys.items():
         if column not in features:
             found.append(("dataset.data_keys", no_column(f"data_keys.{key}", column, split, features)))
-    given = len(settings.dataset.ref_keys)
+    given = len(sources.dataset.ref_keys)
     if given != refs and (refs is not None or not given):
         number = "no column" if refs == 0 else f"{refs} columns" if refs and refs > 1 else "one column"
-        found.append(("dataset.ref_keys", f"{settings.task} needs {number} in ref_keys, such as [{example}]"))
+        found.append(("dataset.ref_keys", f"{sources.task} needs {number} in ref_keys, such as [{example}]"))
         return found
-    absent = [column for column in settings.dataset.ref_keys if column not in features]
+    absent = [column for column in sources.dataset.ref_keys if column not in features]
     return found + [("dataset.ref_keys", no_column("ref_keys", column, split, features)) for column in absent]
 
 
-def no_texts(settings: Settings, features: Any) -> list[tuple[str, str]]:
+def no_texts(sources: Sources, features: Any) -> list[tuple[str, str]]:
     """Mistakes as :func:`columns` gives them: data keys whose column holds no text per example."""
     rest = "must hold a text per example, it is"
     return [
         ("dataset.data_keys", f"data_keys.{key}: column {column!r} {rest} {features[column]}")
-        for key, column in settings.dataset.data_keys.items()
+        for key, column in sources.dataset.data_keys.items()
         if getattr(features[column], "dtype", None) not in TEXTS
     ]
 
 
-def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+def check(sources: Sources, feature: Any, column: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes that show without reading rows: a column that holds no labels, and names that do not exist.
 
     Args:
-        settings: of the run.
+        sources: of the run.
         feature: of one label.
         column: its name.
         labels: of the model; none where it is not known.
@@ -94,12 +94,12 @@ def check(settings: Settings, feature: Any, column: str, labels: Sequence[str]) 
         return [("dataset.ref_keys", f"column {column!r} must hold a label per example, it is {feature}")]
     if not labels:
         return []
-    mapping = settings.dataset.label_map
+    mapping = sources.dataset.label_map
     wrong = [target for target in mapping.values() if target not in labels]
     if wrong:
         message = f"label_map maps onto {some(dict.fromkeys(wrong))}, which the model does not have; it has: "
         return [("dataset.label_map", message + some(labels))]
-    names = settings.dataset.label_names or getattr(feature, "names", None) or ()
+    names = sources.dataset.label_names or getattr(feature, "names", None) or ()
     problem = mismatch(names, labels, mapping)
     return [("dataset.label_map", problem)] if problem else unmatched(names, labels, mapping)
 
@@ -167,11 +167,11 @@ def whole(value: Any) -> Any:
     return value
 
 
-def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Label]:
+def namer(sources: Sources, feature: Any, values: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Label]:
     """A function from a value of :func:`whole` to the number of the model's label, None for no label.
 
     Args:
-        settings: of the run.
+        sources: of the run.
         feature: of one label.
         values: all that occur; what they are is decided once for all of them.
         labels: of the model.
@@ -180,11 +180,11 @@ def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Seque
         Unusable: from here or from the function, if a label has no name or one that the model does not have.
 
     """
-    mapping, present = settings.dataset.label_map, list(dict.fromkeys(value for value in values if value is not None))
+    mapping, present = sources.dataset.label_map, list(dict.fromkeys(value for value in values if value is not None))
     wrong = next((value for value in present if isinstance(value, float)), None)
     if wrong is not None:
         raise Unusable("dataset.ref_keys", f"{wrong} is no label; a label is a name or a whole number")
-    name = _by_name(settings, feature, present, labels)
+    name = _by_name(sources, feature, present, labels)
     found = {value: name(value) for value in present}
     problem = mismatch([text for text in found.values() if text is not None], labels, mapping)
     if problem:
@@ -194,9 +194,9 @@ def namer(settings: Settings, feature: Any, values: Sequence[Any], labels: Seque
     return lambda value: None if value is None else numbers[value]
 
 
-def _by_name(settings: Settings, feature: Any, present: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Any]:
+def _by_name(sources: Sources, feature: Any, present: Sequence[Any], labels: Sequence[str]) -> Callable[[Any], Any]:
     """A function from a value to its name, None for no label."""
-    mapping, given = settings.dataset.label_map, settings.dataset.label_names
+    mapping, given = sources.dataset.label_map, sources.dataset.label_names
     names = given or getattr(feature, "names", None)
     known = {*labels, *mapping, *(names or ())}
     texts = [value for value in present if isinstance(value, str)]
@@ -223,7 +223,7 @@ def _numbered(value: int, names: Sequence[str], given: bool) -> str | None:
     raise Unusable("dataset.label_names", f"it has a label number without a name: {value}; {hint}, counted from 0")
 
 
-def single(settings: Settings, dataset: Any, column: str, labels: Sequence[str]) -> list[Label]:
+def single(sources: Sources, dataset: Any, column: str, labels: Sequence[str]) -> list[Label]:
     """The model's number of the label of each example, None where it has none.
 
     Raises:
@@ -232,16 +232,16 @@ def single(settings: Settings, dataset: Any, column: str, labels: Sequence[str])
     """
     values = [whole(value) for value in dataset[column]]
     feature = dataset.features[column]
-    names = settings.dataset.label_names
+    names = sources.dataset.label_names
     numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     if names and numbers and min(numbers) == -1 and max(numbers) == len(names) - 2:
         problem = f"{len(names)} names are given and no row has the last; numbers count from 0 and -1 is no label"
         raise Unusable("dataset.label_names", f"label numbers go from -1 to {max(numbers)}, {problem}: rename them")
-    name = namer(settings, feature, values, labels)
+    name = namer(sources, feature, values, labels)
     return [name(value) for value in values]
 
 
-def words(settings: Settings, dataset: Any, column: str, labels: Sequence[str]) -> list[list[str | None] | None]:
+def words(sources: Sources, dataset: Any, column: str, labels: Sequence[str]) -> list[list[str | None] | None]:
     """The label of each word as the model calls it, None for words that are not scored, and for rows without any.
 
     Raises:
@@ -250,7 +250,7 @@ def words(settings: Settings, dataset: Any, column: str, labels: Sequence[str]) 
     """
     rows = [None if missing(row) else [whole(value) for value in row] for row in dataset[column]]
     values = [value for row in rows if row is not None for value in row]
-    name = namer(settings, item(dataset.features[column]), values, labels)
+    name = namer(sources, item(dataset.features[column]), values, labels)
     found = [None if row is None else [name(value) for value in row] for row in rows]
     return [
         None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Sources
 from quantbench.sources.cells import Unusable, item, missing, some
 from quantbench.sources.labels import TEXTS, UNLABELLED, mismatch, namer, unmatched, whole
 
@@ -20,9 +20,9 @@ Row = tuple[int, ...]
 BITS = (0, 1)
 
 
-def check_columns(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
+def check_columns(sources: Sources, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in several columns of which each stands for a label, as (dotted key, message)."""
-    names, mapping = settings.dataset.ref_keys, settings.dataset.label_map
+    names, mapping = sources.dataset.ref_keys, sources.dataset.label_map
     for column in names:
         if not str(getattr(features[column], "dtype", "")).startswith(("int", "uint", "float", "bool", "null")):
             return [("dataset.ref_keys", f"column {column!r} must hold 0 or 1 per example, it is {features[column]}")]
@@ -37,32 +37,32 @@ def check_columns(settings: Settings, features: Any, labels: Sequence[str]) -> l
     return unmatched(names, labels, mapping)
 
 
-def rows(settings: Settings, dataset: Any, labels: Sequence[str]) -> list[Row | None]:
+def rows(sources: Sources, dataset: Any, labels: Sequence[str]) -> list[Row | None]:
     """0 or 1 for every label of the model, of each example; None where it has no reference.
 
     Raises:
         Unusable: if a row can be neither, or a label has no name or one that the model does not have.
 
     """
-    columns = settings.dataset.ref_keys
+    columns = sources.dataset.ref_keys
     if len(columns) > 1:
         cells = zip(*(dataset[column] for column in columns), strict=True)
-        return _bits([list(row) for row in cells], columns, labels, settings.dataset.label_map)
+        return _bits([list(row) for row in cells], columns, labels, sources.dataset.label_map)
     feature = item(dataset.features[columns[0]])
     lists = [None if missing(row) else list(row) for row in dataset[columns[0]]]
     kind = str(getattr(feature, "dtype", ""))
-    if getattr(feature, "names", None) or kind in TEXTS or not _are_bits(lists, kind, settings, labels):
-        return _numbers(lists, settings, feature, labels)
-    names = settings.dataset.label_names or tuple(labels)
-    problem = mismatch(names, labels, settings.dataset.label_map)
+    if getattr(feature, "names", None) or kind in TEXTS or not _are_bits(lists, kind, sources, labels):
+        return _numbers(lists, sources, feature, labels)
+    names = sources.dataset.label_names or tuple(labels)
+    problem = mismatch(names, labels, sources.dataset.label_map)
     if problem:
         raise Unusable("dataset.label_map", problem)
-    return _bits(lists, names, labels, settings.dataset.label_map)
+    return _bits(lists, names, labels, sources.dataset.label_map)
 
 
-def _are_bits(lists: Sequence[list[Any] | None], kind: str, settings: Settings, labels: Sequence[str]) -> bool:
+def _are_bits(lists: Sequence[list[Any] | None], kind: str, sources: Sources, labels: Sequence[str]) -> bool:
     """Whether numbers are 0 or 1 for every label rather than numbers of labels."""
-    count = len(settings.dataset.label_names or labels)
+    count = len(sources.dataset.label_names or labels)
     there = [row for row in lists if row is not None and not _unpublished(row)]
     values = {value for row in there for value in row if not missing(value)}
     if kind.startswith("bool"):
@@ -105,11 +105,11 @@ def _bits(
 
 
 def _numbers(
-    lists: Sequence[list[Any] | None], settings: Settings, feature: Any, labels: Sequence[str]
+    lists: Sequence[list[Any] | None], sources: Sources, feature: Any, labels: Sequence[str]
 ) -> list[Row | None]:
     """Rows of 0 and 1 from lists of names or of numbers of labels."""
     rows = [None if row is None or _unpublished(row) else [whole(value) for value in row] for row in lists]
-    number = namer(settings, feature, [value for row in rows if row is not None for value in row], labels)
+    number = namer(sources, feature, [value for row in rows if row is not None for value in row], labels)
     found: list[Row | None] = []
     for place, row in enumerate(rows, start=1):
         if row is None:
@@ -121,6 +121,6 @@ def _numbers(
         twice = next((value for value in row if isinstance(value, int) and row.count(value) > 1), None)
         if twice is not None:
             problem = f"row {place} holds label number {twice} twice; 0 or 1 for every label needs rows of"
-            raise Unusable("dataset.ref_keys", f"{problem} {len(settings.dataset.label_names or labels)} numbers")
+            raise Unusable("dataset.ref_keys", f"{problem} {len(sources.dataset.label_names or labels)} numbers")
         found.append(tuple(int(label in given) for label in range(len(labels))))
     return found

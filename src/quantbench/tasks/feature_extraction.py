@@ -18,7 +18,7 @@ from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings, TaskArgs
+from quantbench.schema.settings import Settings, Sources, TaskArgs
 from quantbench.served import feature_extraction as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -68,22 +68,22 @@ class EmbeddedExamples(served.Encoded):
     notes: tuple[str, ...]
 
 
-def known_metrics(settings: Settings) -> tuple[str, ...]:
+def known_metrics(sources: Sources) -> tuple[str, ...]:
     """Cosines always, the correlation only of pairs of texts that have a similarity."""
-    return tuple(METRICS) if settings.dataset.ref_keys else ("cosine", "lowest_cosine")
+    return tuple(METRICS) if sources.dataset.ref_keys else ("cosine", "lowest_cosine")
 
 
-def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """The mean cosine, and the correlation of pairs."""
-    return ("cosine", "spearmanr") if settings.dataset.ref_keys else ("cosine",)
+    return ("cosine", "spearmanr") if sources.dataset.ref_keys else ("cosine",)
 
 
-def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
     """The correlation may drop by 0.005; without pairs the mean cosine."""
-    return default_metrics(settings)[-1], 0.005
+    return default_metrics(sources)[-1], 0.005
 
 
-def likelihood(settings: Settings) -> Likelihood:
+def likelihood(sources: Sources) -> Likelihood:
     """``gaussian``: every number of an embedding is a mean with variance 1."""
     return "gaussian"
 
@@ -100,23 +100,23 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     return found
 
 
-def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """No mistakes: every model that gives hidden states embeds."""
     return []
 
 
-def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The similarity of each pair, None where it has none; of texts that are no pairs nothing is needed."""
-    refs = settings.dataset.ref_keys
+    refs = sources.dataset.ref_keys
     return names_of_labels.numbers(dataset, refs[0]) if refs else [0.0] * len(dataset)
 
 
-def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> EmbeddedExamples:
+def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -> EmbeddedExamples:
     """Tokenize texts, or both texts of pairs apart."""
-    args = serving(settings, processor, model_config)
-    columns = {key: list(dataset[column]) for key, column in settings.dataset.data_keys.items()}
+    args = serving(sources, processor, model_config)
+    columns = {key: list(dataset[column]) for key, column in sources.dataset.data_keys.items()}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
-    similarities = cells.references(dataset) if settings.dataset.ref_keys else None
+    similarities = cells.references(dataset) if sources.dataset.ref_keys else None
     limit = processor.facts.limit
     full = sum(cost == limit for cost in encoded.costs)
     notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
@@ -129,14 +129,14 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     )
 
 
-def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What texts are encoded and embedded with, here and beside a deployed model.
 
     Raises:
-        BadInput: if settings and the model's folder say another pooling.
+        BadInput: if sources and the model's folder say another pooling.
 
     """
-    asked, declared = typed(Args, settings).pooling, processor.declared
+    asked, declared = typed(Args, sources).pooling, processor.declared
     if declared is None:
         return {"pooling": asked or "mean", "prompt": "", "lower": False}
     if asked not in (None, declared.pooling):

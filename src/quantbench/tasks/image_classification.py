@@ -17,7 +17,7 @@ from quantbench.errors import BadInput, Mistake, RunFailed, first_line
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings, TaskArgs
+from quantbench.schema.settings import Settings, Sources, TaskArgs
 from quantbench.served import image_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -86,22 +86,22 @@ class ImageExamples(served.Encoded):
     notes: tuple[str, ...]
 
 
-def known_metrics(settings: Settings) -> tuple[str, ...]:
+def known_metrics(sources: Sources) -> tuple[str, ...]:
     """Every metric of ``METRICS``: all are values of one label per example."""
     return tuple(METRICS)
 
 
-def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Accuracy, the usual metric of image classification."""
     return ("accuracy",)
 
 
-def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
     """Accuracy may drop by 0.005."""
     return "accuracy", 0.005
 
 
-def likelihood(settings: Settings) -> Likelihood:
+def likelihood(sources: Sources) -> Likelihood:
     """``categorical``: one label of many."""
     return "categorical"
 
@@ -121,24 +121,24 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     return found + names_of_labels.check(settings, features[column], column, labels)
 
 
-def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Mistakes in what the model's outputs are taken for, as its ``config.json`` has them."""
     return _outputs.mistakes(model_config, Args())
 
 
-def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The number of the label of each row, None where it has none."""
-    return names_of_labels.single(settings, dataset, settings.dataset.ref_keys[0], labels)
+    return names_of_labels.single(sources, dataset, sources.dataset.ref_keys[0], labels)
 
 
-def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> ImageExamples:
+def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -> ImageExamples:
     """Read and collate images on demand, with their labels as numbers of the model's."""
-    column = settings.dataset.data_keys["primary"]
+    column = sources.dataset.data_keys["primary"]
     labels = names_of_labels.of_model(model_config)
     references = cells.references(dataset)
     _check_images(dataset, column)
     made = {"images": column_digest(dataset, column), "processor": processor.raw.to_json_string()}
-    args = serving(settings, processor, model_config)
+    args = serving(sources, processor, model_config)
     encoded = served.encode_images(Readable(dataset[column], dataset[cells.ROW]), processor, args)
     return ImageExamples(
         **vars(encoded),
@@ -148,7 +148,7 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     )
 
 
-def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What images are encoded and answered with, here and beside a deployed model."""
     return {"labels": [*names_of_labels.of_model(model_config)], "patches": _patches(model_config)}
 

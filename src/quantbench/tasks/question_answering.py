@@ -17,7 +17,7 @@ from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Flag, Positive, Settings, TaskArgs
+from quantbench.schema.settings import Flag, Positive, Settings, Sources, TaskArgs
 from quantbench.served import question_answering as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -76,22 +76,22 @@ class QuestionExamples(served.Encoded):
     notes: tuple[str, ...]
 
 
-def known_metrics(settings: Settings) -> tuple[str, ...]:
+def known_metrics(sources: Sources) -> tuple[str, ...]:
     """The metrics of both versions of SQuAD."""
     return tuple(METRICS)
 
 
-def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Those of SQuAD 2 where a question may have no answer, otherwise those of SQuAD 1."""
-    return ("squad_v2",) if typed(Args, settings).handle_impossible else ("squad",)
+    return ("squad_v2",) if typed(Args, sources).handle_impossible else ("squad",)
 
 
-def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
     """F1, in percent, may drop by 0.5."""
     return "f1", 0.5
 
 
-def likelihood(settings: Settings) -> Likelihood:
+def likelihood(sources: Sources) -> Likelihood:
     """``categorical``: one token of many, for the start and for the end."""
     return "categorical"
 
@@ -112,23 +112,23 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     return found
 
 
-def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """No mistakes: a model for this task gives beginnings and ends of answers only."""
     return []
 
 
-def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The answers of each question; None where the cell is missing, or all rows are empty and each must be answered."""
-    found = [None if cells.missing(value) else _answers(value) for value in dataset[settings.dataset.ref_keys[0]]]
-    if not typed(Args, settings).handle_impossible and not any(map(bool, found)):
+    found = [None if cells.missing(value) else _answers(value) for value in dataset[sources.dataset.ref_keys[0]]]
+    if not typed(Args, sources).handle_impossible and not any(map(bool, found)):
         return [None] * len(found)
     return found
 
 
-def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> QuestionExamples:
+def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -> QuestionExamples:
     """Tokenize questions with their contexts in windows that share some tokens."""
-    args = serving(settings, processor, model_config)
-    columns = {key: list(dataset[settings.dataset.data_keys[key]]) for key in DATA_KEYS}
+    args = serving(sources, processor, model_config)
+    columns = {key: list(dataset[sources.dataset.data_keys[key]]) for key in DATA_KEYS}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
     references = cells.references(dataset)
     owners = [window.example for window in encoded.windows]
@@ -145,9 +145,9 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     )
 
 
-def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What questions are encoded and answered with, here and beside a deployed model."""
-    return typed(Args, settings).model_dump(mode="json")
+    return typed(Args, sources).model_dump(mode="json")
 
 
 def _answers(value: Any) -> list[str]:

@@ -17,7 +17,7 @@ from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Flag, Settings, TaskArgs
+from quantbench.schema.settings import Flag, Settings, Sources, TaskArgs
 from quantbench.served import text_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -59,8 +59,8 @@ class Args(TaskArgs, extra="forbid"):
     is_multi_label: Flag = False
 
 
-def _one_kind(settings: Settings) -> str | None:
-    args = typed(Args, settings)
+def _one_kind(sources: Sources) -> str | None:
+    args = typed(Args, sources)
     if not (args.is_regression and args.is_multi_label):
         return None
     return "task_args.is_multi_label and is_regression exclude each other; remove one of them"
@@ -85,36 +85,36 @@ class TextExamples(served.Encoded):
     notes: tuple[str, ...]
 
 
-def kind_of(settings: Settings) -> str:
-    """What a model of these settings gives: ``single``, ``sets`` or ``numbers``."""
-    args = typed(Args, settings)
+def kind_of(sources: Sources) -> str:
+    """What a model of these sources gives: ``single``, ``sets`` or ``numbers``."""
+    args = typed(Args, sources)
     return "numbers" if args.is_regression else "sets" if args.is_multi_label else "single"
 
 
-def known_metrics(settings: Settings) -> tuple[str, ...]:
+def known_metrics(sources: Sources) -> tuple[str, ...]:
     """Those for one label, for several, or for a number."""
-    kind = kind_of(settings)
+    kind = kind_of(sources)
     if kind == "sets":
         return tuple(_label_metrics.MULTI_LABEL_METRICS)
     values = _label_metrics.NUMBER_METRICS if kind == "numbers" else _label_metrics.LABEL_METRICS
     return tuple(name for name, reported in METRICS.items() if set(reported) <= set(values))
 
 
-def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Accuracy and macro F1 of one label, micro and macro F1 of sets of labels, both correlations of numbers."""
     kinds = {"single": ("accuracy", "f1_macro"), "sets": ("f1_micro", "f1_macro"), "numbers": ("pearson", "spearmanr")}
-    return kinds[kind_of(settings)]
+    return kinds[kind_of(sources)]
 
 
-def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
     """The first of the default metrics may drop by 0.005."""
-    return default_metrics(settings)[0], 0.005
+    return default_metrics(sources)[0], 0.005
 
 
-def likelihood(settings: Settings) -> Likelihood:
+def likelihood(sources: Sources) -> Likelihood:
     """``categorical`` for one label, ``bernoulli`` for sets of labels, ``gaussian`` for a number."""
     kinds: dict[str, Likelihood] = {"single": "categorical", "sets": "bernoulli", "numbers": "gaussian"}
-    return kinds[kind_of(settings)]
+    return kinds[kind_of(sources)]
 
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -125,9 +125,9 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     return names_of_labels.no_texts(settings, features) + _check_references(settings, features, labels)
 
 
-def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Mistakes in what the model's outputs are taken for, as its ``config.json`` has them."""
-    return _outputs.mistakes(model_config, typed(Args, settings))
+    return _outputs.mistakes(model_config, typed(Args, sources))
 
 
 def _check_references(settings: Settings, features: Any, labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -154,20 +154,20 @@ def _check_references(settings: Settings, features: Any, labels: Sequence[str]) 
     return names_of_labels.check(settings, item, column, labels)
 
 
-def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The number of the label, 0 or 1 for every label, or the number, of each row; None where it has none."""
-    column, kind = settings.dataset.ref_keys[0], kind_of(settings)
+    column, kind = sources.dataset.ref_keys[0], kind_of(sources)
     if kind == "numbers":
         return names_of_labels.numbers(dataset, column)
     if kind == "single":
-        return names_of_labels.single(settings, dataset, column, labels)
-    return _multi_hot.rows(settings, dataset, labels)
+        return names_of_labels.single(sources, dataset, column, labels)
+    return _multi_hot.rows(sources, dataset, labels)
 
 
-def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TextExamples:
+def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -> TextExamples:
     """Tokenize texts or pairs of texts, aligned with their references."""
-    args = serving(settings, processor, model_config)
-    columns = {key: list(dataset[column]) for key, column in settings.dataset.data_keys.items()}
+    args = serving(sources, processor, model_config)
+    columns = {key: list(dataset[column]) for key, column in sources.dataset.data_keys.items()}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
     read = cells.references(dataset)
     references = [tuple(value) if isinstance(value, list) else (value,) for value in read]
@@ -183,11 +183,11 @@ def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any)
     )
 
 
-def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What texts are encoded and answered with, here and beside a deployed model."""
-    kind = kind_of(settings)
+    kind = kind_of(sources)
     labels: list[JsonValue] = [] if kind == "numbers" else [*names_of_labels.of_model(model_config)]
-    return {"pairs": "secondary" in settings.dataset.data_keys, "kind": kind, "labels": labels}
+    return {"pairs": "secondary" in sources.dataset.data_keys, "kind": kind, "labels": labels}
 
 
 decode = served.decode

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Settings, TaskArgs
+from quantbench.schema.settings import Settings, Sources, TaskArgs
 from quantbench.served import token_classification as served
 from quantbench.served.entities import WORDS, describe, entities, scheme_of
 from quantbench.served.token_classification import CUT_OFF, NO_TOKEN, OUTSIDE
@@ -73,30 +73,30 @@ class TokenExamples(served.Encoded):
     scheme: str = "IOB"
 
 
-def known_metrics(settings: Settings) -> tuple[str, ...]:
+def known_metrics(sources: Sources) -> tuple[str, ...]:
     """Every metric of ``METRICS``; :func:`check` refuses those that the model's labels do not have."""
     return tuple(METRICS)
 
 
-def default_metrics(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, ...]:
+def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """seqeval's; accuracy and macro F1 of words where labels are of single words (no scheme such as BIO)."""
-    return ("accuracy", "f1_macro") if _of_words(settings, labels) else ("seqeval",)
+    return ("accuracy", "f1_macro") if _of_words(sources, labels) else ("seqeval",)
 
 
-def default_limit(settings: Settings, labels: Sequence[str] = ()) -> tuple[str, float]:
+def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
     """F1 may drop by 0.005; the accuracy of words where labels are of single words."""
-    return ("accuracy" if _of_words(settings, labels) else "f1"), 0.005
+    return ("accuracy" if _of_words(sources, labels) else "f1"), 0.005
 
 
-def _of_words(settings: Settings, labels: Sequence[str]) -> bool:
-    spoken = names_of_labels.spoken(labels, settings.dataset.label_map)
+def _of_words(sources: Sources, labels: Sequence[str]) -> bool:
+    spoken = names_of_labels.spoken(labels, sources.dataset.label_map)
     try:
         return bool(labels) and scheme_of(spoken) == WORDS
     except ValueError:
         return False
 
 
-def likelihood(settings: Settings) -> Likelihood:
+def likelihood(sources: Sources) -> Likelihood:
     """``categorical``: one label of many per token."""
     return "categorical"
 
@@ -135,36 +135,36 @@ def _check_metrics(settings: Settings, labels: Sequence[str]) -> list[tuple[str,
     ]
 
 
-def check_model(settings: Settings, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """No mistakes: a model's words have labels, whatever its ``config.json`` says of them."""
     return []
 
 
-def references(settings: Settings, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
+def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The label of each word of each row, None for words that are not scored and for rows without any label.
 
     Raises:
         cells.Unusable: see ``labels.words``; also if a row has not as many labels as words.
 
     """
-    column = settings.dataset.ref_keys[0]
-    found = names_of_labels.words(settings, dataset, column, labels)
-    sentences = dataset[settings.dataset.data_keys["primary"]]
+    column = sources.dataset.ref_keys[0]
+    found = names_of_labels.words(sources, dataset, column, labels)
+    sentences = dataset[sources.dataset.data_keys["primary"]]
     for number, (words, tags) in enumerate(zip(sentences, found, strict=True), start=1):
         if words is not None and tags is not None and len(words) != len(tags):
             raise cells.Unusable("dataset.ref_keys", f"row {number} has {len(words)} words and {len(tags)} labels")
     return found
 
 
-def prepare(settings: Settings, dataset: Any, processor: Any, model_config: Any) -> TokenExamples:
+def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -> TokenExamples:
     """Tokenize sentences given as lists of words, aligned with their labels."""
-    mapping = settings.dataset.label_map
+    mapping = sources.dataset.label_map
     own = names_of_labels.of_model(model_config)
     labels = names_of_labels.spoken(own, mapping)
-    words = list(dataset[settings.dataset.data_keys["primary"]])
+    words = list(dataset[sources.dataset.data_keys["primary"]])
     names_by_own = dict(zip(own, labels, strict=True))
     references = [[names_by_own.get(name) for name in row] for row in cells.references(dataset)]
-    args = serving(settings, processor, model_config)
+    args = serving(sources, processor, model_config)
     encoded = served.encode([{"primary": sentence} for sentence in words], processor, args)
     made = {"inputs": encoded.inputs, "first": encoded.first_tokens, "references": references, "labels": labels}
     scheme = scheme_of(labels)
@@ -193,9 +193,9 @@ def _notes(encoded: served.Encoded, references: Sequence[Sequence[str | None]]) 
     return notes
 
 
-def serving(settings: Settings, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
+def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -> dict[str, JsonValue]:
     """What words are labelled with, here and beside a deployed model."""
-    labels = names_of_labels.spoken(names_of_labels.of_model(model_config), settings.dataset.label_map)
+    labels = names_of_labels.spoken(names_of_labels.of_model(model_config), sources.dataset.label_map)
     scheme = scheme_of(labels)
     return {"labels": [*labels], "scheme": None if scheme == WORDS else scheme}
 
