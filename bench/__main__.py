@@ -1,6 +1,6 @@
 """Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``.
 
-``coverage`` and ``estimators`` take options, last for hours, and run only where they are named.
+``coverage``, ``estimators`` and ``simulation`` take options, last for hours, and run only where they are named.
 """
 
 from __future__ import annotations
@@ -8,11 +8,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench import calibration_memory, coverage, evaluation_batches, examples, experiments, launchers, phases, repeats, tuning
+from bench import (
+    calibration_memory,
+    coverage,
+    estimators,
+    evaluation_batches,
+    examples,
+    experiments,
+    launchers,
+    phases,
+    repeats,
+    simulation,
+    tuning,
+)
 from quantbench.system.environment import detect
 
 PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, examples, tuning, experiments)
-ALONE = {"coverage": coverage.main}
+ALONE = {"coverage": coverage.main, "estimators": estimators.main, "simulation": simulation.main}
 """Parts with options of their own."""
 OUT = Path("runs/bench/bench.md")
 

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="per arm and session")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     given = parser.parse_args(arguments)
-    original, plain, shape = float_arm(given.folder / "cache")
+    _, plain, shape = float_arm(given.folder / "cache")
     specs = arms(plain, given.folder / "models")
     noise_of(plain, shape, given.seconds, given.folder)
     for condition in [given.condition] if given.condition else LOADS:
@@ -96,9 +96,7 @@ def record(specs: dict[str, ArmSpec], shape: Shape, condition: str, seconds: flo
     """One session of all arms under a load."""
     length = seconds * TRUTH_FACTOR if condition == TRUTH else seconds
     with beside(*LOADS[condition]):
-        timings = time_arms(
-            specs, BASELINE, [shape], _args(length, seed), environment.usable_cores(), lambda _: None
-        )
+        timings = time_arms(specs, BASELINE, [shape], _args(length, seed), environment.usable_cores(), lambda _: None)
     if timings.failures:
         raise RuntimeError(str(timings.failures))
     measured = timings.shapes[0]
