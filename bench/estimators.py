@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from bench import calm_rounds, coverage
 from quantbench.analysis import speedups, undisturbed
-from quantbench.analysis.intervals import ALPHA, Interval, Z
+from quantbench.analysis.intervals import ALPHA, Interval, Z, verdict
 from quantbench.analysis.speedups import BASELINE, NULL
 from quantbench.analysis.undisturbed import Array
 from quantbench.reports._markdown import table
