@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ Z = float(ndtri(1 - ALPHA / 2))
 RESAMPLES = 2000
 MOST_DRAWS, MOST_WEIGHTS = 256, 2_000_000
 """Resamples, and examples in them, that are computed together: a bound on memory."""
+MOST_KEPT = 16_000_000
+"""Examples in all resamples up to which these are kept for the next result, in 128 MB at most."""
+
+Outcomes = Sequence[Sequence[float]]
+"""Per example, shape (examples, columns)."""
+Metrics = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], dict[str, Any]]
+"""Values by name from outcomes and how often each example was drawn; see :func:`paired_bootstrap`."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +112,9 @@ def verdict(ratio: Interval, adjusted_p: float, noise_floor: float) -> str:
 
 
 def paired_bootstrap(
-    original: Sequence[Sequence[float]],
-    optimized: Sequence[Sequence[float]],
-    metrics: Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], dict[str, Any]],
+    original: Outcomes,
+    optimized: Outcomes,
+    metrics: Metrics,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
@@ -124,31 +132,55 @@ def paired_bootstrap(
         resamples: how many.
 
     """
-    arms = [np.asarray(outcomes, dtype=np.float64) for outcomes in (original, optimized)]
-    count = len(arms[0])
-    generator = np.random.default_rng(seed)
+    both = (drawn_metrics(outcomes, metrics, seed, resamples) for outcomes in (original, optimized))
+    return difference(*both)
 
-    def differences(weights: np.ndarray[Any, Any]) -> dict[str, Any]:
-        first, second = (metrics(outcomes, weights) for outcomes in arms)
-        return {name: second[name] - first[name] for name in first.keys() & second.keys()}
 
-    observed = differences(np.ones(count))
-    drawn: dict[str, list[Any]] = {name: [] for name in observed}
-    for weights in _draws(generator, count, resamples):
-        for name, values in differences(weights).items():
-            drawn[name].append(values)
+@dataclass(frozen=True)
+class Drawn:
+    """Metrics by name: as observed, and in every draw of the examples, shape (draws,)."""
+
+    observed: dict[str, float]
+    draws: dict[str, np.ndarray[Any, Any]]
+
+
+def drawn_metrics(outcomes: Outcomes, metrics: Metrics, seed: int = 0, resamples: int = RESAMPLES) -> Drawn:
+    """The metrics of one arm over the draws that :func:`paired_bootstrap` makes; arguments as there."""
+    values = np.asarray(outcomes, dtype=np.float64)
+    count = len(values)
+    kept = count * resamples <= MOST_KEPT
+    weights = _kept_draws(count, resamples, seed) if kept else _draws(count, resamples, seed)
+    parts = [metrics(values, drawn) for drawn in weights]
+    observed = {name: float(value) for name, value in metrics(values, np.ones(count)).items()}
+    return Drawn(observed, {name: np.concatenate([part[name] for part in parts]) for name in observed})
+
+
+def difference(first: Drawn, second: Drawn) -> dict[str, Interval]:
+    """Second minus first of every metric that both have, with percentile intervals; both from the same draws."""
+    names = [name for name in first.observed if name in second.observed]
     tails = (100 * ALPHA / 2, 100 - 100 * ALPHA / 2)
+    if not names:
+        return {}
+    drawn = np.stack([second.draws[name] - first.draws[name] for name in names])
+    edges = np.percentile(drawn, tails, axis=1).T.tolist()
     return {
-        name: Interval(float(value), *(float(edge) for edge in np.percentile(np.concatenate(drawn[name]), tails)))
-        for name, value in observed.items()
+        name: Interval(second.observed[name] - first.observed[name], *ends)
+        for name, ends in zip(names, edges, strict=True)
     }
 
 
-def _draws(generator: np.random.Generator, count: int, resamples: int) -> Iterator[np.ndarray[Any, Any]]:
+@lru_cache(maxsize=1)
+def _kept_draws(count: int, resamples: int, seed: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """As :func:`_draws`; the runs of a benchmark have as many examples each, and making draws takes longest."""
+    return tuple(_draws(count, resamples, seed))
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray[Any, Any]]:
     """How often each of ``count`` examples is drawn in every resample, shape (draws, count); a part of them at a time.
 
     The numbers are the same however many are drawn together.
     """
+    generator = np.random.default_rng(seed)
     together = max(1, min(MOST_DRAWS, MOST_WEIGHTS // count))
     for start in range(0, resamples, together):
         rows = min(together, resamples - start)
