@@ -1,20 +1,40 @@
-"""Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``."""
+"""Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``.
+
+``coverage``, ``estimators`` and ``simulation`` take options, last for hours, and run only where they are named.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from bench import calibration_memory, evaluation_batches, examples, experiments, launchers, phases, repeats, tuning
+from bench import (
+    calibration_memory,
+    coverage,
+    estimators,
+    evaluation_batches,
+    examples,
+    experiments,
+    launchers,
+    phases,
+    repeats,
+    simulation,
+    tuning,
+)
 from quantbench.system.environment import detect
 
 PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, examples, tuning, experiments)
+ALONE = {"coverage": coverage.main, "estimators": estimators.main, "simulation": simulation.main}
+"""Parts with options of their own."""
 OUT = Path("runs/bench/bench.md")
 
 
 def main() -> None:
     """Run the parts named on the command line, or all of them."""
     wanted = sys.argv[1:]
+    if wanted and wanted[0] in ALONE:
+        ALONE[wanted[0]](wanted[1:])
+        return
     environment = detect()
     texts = [f"{environment.cpu_model}, {environment.cores} cores, load before {environment.load}"]
     print(texts[0], flush=True)

@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from quantbench.results.store import Store
 from quantbench.schema.results import ArmSpec, Result
 from quantbench.served.onnxruntime import session_options
 from quantbench.system import cache, environment
+from quantbench.system.files import file_sha256
 from quantbench.timing.session import Shape
 
 BATCH_SIZE, LENGTH = 4, 64
@@ -33,6 +34,8 @@ PROBE_LENGTH = 400
 """Products whose time together is measured to know that of one."""
 PROBE_CALLS = 300
 """So many that they outlast a short disturbance."""
+COPIED_BYTES = 256 * 2**20
+"""Of each of two arrays, the one copied to the other: more than any cache has."""
 
 
 def float_arm(cache: Path) -> tuple[ArmSpec, ArmSpec, Shape]:
@@ -88,6 +91,53 @@ def _write_with_chain(source: Path, target: Path, length: int) -> None:
     onnx.save(model, str(target))
 
 
+def lengthened(spec: ArmSpec, share: float, folder: Path) -> ArmSpec:
+    """The same model with more feed-forward layers before its classifier: work of the same kind.
+
+    Every layer adds to its input what two matrix products with weights of their own make of it, as those of the model
+    do, so that what slows the model (another process, a full memory bus) slows the extra work alike. What is read of
+    the file in the end comes from the last layer, so that nothing can be optimized away.
+
+    Args:
+        spec: the float export of the embedded model.
+        share: of the multiplications with the model's own weights that is added.
+        folder: where the file is written.
+
+    """
+    path = folder / f"lengthened-{share:g}.onnx"
+    if not path.exists():
+        model = onnx.load(spec.path)
+        weights = [item.dims for item in model.graph.initializer if "MatMul" in item.name and len(item.dims) == 2]
+        hidden, wide = max((dims for dims in weights), key=lambda dims: dims[1])
+        columns = share * sum(rows * width for rows, width in weights) / (2 * hidden)
+        layers = max(1, round(columns / wide))
+        _add_layers(model.graph, layers, hidden, round(columns / layers))
+        folder.mkdir(parents=True, exist_ok=True)
+        onnx.save(model, str(path))
+    return spec.model_copy(update={"path": str(path), "sha256": file_sha256(path)})
+
+
+def _add_layers(graph: onnx.GraphProto, layers: int, hidden: int, wide: int) -> None:
+    """Put layers before the last matrix product of a graph, in front of the nodes that follow from it."""
+    last = max(index for index, node in enumerate(graph.node) if node.op_type == "MatMul")
+    generator, read, nodes = np.random.default_rng(0), graph.node[last].input[0], []
+    for number in range(layers):
+        name = f"extra/{number}"
+        for part, shape in (("up", (hidden, wide)), ("down", (wide, hidden))):
+            values = (generator.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+            graph.initializer.append(numpy_helper.from_array(values, f"{name}/{part}"))
+        nodes += [
+            helper.make_node("MatMul", [read, f"{name}/up"], [f"{name}/wide"]),
+            helper.make_node("Tanh", [f"{name}/wide"], [f"{name}/bent"]),
+            helper.make_node("MatMul", [f"{name}/bent", f"{name}/down"], [f"{name}/narrow"]),
+            helper.make_node("Add", [read, f"{name}/narrow"], [f"{name}/sum"]),
+        ]
+        read = f"{name}/sum"
+    graph.node[last].input[0] = read
+    for offset, node in enumerate(nodes):
+        graph.node.insert(last + offset, node)
+
+
 def run_demo(folder: Path) -> tuple[list[Result], float]:
     """Run the demo into an empty folder; its results and the seconds that it took."""
     begin = time.perf_counter()
@@ -96,24 +146,47 @@ def run_demo(folder: Path) -> tuple[list[Result], float]:
     return Store(folder).results(), time.perf_counter() - begin
 
 
-@contextmanager
-def load_on_and_off(wanted: bool) -> Iterator[None]:
+def load_on_and_off(wanted: bool) -> AbstractContextManager[None]:
     """A second process that uses one core for half a second to three seconds at a time, with pauses as long."""
-    if not wanted:
-        yield
-        return
-    process = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
-    process.start()
+    return beside(burn_on_and_off if wanted else None)
+
+
+@contextmanager
+def beside(work: Callable[[int], None] | None, processes: int = 1) -> Iterator[None]:
+    """Processes that do some work meanwhile, each given its number; none where the work is None."""
+    started = []
     try:
+        for number in range(processes if work else 0):
+            started.append(multiprocessing.get_context("spawn").Process(target=work, args=(number,), daemon=True))
+            started[-1].start()
         yield
     finally:
-        process.kill()
-        process.join()
+        for process in started:
+            process.kill()
+            process.join()
 
 
-def _burn() -> None:
-    """Until killed, or the parent is gone, which a killed benchmark cannot tell."""
-    generator, parent = random.Random(1), os.getppid()
+def burn_always(_: int) -> None:
+    """Use one core until killed, or the parent is gone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            pass
+
+
+def copy_always(_: int) -> None:
+    """Move memory that no cache holds until killed, or the parent is gone."""
+    parent = os.getppid()
+    source = np.ones(COPIED_BYTES // 8)
+    target = np.empty_like(source)
+    while os.getppid() == parent:
+        np.copyto(target, source)
+
+
+def burn_on_and_off(number: int) -> None:
+    """Use one core with pauses until killed, or the parent is gone, which a killed benchmark cannot tell."""
+    generator, parent = random.Random(1 + number), os.getppid()
     while os.getppid() == parent:
         end = time.monotonic() + generator.uniform(0.5, 3)
         while time.monotonic() < end:

@@ -8,7 +8,6 @@ in the same session and of what the machine's cache would hold, measured once at
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
 import time
@@ -18,7 +17,7 @@ import psutil
 
 from bench.arms import float_arm, load_on_and_off, slowed
 from quantbench.analysis import speedups
-from quantbench.analysis.intervals import Interval, hodges_lehmann, signed_rank_p, verdict
+from quantbench.analysis.intervals import Interval, verdict
 from quantbench.reports._markdown import table
 from quantbench.schema.results import ArmSpec, Latency, Noise
 from quantbench.schema.settings import TimeBenchmarkArgs
@@ -72,31 +71,29 @@ def _session(specs: dict[str, ArmSpec], shape: Shape, seconds: float, seed: int,
     return Latency(batch_size=4, input_length=64, arms=timings.shapes[0].arms, noise=itself)
 
 
-def _judge(latency: Latency, name: str) -> tuple[str, Interval, float]:
-    """The verdict, the logarithm of the speedup, and the share of rounds that were left out."""
-    rounds = speedups.latency_rounds(latency, name, speedups.BASELINE)
-    centre = hodges_lehmann(rounds.logs)
-    ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
-    word = verdict(ratio, signed_rank_p(rounds.logs), speedups.noise_floor(latency) or 0.0)
-    return word, centre, len(rounds.held_up) / (len(rounds.held_up) + len(rounds.logs))
+def _judge(latency: Latency, name: str) -> tuple[str, Interval]:
+    """The verdict and the logarithm of the speedup."""
+    found = speedups.log_ratio(latency, name, speedups.BASELINE)
+    if found is None:
+        raise RuntimeError("the machine was too slow for enough rounds")
+    word = verdict(found.interval.exp(), found.p_value, speedups.noise_floor(latency) or 0.0)
+    return word, found.interval
 
 
 def _null(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
-    false, widths, floors, left_out = 0, [], [], []
+    false, widths, floors = 0, [], []
     for session in range(NULL_SESSIONS):
         names = [f"copy {number}" for number in range(NULL_ARMS)]
         latency = _session({"base": plain, **dict.fromkeys(names, plain)}, shape, NULL_SECONDS, session, itself)
         floors.append(speedups.noise_floor(latency) or 0.0)
         for name in names:
-            word, centre, share = _judge(latency, name)
+            word, centre = _judge(latency, name)
             false += word != "inconclusive"
             widths.append(centre.half_width)
-            left_out.append(share)
     return (
         f"Null experiment, {_when(loaded)}: {false} false verdicts in {NULL_SESSIONS * NULL_ARMS} comparisons of "
         f"{NULL_SECONDS:g} s per arm; half-width of the interval {_percent(statistics.median(widths))} (median), "
-        f"{_percent(max(widths))} (largest); noise floor {_percent(statistics.median(floors))} (median); rounds left "
-        f"out {_percent(statistics.fmean(left_out))} (mean)."
+        f"{_percent(max(widths))} (largest); noise floor {_percent(statistics.median(floors))} (median)."
     )
 
 
@@ -104,27 +101,24 @@ def _power(plain: ArmSpec, shape: Shape, itself: Noise, loaded: bool) -> str:
     specs = {"base": plain, **{f"{share:.0%}": spec for share, spec in slowed(plain, shape, SHARES).items()}}
     called = dict.fromkeys(specs, 0)
     found: dict[str, list[Interval]] = {name: [] for name in specs}
-    left_out: dict[str, list[float]] = {name: [] for name in specs}
     for session in range(POWER_SESSIONS):
         latency = _session(specs, shape, POWER_SECONDS, session, itself)
         for name in specs:
             if name != "base":
-                word, centre, share = _judge(latency, name)
+                word, centre = _judge(latency, name)
                 called[name] += word == "slower"
                 found[name].append(centre)
-                left_out[name].append(share)
     rows = [
         [
             name,
             f"{called[name]} of {POWER_SESSIONS}",
             _percent(-statistics.median(c.value for c in found[name])),
             _percent(statistics.median(c.half_width for c in found[name])),
-            _percent(statistics.fmean(left_out[name])),
         ]
         for name in specs
         if name != "base"
     ]
-    header = ["planted", "called slower", "slowdown measured (median)", "half-width (median)", "rounds left out (mean)"]
+    header = ["planted", "called slower", "slowdown measured (median)", "half-width (median)"]
     return f"Power experiment, {_when(loaded)}, {POWER_SECONDS:g} s per arm:\n\n" + table(header, rows)
 
 

@@ -7,7 +7,6 @@ where only latency means anything.
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import time
@@ -21,7 +20,8 @@ import quantbench as qb
 from bench.accuracy_control import accuracy_control
 from quantbench import embedded
 from quantbench.analysis import speedups
-from quantbench.analysis.intervals import Interval, hodges_lehmann, paired_bootstrap
+from quantbench.analysis.intervals import paired_bootstrap
+from quantbench.analysis.undisturbed import resampled
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.export import float_model
@@ -160,10 +160,8 @@ def _ratios(bench: TuningSet, specs: dict[str, ArmSpec], losses: dict[str, str])
         cells = [name, losses[name]]
         for measured in timings.shapes:
             cells.append(f"{speedups.percentile_ms(measured.arms[name], 50):.2f}")
-            centre = hodges_lehmann(
-                speedups.undisturbed_rounds(measured.arms, next(iter(specs)), name, mixed=False).logs
-            )
-            cells.append(spread(Interval(*(math.exp(x) for x in (centre.value, centre.low, centre.high))), 2))
+            found = resampled(measured.arms, mixed=False)
+            cells.append(spread(found.ratio(name, next(iter(specs))).interval.exp(), 2) if found else "too few slots")
         rows.append(cells)
     return rows
 

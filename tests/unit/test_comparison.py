@@ -1,8 +1,6 @@
 """Two folders side by side: refused where unlike, and verdicts where alike."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
 
 import quantbench as qb
@@ -13,8 +11,6 @@ from quantbench.reports import _comparison
 from quantbench.results.store import Store
 from quantbench.schema.base import digest
 from quantbench.schema.settings import Settings
-
-numbers = st.lists(st.floats(-1, 1), min_size=8, max_size=30)
 
 
 def changed(results, **updates):
@@ -28,14 +24,6 @@ def _updates(result, updates):
     arms = {"optimized": updates["optimized"]}
     shapes = (shape.model_copy(update={"arms": {**shape.arms, **arms}}) for shape in result.latency)
     return {"latency": tuple(shapes)}
-
-
-@given(numbers, numbers, st.floats(-1, 1))
-def test_a_shift_is_found_with_its_sign(first, second, offset):
-    interval, _ = compare.shift(first, second)
-    moved, _ = compare.shift(first, [value + offset for value in second])
-    assert interval.low <= interval.value <= interval.high
-    assert moved.value == pytest.approx(interval.value + offset, abs=1e-9)
 
 
 def test_the_same_results_are_inconclusive_everywhere():

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbench.analysis import speedups
 from quantbench.analysis.interference import held_up
 from quantbench.schema.results import ArmLatency, Slot
 
@@ -157,52 +156,3 @@ def test_neither_units_nor_the_order_of_the_record_matter(seed, count, noise, ge
 def test_noise_alone_holds_up_hardly_anything(seed):
     found = held_up(timed(noise=0.02, seed=seed), False)
     assert sum(map(len, found.values())) <= 0.06 * 3 * ROUNDS
-
-
-# which rounds count
-
-
-def test_rounds_that_say_something_else_are_left_out():
-    arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.3, "c": 1.6}[name] if number < 40 else 1.0)
-    rounds = speedups.undisturbed_rounds(arms, "c", "a", mixed=False)
-    assert (len(rounds.logs), len(rounds.held_up)) == (10, 40)
-    assert max(map(abs, rounds.logs)) < 0.03
-    assert rounds.held_up == pytest.approx([math.log(1.2 / 1.6)] * 40, abs=0.03)
-
-
-def test_rounds_that_only_add_noise_are_left_out():
-    def slowdown(name, number):
-        return 1 + random.Random(f"{name}{number}").random() if number % 10 < 4 else 1.0
-
-    rounds = speedups.undisturbed_rounds(timed(slowdown=slowdown), "b", "a", mixed=False)
-    assert len(rounds.logs) >= 30
-    assert max(map(abs, rounds.logs)) < 0.03
-    assert len(rounds.logs) + len(rounds.held_up) == ROUNDS
-
-
-def test_rounds_that_say_the_same_all_count():
-    arms = timed(slowdown=lambda name, number: 1.3 if number < 25 else 1.0)
-    assert held_up(arms, False)["a"], "the machine did hold them up"
-    rounds = speedups.undisturbed_rounds(arms, "b", "a", mixed=False)
-    assert (len(rounds.logs), rounds.held_up) == (ROUNDS, [])
-
-
-def test_all_rounds_count_where_too_few_are_undisturbed():
-    arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.3, "c": 1.6}[name] if number < 45 else 1.0)
-    rounds = speedups.undisturbed_rounds(arms, "c", "a", mixed=False)
-    assert (len(rounds.logs), rounds.held_up) == (ROUNDS, [])
-
-
-def test_other_arms_are_witnesses_of_what_the_machine_did():
-    """An arm that nothing slows down cannot tell that the other's slow rounds were not its own doing; a third can."""
-    arms = timed(slowdown=lambda name, number: {"a": 1.0, "b": 1.5, "c": 1.5}[name] if number < 25 else 1.0)
-    assert speedups.undisturbed_rounds(arms, "b", "a", mixed=False).held_up
-    assert not speedups.undisturbed_rounds({name: arms[name] for name in "ab"}, "b", "a", mixed=False).held_up
-
-
-@given(st.integers(0, 1000))
-def test_the_other_way_round_only_the_sign_changes(seed):
-    arms = timed(slowdown=lambda name, number: {"a": 1.2, "b": 1.6, "c": 1.3}[name] if number < 30 else 1.0, seed=seed)
-    forth, back = (speedups.undisturbed_rounds(arms, *pair, mixed=False) for pair in (("a", "b"), ("b", "a")))
-    assert forth.logs == pytest.approx([-value for value in back.logs])
-    assert forth.held_up == pytest.approx([-value for value in back.held_up])

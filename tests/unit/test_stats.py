@@ -127,8 +127,8 @@ def test_arms_without_a_common_round_have_no_ratio():
 
 def test_the_noise_floor_is_the_far_end_of_the_nulls_interval():
     for null in (103.0, 100 / 1.03):
-        assert stats.noise_floor(latency(null=null)) == pytest.approx(0.03, abs=0.005)
-    assert 0 < stats.noise_floor(latency()) < 0.005
+        assert stats.noise_floor(latency(null=null)) == pytest.approx(0.03, abs=0.008)
+    assert 0 < stats.noise_floor(latency()) < 0.01
 
 
 def test_a_noisier_machine_has_a_higher_floor():
@@ -137,8 +137,8 @@ def test_a_noisier_machine_has_a_higher_floor():
 
 def test_there_is_no_floor_without_a_null_arm_or_with_too_few_rounds():
     assert stats.noise_floor(latency(null=None)) is None
-    assert stats.noise_floor(latency(rounds=5)) is None
-    assert stats.noise_floor(latency(rounds=6)) is not None
+    assert stats.noise_floor(latency(rounds=9)) is None
+    assert stats.noise_floor(latency(rounds=10)) is not None
 
 
 def test_the_floor_uses_means_where_calls_differ_in_length():
@@ -178,7 +178,7 @@ def test_what_is_below_the_noise_floor_is_inconclusive(results):
 
 def test_p_values_are_corrected_for_the_number_of_rows(results):
     """A difference that counts on its own is lost among fifty shapes that show nothing."""
-    weak, nothing = latency(optimized=99.5, spread=0.01), latency(optimized=100.0, spread=0.01)
+    weak, nothing = latency(optimized=98.8, spread=0.01), latency(optimized=100.0, spread=0.01)
     weak = weak.model_copy(update={"arms": {**weak.arms, "null": weak.arms["pytorch"]}})
     alone = judged(with_latency(results[0], weak))[MAIN]
     among = judged(with_latency(results[0], weak), others=[with_latency(results[1], *[nothing] * 50)])[MAIN]
@@ -202,11 +202,8 @@ def disturbed():
 def test_a_speedup_is_that_of_the_undisturbed_machine(results):
     found = judged(with_latency(results[0], disturbed()))[MAIN]
     assert found.ratio == pytest.approx(2.0, rel=0.01)
-    assert found.interval.half_width < 0.02
-    assert (found.rounds, found.held_up) == (10, 30)
-    assert found.held_up_ratio == pytest.approx(2.0 * 1.2 / 1.6, rel=0.01)
-    calm = judged(with_latency(results[0], latency()))[MAIN]
-    assert (calm.rounds, calm.held_up, calm.held_up_ratio) == (ROUNDS, 0, None)
+    assert found.interval.low < 2.0 < found.interval.high < 2.1, "with few blocks the disturbed ratio is not excluded"
+    assert found.rounds == ROUNDS
 
 
 def test_rows_are_found_by_run_and_place_of_the_shape(results):
@@ -223,11 +220,11 @@ def test_failed_runs_have_no_speedups(results):
 
 
 def test_too_few_slots_give_a_ratio_of_means_without_an_interval(results):
-    speedup = judged(with_latency(results[0], latency(rounds=5)))[MAIN]
+    speedup = judged(with_latency(results[0], latency(rounds=9)))[MAIN]
     assert speedup.interval is None
     assert speedup.ratio == pytest.approx(2.0, rel=0.02)
     assert speedup.verdict == "inconclusive"
-    assert judged(with_latency(results[0], latency(rounds=6)))[MAIN].interval is not None
+    assert judged(with_latency(results[0], latency(rounds=10)))[MAIN].interval is not None
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Two output folders side by side: whether the same run is faster, slower or of other quality in the second.
 
 Absolute latencies of two sessions are hours apart and not comparable on a shared machine; the speedups over the
-original, measured in the same rounds, are. So the ratio of the two speedups is judged, with the interval of the
-two-sample shift (Hodges and Lehmann, 1963; Hollander, Wolfe and Chicken, 4.2-4.3) and against the noise floors of both.
+original, measured in the same rounds, are. So the ratio of the two speedups is judged, each found as on a card and
+drawn anew independently of the other (see ``undisturbed``), and against the noise floors of both.
 
 A machine can be in one state throughout a session and in another throughout the next (a neighbour that takes memory
 bandwidth slows int8 more than float), which no interval from within a session knows of. What is the same in both
@@ -18,11 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quantbench.analysis import speedups
-from quantbench.analysis.interference import undisturbed_ms
-from quantbench.analysis.intervals import FEWEST_PAIRS, Interval, shift
+from quantbench.analysis.intervals import Interval
 from quantbench.analysis.machines import unlike
 from quantbench.analysis.pairing import pairs
 from quantbench.analysis.speedups import shape_name
+from quantbench.analysis.undisturbed import Ratio, undisturbed_ms
 from quantbench.schema.results import Latency, Result
 
 
@@ -67,10 +67,9 @@ def session_noise(first: Sequence[Result], second: Sequence[Result]) -> float:
     noise = 0.0
     for one, other, pair in _alike(first, second):
         for arm in _equal_arms(one, other):
-            logs = [speedups.latency_rounds(latency, arm, speedups.BASELINE).logs for latency in pair]
-            if min(map(len, logs)) >= FEWEST_PAIRS:
-                interval, _ = shift(*logs)
-                noise = max(noise, math.expm1(max(abs(interval.low), abs(interval.high))))
+            change = _change(*pair, arm)
+            if change is not None:
+                noise = max(noise, math.expm1(max(abs(change.interval.low), abs(change.interval.high))))
     return noise
 
 
@@ -111,14 +110,17 @@ def _equal_arms(first: Result, second: Result) -> list[str]:
     return equal
 
 
+def _change(first: Latency, second: Latency, arm: str) -> Ratio | None:
+    """The speedup of an arm over the original in the second session over that in the first; None with too few slots."""
+    before, after = (speedups.log_ratio(latency, arm, speedups.BASELINE) for latency in (first, second))
+    return None if before is None or after is None else after.over(before)
+
+
 def _compared(name: str, first: Latency, second: Latency, between: float, speed: float) -> Compared:
-    logs = [speedups.latency_rounds(latency, "optimized", speedups.BASELINE).logs for latency in (first, second)]
     floors = [speedups.noise_floor(latency) for latency in (first, second)]
     known = [floor for floor in floors if floor is not None]
-    ratio, p_value = None, 1.0
-    if min(map(len, logs)) >= FEWEST_PAIRS and len(known) == len(floors):
-        centre, p_value = shift(*logs)
-        ratio = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
+    change = _change(first, second, "optimized") if len(known) == len(floors) else None
     means = [speedups.mean_ms(latency.arms["optimized"]) for latency in (first, second)]
+    ratio, p_value = (change.interval.exp(), change.p_value) if change else (None, 1.0)
     floor = max(sum(known), between) if ratio else None
     return Compared(name, shape_name(first), means[0], means[1], ratio, p_value, floor, speed)

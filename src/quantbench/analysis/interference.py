@@ -1,8 +1,6 @@
 """Interference: which slots the machine held up, from the samples of all arms that were timed in turn.
 
-A shared machine has states: a neighbour on the other hyper-thread of a core slows int8 by 60 % and PyTorch by 20 %, or
-another process takes a core away for a second. Over such a mixture the ratio of two arms is no property of either, so
-the slots of the undisturbed machine are separated from the others.
+It tells who looks after a machine how busy it is. No speedup depends on it; these are found in ``undisturbed``.
 
 A slow slot alone proves nothing, as it may be the arm's own doing. It counts as held up if the slot before or after it,
 which another arm had, was slow as well, or the call of that slot that was nearest to it.
@@ -11,18 +9,15 @@ which another arm had, was slow as well, or the call of that slot that was neare
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
-from quantbench.schema.memo import once
+from quantbench.analysis.undisturbed import SHARE, Place, middles
 from quantbench.schema.results import ArmLatency, Slot
 
-FAST_SHARE = 0.1
-"""Share of an arm's slots that is taken as undisturbed, whatever the others are."""
 FASTEST_SHARE = 0.02
 """From this quantile to the one above the undisturbed slots show how far they scatter."""
 QUIET_SHARE = 0.1
@@ -37,26 +32,6 @@ LEAST_SLOWDOWN = 0.02
 """A slot that is slower than that middle by a smaller share is not slow, however quiet the arm is."""
 FEWEST_SLOTS = 10
 """With fewer slots no arm's noise is known."""
-
-Place = tuple[int, int]
-"""Launch and round of a slot."""
-
-
-def middle(slot: Slot, mixed: bool) -> float:
-    """Nanoseconds that stand for a slot: the median of its calls, or their mean where calls differ in length."""
-    return statistics.fmean(slot.nanoseconds) if mixed else statistics.median(slot.nanoseconds)
-
-
-@once
-def middles(arm: ArmLatency, mixed: bool) -> dict[Place, float]:
-    """What stands for each of an arm's slots, by launch and round."""
-    return {(slot.launch, slot.round): middle(slot, mixed) for slot in arm.slots}
-
-
-@once
-def undisturbed_ms(arm: ArmLatency, mixed: bool) -> float:
-    """Milliseconds of a call that nothing disturbs: a low quantile of an arm's slots, which two sessions agree on."""
-    return float(np.quantile(list(middles(arm, mixed).values()), FAST_SHARE)) / 1e6
 
 
 class _SlotState(NamedTuple):
@@ -75,7 +50,7 @@ def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]
 
     Args:
         arms: all arms that were timed in the same rounds.
-        mixed: whether calls differ in length, as :func:`middle` takes it.
+        mixed: whether calls differ in length, as :func:`middles` takes it.
 
     """
     timeline: list[_SlotState] = []
@@ -114,11 +89,11 @@ def _limit(nanoseconds: Sequence[float]) -> float:
     if len(nanoseconds) < FEWEST_SLOTS:
         return math.inf
     logs = np.log(nanoseconds)
-    fastest, fast = np.quantile(logs, [FASTEST_SHARE, FAST_SHARE])
-    of_fast = (fast - fastest) / (ndtri(FAST_SHARE) - ndtri(FASTEST_SHARE))
+    fastest, fast = np.quantile(logs, [FASTEST_SHARE, SHARE])
+    of_fast = (fast - fastest) / (ndtri(SHARE) - ndtri(FASTEST_SHARE))
     quiet = min(_of_steps(logs), _of_cluster(logs))
     deviation = max(quiet, min(of_fast, MOST_LASTING * quiet))
-    limit = fast - ndtri(FAST_SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
+    limit = fast - ndtri(SHARE) * deviation + max(DEVIATIONS * deviation, LEAST_SLOWDOWN)
     return math.exp(limit)
 
 

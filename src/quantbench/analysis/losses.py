@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
-from quantbench.analysis.intervals import Interval, paired_bootstrap
+from quantbench.analysis.intervals import Drawn, Interval, difference, drawn_metrics
 from quantbench.plugins import registry
 from quantbench.schema.memo import once
 from quantbench.schema.results import Result
@@ -14,9 +14,19 @@ from quantbench.schema.results import Result
 def differences(result: Result) -> dict[str, Interval]:
     """Optimized minus original of every reported metric, with paired bootstrap intervals over the examples."""
     original, optimized = result.scores["original"], result.scores["optimized"]
-    metrics = partial(registry.task(result.run.settings.task).metrics, original.columns)
-    found = paired_bootstrap(original.outcomes, optimized.outcomes, metrics)
+    task = result.run.settings.task
+    found = difference(
+        _original_draws(task, original.columns, original.outcomes), _draws(task, original.columns, optimized.outcomes)
+    )
     return {name: found[name] for name in original.metrics}
+
+
+def _draws(task: str, columns: tuple[str, ...], outcomes: tuple[tuple[int | float, ...], ...]) -> Drawn:
+    return drawn_metrics(outcomes, partial(registry.task(task).metrics, columns))
+
+
+_original_draws = lru_cache(maxsize=4)(_draws)
+"""The runs of a benchmark share their original, which then is drawn once for all of them."""
 
 
 def main_metric(result: Result) -> str:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scipy.special import stdtrit
 
-from quantbench.analysis.interference import Place, held_up, middles
-from quantbench.analysis.intervals import (
-    FEWEST_PAIRS,
-    Interval,
-    hodges_lehmann,
-    holm,
-    signed_rank_p,
-    verdict,
-)
+from quantbench.analysis.intervals import Interval, holm, verdict
+from quantbench.analysis.undisturbed import Place, Ratio, Resampled, middles, resampled
 from quantbench.schema.memo import once
 from quantbench.schema.results import ArmLatency, Latency, Noise, Result
 
@@ -26,8 +19,6 @@ PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
 FLOOR_ALPHA = 0.01
 """Error probability of the noise floor: below that of a verdict, as rows that share a process err together."""
-GAIN = 0.7
-"""Held-up rounds only add noise where the interval without them is narrower by this factor."""
 SAME_SPEED = 0.95
 """A machine at a lower share of its speed is in another state."""
 BASELINE = "pytorch"
@@ -41,9 +32,8 @@ Standing = Literal["faster", "not faster", "unknown"]
 class Speedup:
     """How much faster one arm is than another at a shape; above 1 is faster.
 
-    ``interval`` is None with too few slots. ``verdict`` is faster, slower or inconclusive. ``unstable``: the interval
-    stayed wider than asked for although the duration was doubled. ``rounds`` are those that it was found from,
-    ``held_up`` those that were left out, and ``held_up_ratio`` what they say; see :func:`undisturbed_rounds`.
+    ``interval`` is None with too few rounds. ``verdict`` is faster, slower or inconclusive. ``unstable``: the interval
+    stayed wider than asked for although the duration was doubled. ``rounds`` are those that it was found from.
     """
 
     arm: str
@@ -53,16 +43,6 @@ class Speedup:
     verdict: str
     unstable: bool = False
     rounds: int = 0
-    held_up: int = 0
-    held_up_ratio: float | None = None
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """Logarithms of the ratio of two arms' slots, one per round: those that count, and those that are left out."""
-
-    logs: list[float]
-    held_up: list[float]
 
 
 @dataclass(frozen=True)
@@ -106,7 +86,8 @@ def calls_per_second(arm: ArmLatency) -> float:
 def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> dict[Place, float]:
     """Logarithms of the ratio of two arms' slots, one per round in which both have one, in the order of the rounds.
 
-    Positive: the second is faster.
+    Positive: the second is faster. These are differences within rounds, for arms of the same file: it differs from
+    itself by the same in every state of the machine.
 
     Args:
         slow: the arm that is compared against.
@@ -118,45 +99,6 @@ def log_ratios(slow: ArmLatency, fast: ArmLatency, mixed: bool = False) -> dict[
     return {place: math.log(first[place] / second[place]) for place in sorted(first.keys() & second.keys())}
 
 
-def undisturbed_rounds(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Rounds:
-    """The rounds from which the speedup of one arm over another is found.
-
-    Rounds in which one of the two was held up by the machine are left out where they tell something else (their
-    interval lies apart from that of the others) or only add noise (the interval of the undisturbed ones is at
-    most ``GAIN`` times as wide as that of all). Otherwise, and with fewer than ``FEWEST_PAIRS`` of these, all count.
-
-    Args:
-        arms: all arms that were timed in the same rounds, the two among them; the others witness what the machine did.
-        arm: the arm that is compared.
-        against: the arm that it is compared against.
-        mixed: as for :func:`log_ratios`.
-
-    """
-    held = held_up(arms, mixed)
-    return _chosen(log_ratios(arms[against], arms[arm], mixed), held[arm] | held[against])
-
-
-def _chosen(ratios: Mapping[Place, float], held: Set[Place]) -> Rounds:
-    left_out = held & ratios.keys()
-    undisturbed = [ratio for place, ratio in ratios.items() if place not in left_out]
-    rounds = Rounds(undisturbed, [ratio for place, ratio in ratios.items() if place in left_out])
-    every = Rounds(list(ratios.values()), [])
-    if not left_out or len(rounds.logs) < FEWEST_PAIRS:
-        return every
-    return rounds if _narrower(rounds, every) or _apart(rounds) else every
-
-
-def _narrower(rounds: Rounds, every: Rounds) -> bool:
-    return hodges_lehmann(rounds.logs).half_width < GAIN * hodges_lehmann(every.logs).half_width
-
-
-def _apart(rounds: Rounds) -> bool:
-    if len(rounds.held_up) < FEWEST_PAIRS:
-        return False
-    undisturbed, others = hodges_lehmann(rounds.logs), hodges_lehmann(rounds.held_up)
-    return others.low > undisturbed.high or others.high < undisturbed.low
-
-
 @once
 def noise_floor(latency: Latency) -> float | None:
     """Distance from 1 that the ratio of a model to itself reaches on this machine; None where that is not known.
@@ -165,11 +107,10 @@ def noise_floor(latency: Latency) -> float | None:
     that it meets the same machine at the same time; and :func:`launch_noise`, which knows what lasts as long as a
     process does.
     """
-    if NULL not in latency.arms:
+    found = log_ratio(latency, NULL, BASELINE) if NULL in latency.arms else None
+    if found is None:
         return None
-    if len(latency_rounds(latency, NULL, BASELINE).logs) < FEWEST_PAIRS:
-        return None
-    interval = _centre(latency, NULL, BASELINE)
+    interval = found.interval
     between = launch_noise(latency.noise, len(latency.arms[NULL].load_seconds)) if latency.noise else 0.0
     return max(math.expm1(max(abs(interval.low), abs(interval.high))), between)
 
@@ -216,45 +157,33 @@ def speedups(results: Sequence[Result]) -> dict[tuple[str, int], list[Speedup]]:
 
 def judged(rows: Sequence[Timed]) -> list[Speedup]:
     """The speedup of every row, judged together: p-values are corrected by Holm for their number."""
-    adjusted = holm([_p_value(row.latency, row.arm, row.against) for row in rows])
-    return [_speedup(row, p_value) for row, p_value in zip(rows, adjusted, strict=True)]
+    ratios = [log_ratio(row.latency, row.arm, row.against) for row in rows]
+    adjusted = holm([1.0 if ratio is None else ratio.p_value for ratio in ratios])
+    return [_speedup(*found) for found in zip(rows, ratios, adjusted, strict=True)]
 
 
-def _speedup(row: Timed, p_value: float) -> Speedup:
+def _speedup(row: Timed, found: Ratio | None, p_value: float) -> Speedup:
     latency, arm, against = row.latency, row.arm, row.against
-    rounds = latency_rounds(latency, arm, against)
-    if len(rounds.logs) < FEWEST_PAIRS:
+    if found is None:
         plain = mean_ms(latency.arms[against]) / mean_ms(latency.arms[arm])
         return Speedup(arm, against, plain, None, "inconclusive")
-    centre = _centre(latency, arm, against)
-    interval = Interval(*(math.exp(value) for value in (centre.value, centre.low, centre.high)))
+    interval = found.interval.exp()
     floor = noise_floor(latency)
     word = "inconclusive" if floor is None else verdict(interval, p_value, floor)
-    wide = latency.extended and centre.half_width > row.precision
-    others = math.exp(statistics.median(rounds.held_up)) if rounds.held_up else None
-    return Speedup(arm, against, interval.value, interval, word, wide, len(rounds.logs), len(rounds.held_up), others)
+    wide = latency.extended and found.interval.half_width > row.precision
+    return Speedup(arm, against, interval.value, interval, word, wide, found.rounds)
 
 
 @once
-def latency_rounds(latency: Latency, arm: str, against: str) -> Rounds:
-    """Rounds from which the speedup of one arm over another at a shape is found."""
-    held = _held_up(latency)
-    return _chosen(log_ratios(latency.arms[against], latency.arms[arm], latency.mixed), held[arm] | held[against])
+def log_ratio(latency: Latency, arm: str, against: str) -> Ratio | None:
+    """How many times as fast as another an arm is at a shape, as a logarithm; None with too few rounds."""
+    drawn = _resampled(latency)
+    return None if drawn is None else drawn.ratio(arm, against)
 
 
 @once
-def _held_up(latency: Latency) -> dict[str, set[Place]]:
-    return held_up(latency.arms, latency.mixed)
-
-
-@once
-def _centre(latency: Latency, arm: str, against: str) -> Interval:
-    return hodges_lehmann(latency_rounds(latency, arm, against).logs)
-
-
-@once
-def _p_value(latency: Latency, arm: str, against: str) -> float:
-    return signed_rank_p(latency_rounds(latency, arm, against).logs)
+def _resampled(latency: Latency) -> Resampled | None:
+    return resampled(latency.arms, latency.mixed)
 
 
 @once

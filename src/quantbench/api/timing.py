@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from quantbench.analysis import speedups
-from quantbench.analysis.interference import undisturbed_ms
 from quantbench.analysis.intervals import Interval
 from quantbench.analysis.speedups import BASELINE, NULL, Speedup, shape_name
+from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.api import drawn, frames
 from quantbench.api._reporters import reporter
 from quantbench.config.yaml_lines import wrong_value

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantbench.analysis import speedups
-from quantbench.analysis.interference import undisturbed_ms
 from quantbench.analysis.losses import differences
 from quantbench.analysis.machines import by_machine
 from quantbench.analysis.speedups import shape_name
+from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.plugins import registry
 from quantbench.reports._markdown import counts, spread, table
 from quantbench.schema.results import Artifact, Latency, Noise, Result
@@ -101,11 +101,7 @@ def busy_machine(done: Sequence[Result]) -> str:
 def _speedup_cell(speedup: speedups.Speedup) -> str:
     if speedup.interval is None:
         return "too few slots"
-    cell = f"{spread(speedup.interval, 3)} {speedup.verdict}{', unstable' if speedup.unstable else ''}"
-    if speedup.held_up_ratio is None:
-        return cell
-    rounds = f"{speedup.held_up} held-up rounds of {speedup.held_up + speedup.rounds}"
-    return f"{cell}; {speedup.held_up_ratio:.3f} in {rounds}"
+    return f"{spread(speedup.interval, 3)} {speedup.verdict}{', unstable' if speedup.unstable else ''}"
 
 
 def loss_table(config: Config, done: Sequence[Result]) -> str:

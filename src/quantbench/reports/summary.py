@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantbench.analysis import losses, speedups
-from quantbench.analysis.interference import undisturbed_ms
 from quantbench.analysis.machines import by_machine
+from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.plugins.former import in_order
 from quantbench.schema.results import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
 from quantbench.schema.settings import Config
@@ -99,8 +99,6 @@ def _speedup(speedup: speedups.Speedup) -> dict[str, Any]:
         "verdict": speedup.verdict,
         "unstable": speedup.unstable,
         "rounds": speedup.rounds,
-        "held_up": speedup.held_up,
-        "held_up_ratio": speedup.held_up_ratio,
     }
 
 

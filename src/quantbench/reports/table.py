@@ -80,8 +80,7 @@ def _times(latency: Latency, speedup: speedups.Speedup) -> list[str]:
 
 
 def _verdict(speedup: speedups.Speedup) -> str:
-    held_up = f", {speedup.held_up} of {speedup.held_up + speedup.rounds} rounds held up" if speedup.held_up else ""
-    return f"{speedup.verdict}{', unstable' if speedup.unstable else ''}{held_up}"
+    return f"{speedup.verdict}{', unstable' if speedup.unstable else ''}"
 
 
 def _failures(results: Sequence[Result]) -> Iterator[str]:

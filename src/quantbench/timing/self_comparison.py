@@ -7,13 +7,13 @@ processes, once per machine, libraries, model and shape; the verdicts of all lat
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from quantbench.analysis import speedups
-from quantbench.analysis.interference import undisturbed_ms
-from quantbench.analysis.intervals import FEWEST_PAIRS, hodges_lehmann
+from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.schema.base import digest
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmLatency, ArmSpec, Environment, Latency, Noise
@@ -22,6 +22,8 @@ from quantbench.system.writing import write_atomically
 from quantbench.timing.session import Shape, time_arms
 
 LAUNCHES = 8
+FEWEST_ROUNDS = 6
+"""With fewer rounds a launch says nothing of how long its process was favoured, as one burst may decide."""
 LONGEST_AGE = timedelta(days=7)
 FOLDER = "noise"
 
@@ -92,8 +94,8 @@ def _noise(latency: Latency, now: str) -> Noise | None:
             for name, arm in latency.arms.items()
         }
         logs = speedups.log_ratios(arms[speedups.BASELINE], arms[speedups.NULL], latency.mixed)
-        if len(logs) >= FEWEST_PAIRS:
-            ratios.append(hodges_lehmann(list(logs.values())).value)
+        if len(logs) >= FEWEST_ROUNDS:
+            ratios.append(statistics.median(logs.values()))
     if len(ratios) <= 1:
         return None
     fastest = min(undisturbed_ms(arm, latency.mixed) for arm in latency.arms.values())

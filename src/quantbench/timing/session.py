@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
 
-from quantbench.analysis import speedups
-from quantbench.analysis.intervals import FEWEST_PAIRS, hodges_lehmann
+from quantbench.analysis.undisturbed import widest
 from quantbench.errors import ArmFailed
 from quantbench.plugins.protocols import Inputs
 from quantbench.schema.reporter import Advance
@@ -367,13 +366,8 @@ class _Session:
 
     def _too_wide(self, timings: ShapeTimings, mixed: bool) -> bool:
         """Whether some arm's speedup over the baseline is not known to the wished precision."""
-        if self.baseline not in timings.arms:
-            return False
-        others = [name for name in timings.arms if name != self.baseline]
-        ratios = [speedups.undisturbed_rounds(timings.arms, name, self.baseline, mixed).logs for name in others]
-        return any(
-            len(ratio) >= FEWEST_PAIRS and hodges_lehmann(ratio).half_width > self.args.precision for ratio in ratios
-        )
+        found = widest(timings.arms, self.baseline, mixed)
+        return found is not None and found > self.args.precision
 
     def _tell(self, seconds: float) -> None:
         self._measured += seconds

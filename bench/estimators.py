@@ -1,0 +1,187 @@
+"""Which estimator of the ratio of two arms covers the truth, and how widely, over the sessions of ``bench coverage``.
+
+    python -m bench estimators --folder runs/coverage
+
+The truth of an estimator is the mean of its own values over the sessions of the condition ``truth``, so that none is
+blamed for another's estimand. A call of the null is a verdict about a file against itself, made as on a card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bench import calm_rounds, coverage
+from quantbench.analysis import speedups, undisturbed
+from quantbench.analysis.intervals import ALPHA, Interval, Z, verdict
+from quantbench.analysis.speedups import BASELINE, NULL
+from quantbench.analysis.undisturbed import Array
+from quantbench.reports._markdown import table
+from quantbench.schema.results import ArmLatency, Latency, Noise
+
+Estimator = Callable[[Mapping[str, ArmLatency], str, str, bool], Interval | None]
+"""From all arms, the names of two and whether calls differ in length: the logarithm of how much faster the first is."""
+Statistic = Callable[[Array], Array]
+"""What stands for arms: from logarithms of slots, shape (draws, rounds), to shape (draws,)."""
+EM_STEPS = 20
+LEAST_WEIGHT = 0.05
+"""Of the faster state of a mixture."""
+
+
+def present(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Interval | None:
+    """The one that reports use."""
+    found = undisturbed.resampled(arms, mixed)
+    return found.ratio(arm, against).interval if found else None
+
+
+def drawn(statistic: Statistic, length: int | None = None, resamples: int = undisturbed.RESAMPLES) -> Estimator:
+    """Another statistic of both arms, by the same draws of blocks, of a fixed length or one found from the data."""
+
+    def estimate(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Interval | None:
+        slots = [undisturbed.middles(arms[name], mixed) for name in (against, arm)]
+        places = sorted(slots[0].keys() & slots[1].keys())
+        if len(places) < undisturbed.FEWEST_ROUNDS:
+            return None
+        logs = [np.log([found[place] for place in places]) for found in slots]
+        rounds = [len(places)]
+        long = length or undisturbed.block_length(logs, rounds)
+        blocks = max(2.0, len(places) / long)
+        stretch = float(stdtrit(blocks - 1, 1 - ALPHA / 2)) / Z / math.sqrt(1 - 1 / blocks)
+        value = float((statistic(logs[0][None]) - statistic(logs[1][None]))[0])
+        parts = [
+            statistic(logs[0][index]) - statistic(logs[1][index])
+            for index in undisturbed.draws(rounds, long, resamples)
+        ]
+        low, high = np.percentile(np.concatenate(parts), (100 * ALPHA / 2, 100 - 100 * ALPHA / 2))
+        return Interval(value, value + stretch * min(0.0, low - value), value + stretch * max(0.0, high - value))
+
+    return estimate
+
+
+def quantile(share: float) -> Statistic:
+    """A quantile of the slots."""
+    return lambda logs: np.quantile(logs, share, axis=1)
+
+
+def fastest_mean(share: float) -> Statistic:
+    """The mean of a share of the slots, the fastest."""
+    return lambda logs: np.sort(logs, axis=1)[:, : max(1, round(share * logs.shape[1]))].mean(axis=1)
+
+
+def faster_state(logs: Array) -> Array:
+    """The lower mean of a mixture of two normal distributions, by expectation and maximization from the quartiles."""
+    quarter = max(2, logs.shape[1] // 4)
+    ranked = np.sort(logs, axis=1)
+    low, high = ranked[:, :quarter].mean(axis=1)[:, None], ranked[:, -quarter:].mean(axis=1)[:, None]
+    narrow = wide = np.maximum(logs.std(axis=1)[:, None] / 2, 1e-4)
+    weight = np.full_like(low, 0.5)
+    for _ in range(EM_STEPS):
+        first = weight / narrow * np.exp(-(((logs - low) / narrow) ** 2) / 2)
+        second = (1 - weight) / wide * np.exp(-(((logs - high) / wide) ** 2) / 2)
+        share = first / (first + second + 1e-300)
+        known, others = share.sum(axis=1)[:, None] + 1e-9, (1 - share).sum(axis=1)[:, None] + 1e-9
+        low, high = (share * logs).sum(axis=1)[:, None] / known, ((1 - share) * logs).sum(axis=1)[:, None] / others
+        narrow = np.sqrt((share * (logs - low) ** 2).sum(axis=1)[:, None] / known + 1e-8)
+        wide = np.sqrt(((1 - share) * (logs - high) ** 2).sum(axis=1)[:, None] / others + 1e-8)
+        weight = np.clip(known / logs.shape[1], LEAST_WEIGHT, 1 - LEAST_WEIGHT)
+    found: Array = np.minimum(low, high)[:, 0]
+    return found
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "calm rounds, Hodges-Lehmann": calm_rounds.log_ratio,
+    "5 % quantile": drawn(quantile(0.05)),
+    "**10 % quantile**": present,
+    "10 %, blocks of 1": drawn(quantile(0.1), 1),
+    "10 %, blocks of 8": drawn(quantile(0.1), 8),
+    "25 % quantile": drawn(quantile(0.25)),
+    "median": drawn(quantile(0.5)),
+    "mean of the fastest quarter": drawn(fastest_mean(0.25)),
+    "faster of two states": drawn(faster_state, resamples=200),
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the tables of a folder of recorded sessions."""
+    parser = argparse.ArgumentParser(prog="python -m bench estimators", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=coverage.FOLDER)
+    print(report(parser.parse_args(arguments).folder))
+
+
+def report(folder: Path) -> str:
+    """Markdown: coverage and median half width of every estimator by condition, then calls of the null."""
+    recorded = {condition: list(coverage.sessions(folder, condition)) for condition in coverage.LOADS}
+    conditions = [name for name, found in recorded.items() if found and name != coverage.TRUTH]
+    truths = recorded[coverage.TRUTH] or recorded["idle"]
+    header = ["estimator", *(f"{name} ({len(recorded[name])} sessions)" for name in conditions)]
+    rows = []
+    for name, estimator in ESTIMATORS.items():
+        truth = _truth(estimator, truths)
+        rows.append([name, *(told(list(_seen(estimator, recorded[one], truth))) for one in conditions)])
+    called = [f"{_calls(recorded[name], folder)} of {len(recorded[name])}" for name in conditions]
+    return "\n\n".join(
+        [
+            "Intervals that cover the truth, median half width of those there are:",
+            table(header, rows),
+            "Files that differ from themselves, as verdicts on a card have it:",
+            table(["", *conditions], [["called", *called]]),
+        ]
+    )
+
+
+def told(seen: Sequence[tuple[bool, float] | None]) -> str:
+    """Coverage and median half width in one cell; sessions without an interval are counted apart."""
+    known = [one for one in seen if one is not None]
+    if not known:
+        return "no interval"
+    covered = 100 * statistics.fmean(covers for covers, _ in known)
+    text = f"{covered:.0f} %, ±{100 * statistics.median(width for _, width in known):.2f} %"
+    return text if len(known) == len(seen) else f"{text} ({len(seen) - len(known)} without)"
+
+
+def _truth(estimator: Estimator, sessions: Sequence[Latency]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for latency in sessions:
+        for name in _compared(latency):
+            interval = estimator(latency.arms, name, BASELINE, latency.mixed)
+            if interval is not None:
+                found.setdefault(name, []).append(interval.value)
+    return {name: 0.0 if name == NULL else statistics.fmean(values) for name, values in found.items()}
+
+
+def _seen(
+    estimator: Estimator, sessions: Sequence[Latency], truth: Mapping[str, float]
+) -> Iterator[tuple[bool, float] | None]:
+    for latency in sessions:
+        for name in _compared(latency):
+            interval = estimator(latency.arms, name, BASELINE, latency.mixed)
+            if interval is None or name not in truth:
+                yield None
+            else:
+                yield interval.low <= truth[name] <= interval.high, interval.half_width
+
+
+def _compared(latency: Latency) -> list[str]:
+    return [name for name in latency.arms if name != BASELINE]
+
+
+def _calls(sessions: Sequence[Latency], folder: Path) -> int:
+    """How often the same file is called faster or slower than itself, with the launches' part of the noise floor.
+
+    The null arm of a session cannot judge itself, so the floor is that of launches alone.
+    """
+    path = folder / "noise.json"
+    noise = Noise.model_validate_json(path.read_bytes()) if path.exists() else None
+    called = 0
+    for latency in sessions:
+        found = speedups.log_ratio(latency, NULL, BASELINE)
+        if found is not None:
+            floor = speedups.launch_noise(noise, 1) if noise else 0.0
+            called += verdict(found.interval.exp(), found.p_value, floor) != "inconclusive"
+    return called
