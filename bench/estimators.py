@@ -64,6 +64,22 @@ def drawn(statistic: Statistic, length: int | None = None, resamples: int = undi
     return estimate
 
 
+def widened(noise: Noise) -> Estimator:
+    """The one that reports use, each side longer by what launches differ by, as their variances add up."""
+    count = len(noise.ratios)
+    spread = math.sqrt(statistics.fmean(ratio**2 for ratio in noise.ratios))
+    reach = float(stdtrit(count, 1 - ALPHA / 2)) * spread
+
+    def estimate(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Interval | None:
+        found = present(arms, arm, against, mixed)
+        if found is None:
+            return None
+        low, high = (math.hypot(found.value - edge, reach) for edge in (found.low, found.high))
+        return Interval(found.value, found.value - low, found.value + high)
+
+    return estimate
+
+
 def quantile(share: float) -> Statistic:
     """A quantile of the slots."""
     return lambda logs: np.quantile(logs, share, axis=1)
@@ -121,7 +137,9 @@ def report(folder: Path) -> str:
     truths = recorded[coverage.TRUTH] or recorded["idle"]
     header = ["estimator", *(f"{name} ({len(recorded[name])} sessions)" for name in conditions)]
     rows = []
-    for name, estimator in ESTIMATORS.items():
+    noise = _noise(folder)
+    more = {"10 % quantile and launches": widened(noise)} if noise else {}
+    for name, estimator in (ESTIMATORS | more).items():
         truth = _truth(estimator, truths)
         rows.append([name, *(told(list(_seen(estimator, recorded[one], truth))) for one in conditions)])
     called = [f"{_calls(recorded[name], folder)} of {len(recorded[name])}" for name in conditions]
@@ -176,8 +194,7 @@ def _calls(sessions: Sequence[Latency], folder: Path) -> int:
 
     The null arm of a session cannot judge itself, so the floor is that of launches alone.
     """
-    path = folder / "noise.json"
-    noise = Noise.model_validate_json(path.read_bytes()) if path.exists() else None
+    noise = _noise(folder)
     called = 0
     for latency in sessions:
         found = speedups.log_ratio(latency, NULL, BASELINE)
@@ -185,3 +202,8 @@ def _calls(sessions: Sequence[Latency], folder: Path) -> int:
             floor = speedups.launch_noise(noise, 1) if noise else 0.0
             called += verdict(found.interval.exp(), found.p_value, floor) != "inconclusive"
     return called
+
+
+def _noise(folder: Path) -> Noise | None:
+    path = folder / "noise.json"
+    return Noise.model_validate_json(path.read_bytes()) if path.exists() else None

@@ -16,7 +16,17 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import quantbench as qb
-from quantbench.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_SOME_FAILED, check_platform
+from quantbench.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_SLOWER,
+    EXIT_SLOWER_AND_WORSE,
+    EXIT_SOME_FAILED,
+    EXIT_WORSE,
+    check_platform,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -261,9 +271,20 @@ def compare(
 ) -> None:
     """Put two output folders side by side and say whether B is faster, slower or of other quality than A.
 
-    Refuses to compare across CPUs, instruction sets or library versions unless asked to.
+    Refuses to compare across CPUs, instruction sets or library versions unless asked to. Runs are compared that were
+    measured alike; what was left out is listed.
+
+    Exits with 4 if a run is slower in B, with 5 if one is worse, with 6 if there is both, and else with 0.
     """
-    typer.echo(qb.compare(first, second, across=across))
+    found = qb.compare(first, second, across=across)
+    typer.echo(found)
+    codes = {
+        (False, False): EXIT_DONE,
+        (True, False): EXIT_SLOWER,
+        (False, True): EXIT_WORSE,
+        (True, True): EXIT_SLOWER_AND_WORSE,
+    }
+    raise typer.Exit(codes[bool(found.slower), bool(found.worse)])
 
 
 @app.command()

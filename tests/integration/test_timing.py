@@ -1,6 +1,7 @@
 """Real processes, real pipes: arms that work, fail to load, die, hang."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -10,9 +11,11 @@ import psutil
 import pytest
 from tests.support.tiny_models import write_relu
 
+from quantbench.analysis.undisturbed import FEWEST_ROUNDS
 from quantbench.errors import ArmFailed
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.timing import session
+from quantbench.timing.looks import SOONEST, Watch
 from quantbench.timing.session import ArmProcess, Shape, time_arms
 
 ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2, precision=0.9)
@@ -121,13 +124,35 @@ def slot_seconds(arm, launch):
     return [sum(slot.nanoseconds) / 1e9 for slot in arm.slots if slot.launch == launch]
 
 
-def test_a_wide_interval_extends_all_arms_alike_once(spec):
-    args = TimeBenchmarkArgs(duration=1.0, warmup_runs=1, precision=1e-9)
-    measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0]
+def test_wide_intervals_double_the_duration_of_all_arms_alike(spec):
+    args, told = TimeBenchmarkArgs(duration=1.0, warmup_runs=1, precision=1e-9), []
+    watch = Watch(told.append)
+    measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None, watch=watch).shapes[0]
     assert measured.extended
     for arm in measured.arms.values():
-        assert sum(sum(slot.nanoseconds) for slot in arm.slots) >= 2e9
+        assert arm.seconds >= 2
         assert [slot.round for slot in arm.slots] == list(range(len(arm.slots)))
+    assert all(re.fullmatch(r"intervals of ±\d+\.\d % or narrower", text) for text in told)
+    assert told
+
+
+def test_narrow_intervals_end_the_timing_of_all_arms_sooner_and_the_bar_with_it(spec):
+    args, told = TimeBenchmarkArgs(duration=8.0, warmup_runs=1, precision=0.99), []
+    watch = Watch(lambda _: None)
+    measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, told.append, watch=watch).shapes[0]
+    assert not measured.extended
+    rounds = {len(arm.slots) for arm in measured.arms.values()}
+    assert len(rounds) == 1
+    assert rounds.pop() >= FEWEST_ROUNDS
+    assert all(SOONEST * 8 <= arm.seconds < 8 for arm in measured.arms.values())
+    assert sum(told) == pytest.approx(16, abs=1)
+
+
+def test_without_a_watch_the_duration_is_the_duration(spec):
+    args = TimeBenchmarkArgs(duration=1.0, warmup_runs=1, precision=1e-9)
+    measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0]
+    assert not measured.extended
+    assert all(1 <= arm.seconds < 1.6 for arm in measured.arms.values())
 
 
 def test_slots_get_shorter_where_the_warm_up_was_held_up(spec, monkeypatch):

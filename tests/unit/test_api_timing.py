@@ -147,7 +147,7 @@ def test_arguments_of_no_use_are_refused(tmp_path, options, words):
 def test_the_machine_is_held_while_files_are_timed(tmp_path, monkeypatch):
     held = []
 
-    def stopped(*_):
+    def stopped(*_, **__):
         held.append(bool(cache._held))
         raise KeyboardInterrupt
 
@@ -160,7 +160,7 @@ def test_the_machine_is_held_while_files_are_timed(tmp_path, monkeypatch):
 
 def test_a_model_whose_process_dies_is_named(tmp_path, monkeypatch):
     failures = {"1": "arm 1 was killed by SIGKILL (out of memory?)"}
-    monkeypatch.setattr(session, "time_arms", lambda *_: session.Timings([], failures))
+    monkeypatch.setattr(session, "time_arms", lambda *_, **__: session.Timings([], failures))
     with pytest.raises(qb.ArmFailed, match="b cannot be timed: arm 1 was killed by SIGKILL"):
         qb.time({name: write(tmp_path / f"{name}.onnx") for name in "ab"}, **SHORT)
 

@@ -2,9 +2,11 @@
 
 import pytest
 from tests.support.example_results import ENVIRONMENT, arm, reference_config, reference_results
+from typer.testing import CliRunner
 
 import quantbench as qb
-from quantbench.analysis import compare, speedups
+from quantbench import cli
+from quantbench.analysis import compare, pairing, speedups
 from quantbench.config.keys import replaced
 from quantbench.errors import BadInput
 from quantbench.reports import _comparison
@@ -205,3 +207,52 @@ def test_what_only_one_has_is_told():
     assert "* speed at 4 × 64 (not timed alike in both): " in text
     assert "* quality (evaluated in one only): " in text
     assert "No run" not in text
+
+
+def test_runs_are_paired_by_what_was_measured_before_their_names():
+    """One folder has one and two threads under names of their own, the other two threads without a word of them."""
+    (plain, _) = reference_results(reference_config())
+    first = [asked(plain, "time_benchmark_args.num_threads", number) for number in (1, 2)]
+    first = [r.model_copy(update={"run": r.run.model_copy(update={"name": f"n{i}"})}) for i, r in enumerate(first)]
+    second = [asked(asked(plain, "time_benchmark_args.num_threads", 2), "time_benchmark_args.duration", 5)]
+    (pair,) = pairing.pairs(first, second)
+    assert (pair.name, pair.not_timed_alike) == ("n1", [])
+    text = _comparison.render(first, second)
+    assert "* in A only: `n0`" in text
+
+
+def test_a_run_is_taken_once():
+    first = reference_results(reference_config())
+    second = [asked(result, "per_channel", True) for result in first]
+    second = [r.model_copy(update={"run": r.run.model_copy(update={"name": first[0].run.name})}) for r in second]
+    same = [r.model_copy(update={"run": r.run.model_copy(update={"name": first[0].run.name})}) for r in first]
+    found = pairing.pairs([asked(result, "max_eval_samples", 9) for result in same], second)
+    assert len({id(pair.second) for pair in found}) == len(found) == 2
+
+
+def worse(result):
+    """As if every fact were wrong."""
+    scores = result.scores["optimized"]
+    outcomes = tuple((0, *row[1:]) for row in scores.outcomes)
+    return result.model_copy(
+        update={"scores": {**result.scores, "optimized": scores.model_copy(update={"outcomes": outcomes})}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda results: results, 0),
+        (lambda results: [other_file(result) for result in changed(results, optimized=arm(60.0))], 4),
+        (lambda results: [worse(result) for result in results], 5),
+        (lambda results: [worse(other_file(result)) for result in changed(results, optimized=arm(60.0))], 6),
+    ],
+)
+def test_a_script_learns_what_was_found_from_the_exit_code(tmp_path, change, code):
+    config = reference_config()
+    results = reference_results(config)[1:]
+    a, b = folder(tmp_path / "a", config, results), folder(tmp_path / "b", config, change(results))
+    done = CliRunner().invoke(cli.app, ["compare", str(a), str(b)])
+    assert done.exit_code == code, done.output
+    found = qb.compare(a, b)
+    assert (bool(found.slower), bool(found.worse)) == (code in (4, 6), code in (5, 6))

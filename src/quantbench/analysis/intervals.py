@@ -19,7 +19,7 @@ ALPHA = 0.05
 """Error probability of every interval and verdict."""
 Z = float(ndtri(1 - ALPHA / 2))
 """Normal quantile of a two-sided interval at that error probability."""
-RESAMPLES = 2000
+RESAMPLES = 1000
 MOST_DRAWS, MOST_WEIGHTS = 256, 2_000_000
 """Resamples, and examples in them, that are computed together: a bound on memory."""
 MOST_KEPT = 16_000_000
@@ -43,6 +43,14 @@ class Interval:
     def half_width(self) -> float:
         """Half of the interval's width."""
         return (self.high - self.low) / 2
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of zero: that of the normal distribution whose 95 % interval reaches as far towards it."""
+        reach = self.value - self.low if self.value > 0 else self.high - self.value
+        if self.value == 0 or reach <= 0:
+            return float(self.value == 0)
+        return math.erfc(Z * abs(self.value) / reach / math.sqrt(2))
 
     def exp(self) -> Interval:
         """Of a ratio, where this is of its logarithm."""

@@ -1,7 +1,8 @@
 """Which runs of two folders were measured alike, so that their figures can be held against each other.
 
-A run's twin is the one with the same settings, or else the one of the same name. What was asked of timing and of
-evaluation must then be the same; what the model is made of may differ, as that is what two folders are compared for.
+A run's twin is the one with the same settings, or else the one of which the same was measured, or else the one of the
+same name. What was asked of timing and of evaluation must then be the same; what the model is made of may differ, as
+that is what two folders are compared for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantbench.plugins.former import spelled_out
+from quantbench.schema.base import digest
 from quantbench.schema.results import Latency, Result
 from quantbench.schema.settings import DATASET
 
@@ -81,15 +83,30 @@ class Pair:
 
 
 def pairs(first: Sequence[Result], second: Sequence[Result]) -> list[Pair]:
-    """Every run that is done in both, in the order of the first."""
-    done = [result for result in second if result.done]
-    by_key, by_name = ({name(result): result for result in done} for name in (_key, _name))
-    found = []
-    for result in first:
-        twin = by_key.get(_key(result)) or by_name.get(_name(result))
-        if result.done and twin is not None:
-            found.append(Pair(result, twin))
-    return found
+    """Every run that is done in both, in the order of the first; each is taken once.
+
+    Runs of equal settings are found first, then those of which the same was measured, whatever they are called and
+    however long it took, and then those of one name, of which something was changed.
+    """
+    left = {id(result): result for result in second if result.done}
+    twins: dict[int, Result] = {}
+    for same in (_key, _measured, _name):
+        places: dict[str, list[int]] = {}
+        for place, result in left.items():
+            places.setdefault(same(result), []).append(place)
+        for result in first:
+            alike = places.get(same(result), [])
+            if result.done and id(result) not in twins and alike:
+                twins[id(result)] = left.pop(alike.pop(0))
+    return [Pair(result, twins[id(result)]) for result in first if id(result) in twins]
+
+
+def _measured(result: Result) -> str:
+    """What was measured, how precisely aside: the model, the data, the shapes and the threads that really were used."""
+    settings = spelled_out(result.run.settings)
+    settings = {name: value for name, value in settings.items() if name not in ("backend", "time_benchmark_args")}
+    args = result.run.settings.time_benchmark_args
+    return digest({**settings, "seed": args.seed, "num_threads": args.num_threads or _usual(result)})
 
 
 def _key(result: Result) -> str:

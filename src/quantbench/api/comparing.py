@@ -22,7 +22,7 @@ SPEED = (
     *("run", "shape", "first_ms", "second_ms", "ratio", "ratio_low", "ratio_high"),
     *("noise_floor", "machine_speed", "verdict"),
 )
-QUALITY = ("run", "metric", "difference", "difference_low", "difference_high")
+QUALITY = ("run", "metric", "difference", "difference_low", "difference_high", "verdict")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Comparison:
             rows: ``speed``, a row per run × shape: the means of both in milliseconds, ``ratio`` of the speedup over
                 the original in the second to that in the first (above 1 the second is faster) with its 95 % interval,
                 the ``noise_floor`` that it must exceed, ``machine_speed`` (of the second session over the first) and
-                ``verdict``. ``quality``, a row per run × metric: second minus first with its interval.
+                ``verdict``. ``quality``, a row per run × metric: second minus first with its interval, and ``verdict``
+                (``better``, ``worse`` or ``undecided``).
 
         Raises:
             BadInput: if there are no such rows, or pandas is not installed.
@@ -58,6 +59,16 @@ class Comparison:
         if rows == "quality":
             return frames.frame(self._quality(), QUALITY)
         raise BadInput([Mistake(f"to_dataframe({rows!r})", "there is 'speed' and 'quality'")])
+
+    @property
+    def slower(self) -> tuple[str, ...]:
+        """The runs that are slower in the second, at one shape at least."""
+        return tuple(dict.fromkeys(row["run"] for row in self._speed() if row["verdict"] == "slower"))
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """The runs that are worse in the second, by one metric at least."""
+        return tuple(dict.fromkeys(row["run"] for row in self._quality() if row["verdict"] == "worse"))
 
     def _speed(self) -> list[dict[str, Any]]:
         from quantbench.reports import _comparison
@@ -74,8 +85,8 @@ class Comparison:
 
         found = _comparison.qualities(pairing.pairs(self.first, self.second))
         return [
-            dict(zip(QUALITY, (run, metric, change.value, change.low, change.high), strict=True))
-            for run, metric, change in found
+            dict(zip(QUALITY, (run, metric, change.value, change.low, change.high, word), strict=True))
+            for run, metric, change, word in found
         ]
 
     def __str__(self) -> str:

@@ -230,6 +230,7 @@ def _measured(
 ) -> list[Latency]:
     """Raw samples by shape, with what the machine's cache knows of the first file against itself."""
     from quantbench.timing import self_comparison
+    from quantbench.timing.looks import Watch
     from quantbench.timing.session import time_arms
 
     arms = dict(zip(_arm_names(len(specs)), specs, strict=True)) | {NULL: specs[0]}
@@ -237,13 +238,15 @@ def _measured(
     folder = cache.folder()
     paths = self_comparison.paths(specs[0], shapes, args, threads, machine, folder)
     with cache.alone(folder, told):
-        noise = self_comparison.between_launches(specs[0], shapes, args, threads, paths, told)
         what = f"Timing {', '.join(names)} at {len(shapes)} shape(s), seconds"
         with told.stage(what, int(len(arms) * args.duration * len(shapes))) as advance:
-            timings = time_arms(arms, BASELINE, shapes, args, threads, advance)
-    if timings.failures:
-        called = dict(zip(arms, (*names, names[0]), strict=True))
-        raise ArmFailed("; ".join(f"{called[arm]} cannot be timed: {why}" for arm, why in timings.failures.items()))
+            timings = time_arms(arms, BASELINE, shapes, args, threads, advance, watch=Watch(advance.tell))
+        if timings.failures:
+            called = dict(zip(arms, (*names, names[0]), strict=True))
+            raise ArmFailed("; ".join(f"{called[arm]} cannot be timed: {why}" for arm, why in timings.failures.items()))
+        spent = sum(arm.seconds for shape in timings.shapes for arm in shape.arms.values())
+        shorter = args.model_copy(update={"duration": min(args.duration, spent / len(shapes) / 2)})
+        noise = self_comparison.between_launches(specs[0], shapes, shorter, threads, paths, told)
     return [
         Latency(
             batch_size=shape.batch_size,

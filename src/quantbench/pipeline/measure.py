@@ -9,7 +9,8 @@ from pathlib import Path
 
 from quantbench.analysis import speedups
 from quantbench.errors import BadInput, Interrupted, RunFailed
-from quantbench.pipeline.context import Context, Watch
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.context import Watch as StopWatch
 from quantbench.pipeline.load import Loaded
 from quantbench.pipeline.prepared import ARMS, Prepared, fitting, null_name, too_large
 from quantbench.plugins import registry
@@ -18,6 +19,7 @@ from quantbench.schema.results import ArmSpec, Latency, Noise
 from quantbench.schema.settings import DATASET, InputLength, Settings
 from quantbench.timing import kept, self_comparison
 from quantbench.timing.kept import Keeper
+from quantbench.timing.looks import Watch
 from quantbench.timing.session import Shape, Timings, time_arms
 
 DATASET_BATCHES = 8
@@ -87,11 +89,12 @@ def _groups(ready: Sequence[Prepared]) -> list[list[Prepared]]:
 
 def _together(ready: Sequence[Prepared], folder: Path, context: Context) -> Iterator[Timed]:
     """Time the arms of runs that belong together, each distinct arm once, and every original once more as null arm."""
-    settings, watch = ready[0].run.settings, Watch()
+    settings, watch = ready[0].run.settings, StopWatch()
     names = _arm_names(ready)
     at = shapes(settings, ready[0].loaded)
     with watch.phase("timing"):
-        keeper, timings, seen = _measured(ready, names, at, folder, context)
+        keeper, timings = _measured(ready, names, at, folder, context)
+        noise = _noise(ready, names, at, timings, context)
     seconds = watch.seconds
     for prepared in ready:
         arms = {name: names[spec.fingerprint] for name, spec in prepared.arms.items()}
@@ -100,35 +103,52 @@ def _together(ready: Sequence[Prepared], folder: Path, context: Context) -> Iter
         if failed:
             yield Timed(prepared, error=RunFailed(failed[0]))
             continue
-        yield Timed(prepared, _latency(arms, at, timings, seen), seconds=seconds)
+        yield Timed(prepared, _latency(arms, at, timings, noise[arms["onnx-float"]]), seconds=seconds)
         seconds = {}
     keeper.clear()
 
 
 def _measured(
     ready: Sequence[Prepared], names: Mapping[str, str], at: Sequence[Shape], folder: Path, context: Context
-) -> tuple[Keeper, Timings, Sequence[Noise | None]]:
-    """The samples of all arms, what keeps them, and what an arm differs from itself by at each shape."""
+) -> tuple[Keeper, Timings]:
+    """The samples of all arms, and what keeps them."""
     settings = ready[0].run.settings
     args = settings.time_benchmark_args
     threads = args.num_threads or context.threads
     specs = {names[spec.fingerprint]: spec for prepared in ready for spec in prepared.arms.values()}
     originals = {names[spec.fingerprint]: spec for spec in (prepared.arms[speedups.BASELINE] for prepared in ready)}
     specs |= {null_name(name): spec for name, spec in originals.items()}
-    itself = ready[0].arms["onnx-float"]
-    paths = self_comparison.paths(itself, at, args, threads, context.environment, context.cache.folder)
     keeper = _keeper(specs, at, threads, ready[0], folder, context)
     what, total = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds", int(args.duration * len(specs) * len(at))
     try:
-        seen = self_comparison.between_launches(itself, at, args, threads, paths, context.reporter)
         with context.reporter.stage(what, total) as advance:
-            timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper)
+            timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper, Watch(advance.tell))
     except KeyboardInterrupt as stop:
         finished = keeper.finished(len(at), specs, args.launches)
         scored = " and scored" if any(prepared.scores for prepared in ready) else ""
         told = f"{len(ready)} more are prepared{scored}; timing goes on after {finished} of {len(at)} shape(s)"
         raise Interrupted(told) from stop
-    return keeper, timings, _remembered(names[itself.fingerprint], at, timings, seen, paths)
+    return keeper, timings
+
+
+def _noise(
+    ready: Sequence[Prepared], names: Mapping[str, str], at: Sequence[Shape], timings: Timings, context: Context
+) -> dict[str, list[Noise | None]]:
+    """What each float export differs from itself by at every shape, by the name of its arm.
+
+    A row's noise floor is that of its own framework. Together they take no longer than the timing did.
+    """
+    args = ready[0].run.settings.time_benchmark_args
+    threads = args.num_threads or context.threads
+    floats = {names[prepared.arms["onnx-float"].fingerprint]: prepared.arms["onnx-float"] for prepared in ready}
+    spent = sum(arm.seconds for shape in timings.shapes for arm in shape.arms.values())
+    shorter = args.model_copy(update={"duration": min(args.duration, spent / len(floats) / len(at) / 2)})
+    found = {}
+    for name, spec in floats.items():
+        paths = self_comparison.paths(spec, at, args, threads, context.environment, context.cache.folder)
+        seen = self_comparison.between_launches(spec, at, shorter, threads, paths, context.reporter)
+        found[name] = _remembered(name, at, timings, seen, paths)
+    return found
 
 
 def _keeper(

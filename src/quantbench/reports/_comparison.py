@@ -7,7 +7,7 @@ from functools import partial
 
 from quantbench.analysis import speedups
 from quantbench.analysis.compare import Compared, compare
-from quantbench.analysis.intervals import Interval, holm, paired_bootstrap, verdict
+from quantbench.analysis.intervals import ALPHA, Interval, holm, paired_bootstrap, verdict
 from quantbench.analysis.pairing import Pair, pairs
 from quantbench.analysis.speedups import shape_name
 from quantbench.plugins import registry
@@ -45,8 +45,12 @@ def _verdict(row: Compared, p_value: float) -> str:
     return verdict(row.ratio, p_value, row.floor)
 
 
-def qualities(found: Sequence[Pair]) -> list[tuple[str, str, Interval]]:
-    """(run, metric, second minus first with its interval) wherever both were scored alike."""
+def qualities(found: Sequence[Pair]) -> list[tuple[str, str, Interval, str]]:
+    """(run, metric, second minus first with its interval, verdict) wherever both were scored alike.
+
+    A score is ``better`` or ``worse`` where its interval excludes 0 after Holm's correction for the number of rows;
+    p-values are those of the normal distribution whose 95 % interval reaches as far towards 0.
+    """
     rows = []
     for pair in found:
         if pair.not_scored_alike or not (pair.first.scores and pair.second.scores):
@@ -55,7 +59,14 @@ def qualities(found: Sequence[Pair]) -> list[tuple[str, str, Interval]]:
         metrics = partial(registry.task(pair.first.run.settings.task).metrics, one.columns)
         differences = paired_bootstrap(one.outcomes, two.outcomes, metrics)
         rows += [(pair.name, name, differences[name]) for name in one.metrics if name in two.metrics]
-    return rows
+    adjusted = holm([difference.p_value for _, _, difference in rows])
+    return [(*row, _changed(row[2], p_value)) for row, p_value in zip(rows, adjusted, strict=True)]
+
+
+def _changed(difference: Interval, p_value: float) -> str:
+    if p_value >= ALPHA:
+        return "undecided"
+    return "better" if difference.value > 0 else "worse"
 
 
 def _speed(rows: Sequence[Compared]) -> str:
@@ -87,8 +98,8 @@ def _speed(rows: Sequence[Compared]) -> str:
 
 
 def _quality(found: Sequence[Pair]) -> str:
-    rows = [[f"`{run}`", metric, spread(difference, 4, "+")] for run, metric, difference in qualities(found)]
-    return table(["run", "metric", "B − A"], rows)
+    rows = [[f"`{run}`", metric, spread(change, 4, "+"), word] for run, metric, change, word in qualities(found)]
+    return table(["run", "metric", "B − A", "B is"], rows)
 
 
 def _not_compared(first: Sequence[Result], second: Sequence[Result], found: Sequence[Pair]) -> str:

@@ -126,6 +126,11 @@ class ArmLatency(Record):
     first_call_seconds: tuple[float, ...]
     peak_memory_bytes: tuple[int, ...] = ()
 
+    @property
+    def seconds(self) -> float:
+        """Timed in all slots together."""
+        return sum(sum(slot.nanoseconds) for slot in self.slots) / 1e9
+
 
 class Noise(Record):
     """How far a model was from itself in several starts of two processes.

@@ -130,8 +130,8 @@ LEAST_COMPARED = 5.0
 class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
 
-    The duration is shared by ``launches``, each of which starts all processes anew. Where the 95 % interval of a
-    speedup is wider than ``precision`` to either side, all arms get the duration once more.
+    The duration is shared by ``launches``, each of which starts all processes anew. Timing ends sooner where the 95 %
+    interval of every speedup is no wider than ``precision`` to either side, and lasts twice as long where one is.
     """
 
     duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15

@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 
-from quantbench.schema.reporter import Advance
+from quantbench.schema.reporter import Steps
 
 logger = logging.getLogger("quantbench")
 
@@ -31,16 +39,16 @@ class Bars:
         self._shown: Progress | None = None
 
     @contextmanager
-    def stage(self, description: str, total: int) -> Iterator[Advance]:
+    def stage(self, description: str, total: int) -> Iterator[Steps]:
         """See :class:`quantbench.schema.reporter.Reporter`."""
         if not self._console.is_terminal:
             self._console.print(description, highlight=False, soft_wrap=True)
-            yield _ignore
+            yield _Nobody()
             return
         with self._display() as bars:
             task = bars.add_task(description, total=total)
             try:
-                yield lambda steps: bars.advance(task, steps)
+                yield _Bar(bars, task, description)
             finally:
                 if len(bars.tasks) > 1:  # the outermost stays on the screen
                     bars.remove_task(task)
@@ -67,15 +75,34 @@ class Bars:
                 self._shown = None
 
 
-def _ignore(_steps: int) -> None:
+class _Bar:
+    """Steps of one bar."""
+
+    def __init__(self, bars: Progress, task: TaskID, description: str) -> None:
+        self._bars, self._task, self._description = bars, task, description
+
+    def __call__(self, steps: int, /) -> None:
+        self._bars.advance(self._task, steps)
+
+    def tell(self, text: str) -> None:
+        self._bars.update(self._task, description=f"{self._description} ({text})")
+
+
+class _Nobody:
     """Steps that nobody is shown."""
+
+    def __call__(self, steps: int, /) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
+        pass
 
 
 class Silent:
     """Says nothing (``-q``)."""
 
     @contextmanager
-    def stage(self, description: str, total: int) -> Iterator[Advance]:
+    def stage(self, description: str, total: int) -> Iterator[Steps]:
         """See :class:`quantbench.schema.reporter.Reporter`."""
         logger.info("%s (%d steps)", description, total)
-        yield _ignore
+        yield _Nobody()

@@ -28,7 +28,7 @@ def probe(
     probe is longer than ``seconds`` or than the final timing, whose arguments are given.
     """
     seconds = min(seconds, final.duration)
-    args = TimeBenchmarkArgs(duration=seconds, warmup_runs=WARMUP, seed=final.seed, precision=0.99)
+    args = TimeBenchmarkArgs(duration=seconds, warmup_runs=WARMUP, seed=final.seed)
     total = int(seconds * len(specs) * len(shapes))
     with reporter.stage(f"Probing {len(specs)} versions at {len(shapes)} shape(s), seconds", total) as advance:
         timings = time_arms(specs, next(iter(specs)), shapes, args, threads, advance)

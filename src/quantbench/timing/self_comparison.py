@@ -72,7 +72,7 @@ def measure(
     spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, reporter: Reporter
 ) -> list[Noise | None]:
     """Time an arm against itself, its duration split over ``LAUNCHES`` starts."""
-    split = args.model_copy(update={"launches": LAUNCHES, "precision": float("inf")})
+    split = args.model_copy(update={"launches": LAUNCHES})
     specs = {speedups.BASELINE: spec, speedups.NULL: spec}
     what = f"Timing the float export against itself in {LAUNCHES} launches, seconds"
     with reporter.stage(what, int(len(specs) * args.duration * len(at))) as advance:

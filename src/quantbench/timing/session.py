@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
 
-from quantbench.analysis.undisturbed import widest
 from quantbench.errors import ArmFailed
 from quantbench.plugins.protocols import Inputs
 from quantbench.schema.reporter import Advance
@@ -26,6 +25,7 @@ from quantbench.schema.results import ArmLatency, ArmSpec, Slot
 from quantbench.schema.settings import DATASET, InputLength, TimeBenchmarkArgs
 from quantbench.system.environment import usable_cpus
 from quantbench.timing.kept import Keeper, Kept
+from quantbench.timing.looks import Watch
 
 SLOT_SECONDS = 0.1
 LEAST_CALLS = 3
@@ -184,8 +184,9 @@ def time_arms(
     threads: int,
     advance: Advance,
     keeper: Keeper | None = None,
+    watch: Watch | None = None,
 ) -> Timings:
-    """Time all arms at all shapes.
+    """Time all arms at all shapes, each for the duration.
 
     Args:
         specs: the arms by name.
@@ -195,11 +196,12 @@ def time_arms(
         threads: threads and CPUs of every arm.
         advance: told whole seconds of measured time, over all arms and shapes.
         keeper: has what an interrupted measurement of the same has finished, and is given what this one finishes.
+        watch: ends a launch at a shape sooner, or later than the duration; see there.
 
     An arm that fails is left out of what follows; its reason is in the outcome, the others go on.
 
     """
-    session = _Session(baseline, shapes, args, threads, advance, keeper)
+    session = _Session(baseline, shapes, args, threads, advance, keeper, watch)
     session.resume(specs)
     for launch in range(args.launches):
         session.launch({name: spec for name, spec in specs.items() if name not in session.outcome.failures}, launch)
@@ -217,7 +219,9 @@ class _Session:
         threads: int,
         advance: Advance,
         keeper: Keeper | None,
+        watch: Watch | None,
     ) -> None:
+        self._watch = watch
         self.baseline, self.shapes, self.args, self.threads = baseline, shapes, args, threads
         self.outcome = Timings([ShapeTimings() for _ in shapes])
         self._advance, self._keeper = advance, keeper
@@ -299,15 +303,30 @@ class _Session:
         if not self._arms:
             return
         timings = self.outcome.shapes[index]
-        self._rounds(index, launch, self.args.duration / self.args.launches)
-        if launch == self.args.launches - 1 and self._too_wide(timings, self.shapes[index].mixed):
-            timings.extended = True
-            self._rounds(index, launch, self.args.duration)
+        self._until_precise(index, launch)
         for name in list(self._arms):
             peak = self._guard(name, self._arms[name].ask, "peak")
             if peak is not None:
                 arm = timings.arms[name]
                 timings.arms[name] = arm.model_copy(update={"peak_memory_bytes": (*arm.peak_memory_bytes, peak)})
+
+    def _until_precise(self, index: int, launch: int) -> None:
+        """Rounds for this launch's share of the duration, or until the watch has seen enough."""
+        share = self.args.duration / self.args.launches
+        mixed, timings = self.shapes[index].mixed, self.outcome.shapes[index]
+        for seconds in self._watch.looks(share) if self._watch else [share]:
+            self._rounds(index, launch, seconds)
+            timings.extended |= seconds > share
+            if self._watch and self._watch.enough(self._of(index, launch), self.baseline, mixed, self.args):
+                break
+        self._tell(max(0.0, share - seconds) * len(self._arms))
+
+    def _of(self, index: int, launch: int) -> dict[str, ArmLatency]:
+        """What one launch has measured at a shape."""
+        return {
+            name: arm.model_copy(update={"slots": tuple(slot for slot in arm.slots if slot.launch == launch)})
+            for name, arm in self.outcome.shapes[index].arms.items()
+        }
 
     def _warm(self, name: str, pass_seconds: float) -> Any:
         """Warm up an arm; each pass may take three times as long as the first call before the arm counts as hanging."""
@@ -328,13 +347,13 @@ class _Session:
         )
 
     def _rounds(self, index: int, launch: int, seconds: float) -> None:
-        """Rounds of one slot per arm, in an order drawn anew, until every arm has been timed for so long."""
+        """Rounds of one slot per arm, in an order drawn anew, until this launch has timed every arm for so long."""
         timings = self.outcome.shapes[index]
         slots: dict[str, list[Slot]] = {name: [] for name in self._arms}
-        measured = dict.fromkeys(self._arms, 0.0)
-        earlier = [slot for arm in timings.arms.values() for slot in arm.slots if slot.launch == launch]
-        order = len(earlier)
-        round_number = max((slot.round for slot in earlier), default=-1) + 1
+        earlier = {name: arm.slots for name, arm in self._of(index, launch).items()}
+        measured = {name: arm.seconds for name, arm in self._of(index, launch).items()}
+        order = sum(map(len, earlier.values()))
+        round_number = max((slot.round for arm in earlier.values() for slot in arm), default=-1) + 1
         while self._arms and any(measured[name] < seconds for name in self._arms):
             passes, timings.slot_seconds = self._slot_length(index)
             for name in self._generator.sample(sorted(self._arms), len(self._arms)):
@@ -363,11 +382,6 @@ class _Session:
         batches = len(self.shapes[index].batches)
         passes = (sum(nanoseconds[start : start + batches]) for start in range(0, len(nanoseconds), batches))
         self._fastest[index, name] = min(self._fastest.get((index, name), float("inf")), min(passes) / 1e9)
-
-    def _too_wide(self, timings: ShapeTimings, mixed: bool) -> bool:
-        """Whether some arm's speedup over the baseline is not known to the wished precision."""
-        found = widest(timings.arms, self.baseline, mixed)
-        return found is not None and found > self.args.precision
 
     def _tell(self, seconds: float) -> None:
         self._measured += seconds
