@@ -226,7 +226,7 @@ def test_a_task_whose_metrics_do_not_hang_together_does_not_conform():
     with pytest.raises(qb.NotConforming, match="among other rows of weights"):
         qb.check_task(changed(task, metrics=among_others), outcomes=outcomes)
     with pytest.raises(qb.NotConforming, match="which default_metrics do not report"):
-        qb.check_task(changed(task, default_limit=lambda settings, labels=(): ("bleu", 0.1)))
+        qb.check_task(changed(task, default_limit=lambda sources, labels=(): ("bleu", 0.1)))
     with pytest.raises(qb.NotConforming, match="served has no decode"):
         qb.check_task(changed(task, SERVED=types.SimpleNamespace(__name__="served")))
 
