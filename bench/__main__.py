@@ -1,6 +1,6 @@
 """Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``.
 
-``coverage``, ``estimators`` and ``simulation`` take options, last for hours, and run only where they are named.
+``coverage``, ``estimators``, ``simulation`` and ``stopping`` take options, last for hours, and run only where they are named.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from bench import (
     phases,
     repeats,
     simulation,
+    stopping,
     tuning,
 )
 from quantbench.system.environment import detect
 
 PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, examples, tuning, experiments)
-ALONE = {"coverage": coverage.main, "estimators": estimators.main, "simulation": simulation.main}
+ALONE = {"coverage": coverage.main, "stopping": stopping.main, "estimators": estimators.main, "simulation": simulation.main}
 """Parts with options of their own."""
 OUT = Path("runs/bench/bench.md")
 
