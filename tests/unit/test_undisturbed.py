@@ -81,11 +81,11 @@ def test_nothing_is_called_of_a_file_against_itself_in_a_loaded_session(loaded):
 # what holds for all
 
 
-@given(st.integers(0, 1000), st.floats(0.01, 100))
+@given(st.integers(0, 1000), st.integers(2, 100))
 def test_other_units_change_nothing(seed, factor):
-    columns = noisy(seed, a=30.0, b=10.0)
+    columns = {name: values.round(3) for name, values in noisy(seed, a=30.0, b=10.0).items()}
     scaled = {name: factor * values for name, values in columns.items()}
-    assert triple(ratio(session(scaled)).interval) == pytest.approx(triple(ratio(session(columns)).interval), abs=2e-4)
+    assert triple(ratio(session(scaled)).interval) == pytest.approx(triple(ratio(session(columns)).interval), abs=1e-5)
 
 
 @given(st.integers(0, 1000))
