@@ -1,4 +1,8 @@
-"""YAML with the line of every key; mistakes of syntax and of type as one clear message."""
+"""YAML with the line of every key; mistakes of syntax and of type as one clear message.
+
+The lines come from PyYAML's node graph, which has them. ruamel.yaml would keep them, too, but reads YAML 1.2, in which
+``yes`` is a word and ``1e-3`` a number: files that were written for this reader would change their meaning.
+"""
 
 from __future__ import annotations
 
