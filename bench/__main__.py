@@ -1,6 +1,6 @@
 """Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``.
 
-``coverage``, ``estimators``, ``simulation`` and ``stopping`` take options, last for hours, and run only where they are named.
+``coverage``, ``estimators``, ``simulation`` and ``stopping`` take options, last long, and run only where they are named.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from bench import (
 from quantbench.system.environment import detect
 
 PARTS = (calibration_memory, evaluation_batches, phases, repeats, launchers, examples, tuning, experiments)
-ALONE = {"coverage": coverage.main, "stopping": stopping.main, "estimators": estimators.main, "simulation": simulation.main}
+ALONE = {
+    "coverage": coverage.main,
+    "stopping": stopping.main,
+    "estimators": estimators.main,
+    "simulation": simulation.main,
+}
 """Parts with options of their own."""
 OUT = Path("runs/bench/bench.md")
 
