@@ -1,6 +1,7 @@
 """Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``.
 
-``coverage``, ``estimators``, ``simulation`` and ``stopping`` take options, last long, and run only where they are named.
+``coverage``, ``estimators``, ``simulation`` and ``stopping`` take options, last long, and run only where they are
+named.
 """
 
 from __future__ import annotations
