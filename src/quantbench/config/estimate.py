@@ -30,7 +30,7 @@ class Shared:
     shapes: int
     timing_seconds: float
     noise_seconds: float
-    """Of timing the float export against itself; nothing where the machine's cache knows it."""
+    """Of timing float exports against themselves; nothing where the machine's cache knows it."""
     total_seconds: float
 
 
@@ -53,11 +53,13 @@ def estimate(runs: Sequence[Run]) -> Shared:
     timed, evaluated = [s for s in settings if s.is_timed], [s for s in settings if s.is_evaluated]
     originals = {digest([*_data(s, "eval_split"), s.max_eval_samples]) for s in evaluated}
     models = {s.model_name_or_path for s in timed}
-    shared = 2 * len(models) + len({_float_arm(s) for s in timed})  # originals twice, once as the null arm
+    floats = len({_float_arm(s) for s in timed})
+    shared = 2 * len(models) + floats  # originals twice, once as the null arm
     shapes = max(map(_shapes, settings), default=0)
     duration = max((s.time_benchmark_args.duration for s in timed), default=0.0)
     timing = shared * shapes * duration + sum(s.time_benchmark_args.duration * _shapes(s) for s in timed)
-    noise = 2 * shapes * duration if any(s.time_benchmark_args.compares_launches for s in timed) else 0.0
+    compared = any(s.time_benchmark_args.compares_launches for s in timed)
+    noise = min(timing, 2 * floats * shapes * duration) if compared else 0.0
     work = PREPARATION_SECONDS * len(exports) + RUN_SECONDS * len(runs)
     work += EVALUATION_SECONDS * (len(originals) + len({_float_arm(s) for s in evaluated}))
     return Shared(
