@@ -225,8 +225,8 @@ def plan(
         f"{len(made.runs)} runs share {cost.exports} float export(s), {cost.calibrations} calibration(s), "
         f"{cost.originals} evaluation(s) of the original.\n"
         f"Timing: {cost.timed_arms} arms at {cost.shapes} shape(s), {cost.timing_seconds:.0f} s, less where intervals "
-        f"are narrow soon and at most twice that, and {cost.noise_seconds:.0f} s for the noise floor where this machine "
-        "does not know it yet. "
+        f"are narrow soon and at most twice that, and {cost.noise_seconds:.0f} s for the noise floor where this "
+        "machine does not know it yet. "
         f"In all about {cost.total_seconds / 60:.0f} min (a rough guess but for the timing)."
     )
 
