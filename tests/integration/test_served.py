@@ -16,7 +16,7 @@ from seqeval import scheme
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import Tokens
 from tests.support.deployed import deployed
-from tests.support.sentence_models import texts, write_sentence_model
+from tests.support.sentence_models import texts, write_dense, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -92,11 +92,18 @@ def often_without_answer(folder):
     model.save_pretrained(folder)
 
 
-def of_embeddings(pooling, pairs=False, asked=None, **files):
-    """By a folder of sentence-transformers; where ``asked`` is given, by ``task_args`` and a folder that says nothing."""
+def of_embeddings(pooling, pairs=False, asked=None, declared=False, modules=(("2_Normalize", "Normalize"),), **files):
+    """By a folder of sentence-transformers.
+
+    Where ``asked`` is given, by ``task_args``, and a folder that says nothing unless ``declared``.
+    """
 
     def write(root):
-        write_sentence_model(root / "model", pooling, files={name.replace("__", "."): v for name, v in files.items()})
+        named = {name.replace("__", "."): value for name, value in files.items()}
+        write_sentence_model(root / "model", pooling, modules, named)
+        for number, (place, kind) in enumerate(modules):
+            if kind == "Dense":
+                write_dense(root / "model" / place, 16 if number else 6 * 32, 16, seed=number)
         rows = [{"a": a, "b": b} for a, b in zip(texts(count=COUNT, seed=1), texts(count=COUNT, seed=2), strict=True)]
         (root / "data").mkdir()
         generator = random.Random(0)
@@ -108,7 +115,8 @@ def of_embeddings(pooling, pairs=False, asked=None, **files):
         settings = settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
         if asked is None:
             return settings
-        (root / "model" / "modules.json").unlink()
+        if not declared:
+            (root / "model" / "modules.json").unlink()
         return {**settings, "task_args": asked}
 
     return write
@@ -150,6 +158,18 @@ PROMPTED = {
     "sentence_bert_config__json": {"max_seq_length": 9},
     "config_sentence_transformers__json": {"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
 }
+EVERYTHING = {
+    "modules": (("2_Dense", "Dense"), ("3_Dense", "Dense")),
+    "asked": {"prompt": "passage"},
+    "declared": True,
+    "1_Pooling/config__json": {
+        "embedding_dimension": 32,
+        "pooling_mode": ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"],
+        "include_prompt": False,
+    },
+    "sentence_bert_config__json": {"max_seq_length": 20, "do_lower_case": True},
+    "config_sentence_transformers__json": {"prompts": {"passage": "the rain : "}},
+}
 IOB = CONLL_LABELS
 IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
 BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
@@ -175,6 +195,16 @@ VARIANTS = {
     "means asked for": (of_embeddings("cls_token", asked={"pooling": "mean"}), "none"),
     "first tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "cls"}), "static"),
     "last tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "lasttoken"}), "pytorch"),
+    "all poolings without the prompt, two Dense": (of_embeddings("mean_tokens", **EVERYTHING), "none"),
+    "all poolings without the prompt, two Dense, of pairs": (
+        of_embeddings("mean_tokens", True, **EVERYTHING),
+        "static",
+    ),
+    "weighted means asked for": (of_embeddings("cls_token", asked={"pooling": "weightedmean"}), "dynamic"),
+    "maxima behind a prompt asked for": (
+        of_embeddings("cls_token", asked={"pooling": "max", "prompt": "the rain: "}),
+        "openvino",
+    ),
     "IOB": (of_tags(IOB), "dynamic"),
     "IOBES": (of_tags(IOBES), "none"),
     "BILOU": (of_tags(BILOU), "none"),
@@ -280,8 +310,11 @@ def same(settings, answers, wanted):
         assert [answer.get("label", answer.get("labels")) for answer in answers] == wanted
 
 
-ALWAYS = ("sets of pairs", "answers or nothing", "last tokens, short, with a prompt", "IOB", "images")
-"""One of each task; each is a process of its own, so that all of them take minutes."""
+ALWAYS = (
+    *("sets of pairs", "answers or nothing", "last tokens, short, with a prompt", "IOB", "images"),
+    "all poolings without the prompt, two Dense",
+)
+"""At least one of each task; each is a process of its own, so that all of them take minutes."""
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tests.support.fitted import save, tiny_config, tiny_tokenizer, write_splits
 from tests.support.tiny_tasks import WORDS
 from transformers import DistilBertModel
@@ -52,6 +53,33 @@ def write_sentence_model(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content))
     return folder
+
+
+def write_dense(folder: Path, given: int, made: int, seed: int = 1, kind: Any = torch.float32, **config: Any) -> None:
+    """A random Dense in a folder of its own, from ``given`` to ``made`` numbers; ``kind`` is that of its weights."""
+    generator = torch.Generator().manual_seed(seed)
+    about = {"in_features": given, "out_features": made, "bias": True, **config}
+    shapes = {"linear.weight": (made, given)}
+    shapes |= {"linear.bias": (made,)} if about["bias"] else {}
+    shapes |= {"residual.weight": (made, given)} if about.get("use_residual") and given != made else {}
+    _write_module(
+        folder, about, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}, kind
+    )
+
+
+def write_layer_norm(folder: Path, size: int) -> None:
+    """A random LayerNorm in a folder of its own."""
+    generator = torch.Generator().manual_seed(1)
+    names = ("norm.weight", "norm.bias")
+    _write_module(folder, {"dimension": size}, {name: torch.randn(size, generator=generator) for name in names})
+
+
+def _write_module(
+    folder: Path, config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], kind: Any = torch.float32
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({name: value.to(kind) for name, value in weights.items()}, folder / "model.safetensors")
 
 
 def texts(words: tuple[int, int] = (3, 12), count: int = PAIRS, seed: int = 0) -> list[str]:
