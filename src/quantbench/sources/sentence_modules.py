@@ -59,11 +59,6 @@ def kind(module: Mapping[str, Any]) -> str:
     return str(module.get("type", "")).rpartition(".")[2]
 
 
-def weights(folder: Path) -> list[Path]:
-    """The files of weights of the modules behind the transformer, relative to the folder, there or not."""
-    return [Path(str(module["path"])) / WEIGHTS for module in listed(folder) if kind(module) in WEIGHTED]
-
-
 def steps(folder: Path) -> tuple[Step, ...]:
     """The modules behind the transformer, in their order.
 

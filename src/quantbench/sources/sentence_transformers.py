@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from quantbench.sources.sentence_modules import CONFIG, MODULES, WEIGHTS, listed, load, refuse, steps
+from quantbench.sources.sentence_modules import CONFIG, MODULES, WEIGHTED, WEIGHTS, kind, listed, load, refuse, steps
 
 MODEL = "config_sentence_transformers.json"
 KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -95,9 +95,9 @@ def read(folder: Path) -> Declared | None:
         return None
     found = steps(folder)
     about, settings = _settings(folder), load(folder / MODEL)
-    kind = settings.get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
-        refuse(folder, MODEL, f"is of the type {kind}, which gives no embedding per text")
+    described = settings.get("model_type", "SentenceTransformer")
+    if described != "SentenceTransformer":
+        refuse(folder, MODEL, f"is of the type {described}, which gives no embedding per text")
     prompts = {**PROMPTS, **{str(name): str(text or "") for name, text in (settings.get("prompts") or {}).items()}}
     limit = about.get("max_seq_length")
     return Declared(
@@ -107,6 +107,12 @@ def read(folder: Path) -> Declared | None:
         _default(folder, settings.get("default_prompt_name"), prompts),
         bool(about.get("do_lower_case")),
     )
+
+
+def weights(folder: Path) -> list[Path]:
+    """Files of weights that its modules behind the transformer need, relative to the folder, whether there or not."""
+    modules = listed(folder) if (folder / MODULES).exists() else []
+    return [Path(str(module.get("path") or "")) / WEIGHTS for module in modules if kind(module) in WEIGHTED]
 
 
 def files(folder: Path) -> list[Path]:
