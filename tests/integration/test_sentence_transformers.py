@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from datasets import Dataset
 from tests.support import stages
+from tests.support.deployed import deployed
 from tests.support.sentence_models import texts, write_dense, write_layer_norm, write_sentence_model
 
 from quantbench.config.load import build_config
 from quantbench.errors import BadInput
-from quantbench.served import feature_extraction
+from quantbench.graph.embedding import with_embedding
+from quantbench.served import command, feature_extraction
 from quantbench.served.tokens import Facts
 
 WIDTH = 32
@@ -298,3 +301,24 @@ def test_the_note_says_what_was_declared(context, tmp_path):
         "Embeddings are made as modules.json of the model says: pooling cls and mean without the prompt, Dense from "
         "64 to 16 with Tanh, not normalized, texts of at most 9 tokens, before every text the prompt 'bank bank team '"
     ) in examples.notes
+
+
+@pytest.mark.parametrize(
+    "name", ["several Dense, residual", "all poolings without the prompt", "a Dense of tokens and one of texts"]
+)
+def test_one_file_gives_the_embeddings_of_sentence_transformers(tmp_path, name):
+    """The deployed graph with the modules behind it, on a batch of texts of all lengths."""
+    from onnxruntime import InferenceSession
+    from sentence_transformers import SentenceTransformer
+
+    data, given = write(tmp_path, COMBINATIONS[name])
+    folder, *_ = deployed(tmp_path, {**data, "quantization_approach": "none", "batch_sizes": []})
+    about, processor = command.read(folder).about, command.read(folder).processor()
+    encoded = feature_extraction.encode([{"primary": text} for text in given], processor, about["args"])
+    model = onnx.load(folder / about["model"])
+    whole = with_embedding(model, encoded.head.steps, encoded.head.weights, encoded.prompt)
+    session = InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    batch = processor.collate(encoded.inputs)
+    (found,) = session.run(["sentence_embedding"], {item.name: batch[item.name] for item in session.get_inputs()})
+    right = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(given)
+    np.testing.assert_allclose(found, right, rtol=1e-6, atol=1e-5)
