@@ -9,17 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from datasets import Dataset, load_dataset
 from seqeval import scheme
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import Tokens
 from tests.support.deployed import deployed
-from tests.support.sentence_models import texts, write_dense, write_sentence_model
+from tests.support.sentence_models import (
+    EVERYTHING,
+    PROMPTED,
+    often_without_answer,
+    texts,
+    write_dense,
+    write_sentence_model,
+)
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from quantbench.config.load import build_config, load_config
 from quantbench.plugins import registry
@@ -73,23 +78,6 @@ def of_questions(**task_args):
         return {**settings, "task_args": {**settings["task_args"], **task_args}}
 
     return write
-
-
-def often_without_answer(folder):
-    """Change a model's last layer until about half of its windows answer nothing, which their first token says."""
-    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    with torch.no_grad():
-        given = tokenizer(
-            texts((30, 50), 50), return_tensors="pt", padding="max_length", max_length=64, truncation=True
-        )
-        found = model(**given, output_hidden_states=True)
-        states = found.hidden_states[-1]
-        towards = states[:, 0].mean(dim=0) - states[:, 1:].mean(dim=(0, 1))
-        along = states @ towards
-        behind = sum(scores[:, 1:].amax(dim=1) - scores[:, 0] for scores in (found.start_logits, found.end_logits))
-        gained = 2 * (along[:, 0] - along[:, 1:].amax(dim=1))
-        model.qa_outputs.weight += behind.median() / gained.median() * towards
-    model.save_pretrained(folder)
 
 
 def of_embeddings(pooling, pairs=False, asked=None, declared=False, modules=(("2_Normalize", "Normalize"),), **files):
@@ -154,22 +142,6 @@ def settings_of(root, task, keys, refs):
     }
 
 
-PROMPTED = {
-    "sentence_bert_config__json": {"max_seq_length": 9},
-    "config_sentence_transformers__json": {"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
-}
-EVERYTHING = {
-    "modules": (("2_Dense", "Dense"), ("3_Dense", "Dense")),
-    "asked": {"prompt": "passage"},
-    "declared": True,
-    "1_Pooling/config__json": {
-        "embedding_dimension": 32,
-        "pooling_mode": ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"],
-        "include_prompt": False,
-    },
-    "sentence_bert_config__json": {"max_seq_length": 20, "do_lower_case": True},
-    "config_sentence_transformers__json": {"prompts": {"passage": "the rain : "}},
-}
 IOB = CONLL_LABELS
 IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
 BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
