@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cases.case import Case, Refused, Right, case
-from tests.support.sentence_models import write_pairs, write_sentence_model
+from tests.support.sentence_models import write_dense, write_pairs, write_sentence_model
 
 REFERENCE = "sentence-transformers on the same folder"
 
@@ -72,30 +72,45 @@ def disagree(folder: Path) -> Case:
     return Case({**settings, "task_args": {"pooling": "mean"}}, Refused("task_args.pooling", ["says cls"]))
 
 
-@case("a Dense behind the pooling", "planted: 16 numbers by sentence-transformers, 32 would be measured")
+@case("a Dense behind the pooling", REFERENCE)
 def dense(folder: Path) -> Case:
-    write_sentence_model(folder / "model", modules=(("2_Dense", "Dense"), ("3_Normalize", "Normalize")))
-    return _refused(folder, "names the module Dense")
+    model = write_sentence_model(folder / "model", modules=(("2_Dense", "Dense"), ("3_Normalize", "Normalize")))
+    write_dense(model / "2_Dense", 32, 16)
+    return _right(folder, "Dense from 32 to 16 with Tanh")
 
 
-@case("the maximum over tokens as pooling", "planted")
+@case("the maximum over tokens as pooling", REFERENCE)
 def maximum(folder: Path) -> Case:
     write_sentence_model(folder / "model", "max_tokens")
-    return _refused(folder, "pools by max")
+    return _right(folder, "pooling max")
 
 
-@case("a mean weighted by position as pooling", "planted")
+@case("a mean weighted by position as pooling", REFERENCE)
 def weighted(folder: Path) -> Case:
     write_sentence_model(folder / "model", "weightedmean_tokens")
-    return _refused(folder, "pools by weightedmean")
+    return _right(folder, "pooling weightedmean")
 
 
-@case("a prompt that is left out of the mean", "planted")
+@case("a prompt that is left out of the mean", REFERENCE)
 def prompt_left_out(folder: Path) -> Case:
     prompts = {"prompts": {"query": "query : "}, "default_prompt_name": "query"}
     files = {"config_sentence_transformers.json": prompts}
     write_sentence_model(folder / "model", files=files, include_prompt=False)
-    return _refused(folder, "include_prompt: false")
+    return _right(folder, "pooling mean without the prompt", "the prompt 'query : '")
+
+
+@case("a module of sentence-transformers that is not known", "planted")
+def unknown(folder: Path) -> Case:
+    write_sentence_model(folder / "model", modules=(("2_LSTM", "LSTM"),))
+    return _refused(folder, "names the module LSTM")
+
+
+@case("a prompt that the folder has not", "planted")
+def no_prompt(folder: Path) -> Case:
+    prompts = {"prompts": {"query": "query : "}}
+    write_sentence_model(folder / "model", files={"config_sentence_transformers.json": prompts})
+    settings = {**write_pairs(folder), "task_args": {"prompt": "passage"}}
+    return Case(settings, Refused("task_args.prompt", ["has the prompts query"]))
 
 
 @case("a folder of sparse embeddings", "planted")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.support.hub_server import PARQUET_REVISION, HubServer, repo_folder
+from tests.support.sentence_models import write_dense, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_conll_parquet, write_tiny_distilbert
 
 MODEL = "elastic/distilbert-base-uncased-finetuned-conll03-english"
@@ -181,6 +182,26 @@ def test_snapshot_takes_the_files_that_patterns_allow(hub: HubServer, tmp_path: 
     whole = SNAPSHOT_MODEL.format(model=MODEL, options="local_files_only=True")
     assert "IncompleteSnapshotError" in execute(whole, tmp_path, HF_HUB_OFFLINE="1").stderr
     assert answer(partial, tmp_path, HF_HUB_OFFLINE="1") == names
+
+
+def test_weights_of_modules_are_fetched_and_other_files_of_folders_are_not(tmp_path: Path) -> None:
+    folder = repo_folder(tmp_path / "hub", "models", "owner/sentences")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_sentence_model(folder, modules=(("2_Dense", "Dense"),))
+    write_dense(folder / "2_Dense", 32, 16)
+    write_dense(folder / "3_Dense", 32, 16)
+    code = """
+import json
+from quantbench.sources import sentence_transformers
+from quantbench.sources.models import locate_model
+found = locate_model("owner/sentences")
+names = sorted(str(path.relative_to(found)) for path in found.glob("*/*"))
+print(json.dumps([names, [step["kind"] for step in sentence_transformers.read(found).steps]]))
+"""
+    with HubServer(tmp_path / "hub") as server:
+        names, kinds = answer(code, tmp_path / "home", HF_ENDPOINT=server.endpoint)
+    assert names == ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors", "3_Dense/config.json"]
+    assert kinds == ["Pooling", "Dense"]
 
 
 def test_snapshot_follows_the_redirect_of_an_old_name(hub: HubServer, tmp_path: Path) -> None:

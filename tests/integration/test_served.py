@@ -9,17 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from datasets import Dataset, load_dataset
 from seqeval import scheme
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import Tokens
 from tests.support.deployed import deployed
-from tests.support.sentence_models import texts, write_sentence_model
+from tests.support.sentence_models import (
+    EVERYTHING,
+    PROMPTED,
+    often_without_answer,
+    texts,
+    write_dense,
+    write_sentence_model,
+)
 from tests.support.tiny_models import CONLL_LABELS, write_tiny_distilbert
 from tests.support.tiny_tasks import TOPICS, WORDS, write_images, write_questions, write_texts
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from quantbench.config.load import build_config, load_config
 from quantbench.plugins import registry
@@ -75,28 +80,18 @@ def of_questions(**task_args):
     return write
 
 
-def often_without_answer(folder):
-    """Change a model's last layer until about half of its windows answer nothing, which their first token says."""
-    model, tokenizer = AutoModelForQuestionAnswering.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    with torch.no_grad():
-        given = tokenizer(
-            texts((30, 50), 50), return_tensors="pt", padding="max_length", max_length=64, truncation=True
-        )
-        found = model(**given, output_hidden_states=True)
-        states = found.hidden_states[-1]
-        towards = states[:, 0].mean(dim=0) - states[:, 1:].mean(dim=(0, 1))
-        along = states @ towards
-        behind = sum(scores[:, 1:].amax(dim=1) - scores[:, 0] for scores in (found.start_logits, found.end_logits))
-        gained = 2 * (along[:, 0] - along[:, 1:].amax(dim=1))
-        model.qa_outputs.weight += behind.median() / gained.median() * towards
-    model.save_pretrained(folder)
+def of_embeddings(pooling, pairs=False, asked=None, declared=False, modules=(("2_Normalize", "Normalize"),), **files):
+    """By a folder of sentence-transformers.
 
-
-def of_embeddings(pooling, pairs=False, asked=None, **files):
-    """By a folder of sentence-transformers; where ``asked`` is given, by ``task_args`` and a folder that says nothing."""
+    Where ``asked`` is given, by ``task_args``, and a folder that says nothing unless ``declared``.
+    """
 
     def write(root):
-        write_sentence_model(root / "model", pooling, files={name.replace("__", "."): v for name, v in files.items()})
+        named = {name.replace("__", "."): value for name, value in files.items()}
+        write_sentence_model(root / "model", pooling, modules, named)
+        for number, (place, kind) in enumerate(modules):
+            if kind == "Dense":
+                write_dense(root / "model" / place, 16 if number else 6 * 32, 16, seed=number)
         rows = [{"a": a, "b": b} for a, b in zip(texts(count=COUNT, seed=1), texts(count=COUNT, seed=2), strict=True)]
         (root / "data").mkdir()
         generator = random.Random(0)
@@ -108,7 +103,8 @@ def of_embeddings(pooling, pairs=False, asked=None, **files):
         settings = settings_of(root, "feature-extraction", keys, ["score"] if pairs else [])
         if asked is None:
             return settings
-        (root / "model" / "modules.json").unlink()
+        if not declared:
+            (root / "model" / "modules.json").unlink()
         return {**settings, "task_args": asked}
 
     return write
@@ -146,10 +142,6 @@ def settings_of(root, task, keys, refs):
     }
 
 
-PROMPTED = {
-    "sentence_bert_config__json": {"max_seq_length": 9},
-    "config_sentence_transformers__json": {"prompts": {"q": "the rain : "}, "default_prompt_name": "q"},
-}
 IOB = CONLL_LABELS
 IOBES = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BIES"))
 BILOU = ("O", *(f"{tag}-{kind}" for kind in ("PER", "LOC") for tag in "BILU"))
@@ -175,6 +167,16 @@ VARIANTS = {
     "means asked for": (of_embeddings("cls_token", asked={"pooling": "mean"}), "none"),
     "first tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "cls"}), "static"),
     "last tokens asked for": (of_embeddings("mean_tokens", asked={"pooling": "lasttoken"}), "pytorch"),
+    "all poolings without the prompt, two Dense": (of_embeddings("mean_tokens", **EVERYTHING), "none"),
+    "all poolings without the prompt, two Dense, of pairs": (
+        of_embeddings("mean_tokens", True, **EVERYTHING),
+        "static",
+    ),
+    "weighted means asked for": (of_embeddings("cls_token", asked={"pooling": "weightedmean"}), "dynamic"),
+    "maxima behind a prompt asked for": (
+        of_embeddings("cls_token", asked={"pooling": "max", "prompt": "the rain: "}),
+        "openvino",
+    ),
     "IOB": (of_tags(IOB), "dynamic"),
     "IOBES": (of_tags(IOBES), "none"),
     "BILOU": (of_tags(BILOU), "none"),
@@ -280,8 +282,11 @@ def same(settings, answers, wanted):
         assert [answer.get("label", answer.get("labels")) for answer in answers] == wanted
 
 
-ALWAYS = ("sets of pairs", "answers or nothing", "last tokens, short, with a prompt", "IOB", "images")
-"""One of each task; each is a process of its own, so that all of them take minutes."""
+ALWAYS = (
+    *("sets of pairs", "answers or nothing", "last tokens, short, with a prompt", "IOB", "images"),
+    "all poolings without the prompt, two Dense",
+)
+"""At least one of each task; each is a process of its own, so that all of them take minutes."""
 
 
 @pytest.mark.parametrize(

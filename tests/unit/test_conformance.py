@@ -75,7 +75,16 @@ def _imported(tree):
     "path", sorted((Path(quantbench.__file__).parent / "served").glob("*.py")), ids=lambda path: path.stem
 )
 def test_a_file_to_deploy_stands_alone(path):
-    allowed = {*sys.stdlib_module_names, "numpy", "transformers", "PIL", "torch", "onnxruntime", "openvino"}
+    allowed = {
+        *sys.stdlib_module_names,
+        "numpy",
+        "transformers",
+        "tokenizers",
+        "PIL",
+        "torch",
+        "onnxruntime",
+        "openvino",
+    }
     for name in _imported(ast.parse(path.read_text())):
         known = name.split(".")[0] in allowed or (path.stem, name) == ("infer", "served.command")
         assert known or (name.startswith(".") and not name.startswith("..")), f"{path.name} imports {name}"

@@ -16,6 +16,8 @@ from quantbench.tune.state import question
 
 STORED = Path(__file__).parent / "stored"
 KEYS = json.loads((STORED / "keys.json").read_text())
+ADDED_TO = ("feature-extraction",)
+"""Tasks that have got an option since: their runs have other keys, so that they are measured again."""
 FOLDERS = ("frameworks", "session")
 
 
@@ -28,8 +30,13 @@ def named(case):
 def test_keys_and_reasons_are_those_of_before(case):
     config = build_config(case["given"], {}, "x.yaml")
     plan = make_plan(config)
-    assert {run.name: run.key for run in plan.runs} == case["keys"]
     assert [item.model_dump(mode="json") for item in plan.skipped] == case["skipped"]
+    found = {run.name: run.key for run in plan.runs}
+    if case["given"].get("task") in ADDED_TO:
+        assert list(found) == list(case["keys"])
+        assert set(found.values()).isdisjoint(case["keys"].values())
+        return
+    assert found == case["keys"]
     assert run_of(config.base).key == case["single"]
     assert question(config.base, [], "*") == case["question"], "searches go on, too"
 
@@ -39,8 +46,9 @@ def test_a_configuration_written_before_is_the_same_one(case, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(case["written"])
     held = load_config(path)
-    assert held.model_dump() == build_config(case["given"], {}, "x.yaml").model_dump()
-    assert {run.name: run.key for run in make_plan(held).runs} == case["keys"]
+    config = build_config(case["given"], {}, "x.yaml")
+    assert held.model_dump() == config.model_dump()
+    assert make_plan(held).runs == make_plan(config).runs
 
 
 @pytest.mark.parametrize("name", FOLDERS)

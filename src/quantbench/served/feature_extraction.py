@@ -1,20 +1,22 @@
-"""Texts to embeddings: the mean of a text's tokens, or its first or last token, brought to length 1."""
+"""Texts to embeddings, by the modules that stand behind the transformer: pooling at least, see ``modules``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import sure, tokens
+from . import modules, sure, tokens
 
 USAGE = "a text"
 OPTIONAL: tuple[str, ...] = ("secondary",)
 """Fields that a row may have besides."""
 DIGITS = 6
-"""Of the numbers of an embedding that are kept: float32 has seven."""
+"""Decimals that are kept of the numbers of an embedding of length 1 or more, as float32 has seven digits; of shorter
+ones there are more."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,18 @@ class Encoded:
     Attributes:
         inputs: token values by input name; all first texts, then all second ones.
         costs: tokens of each text.
-        pooling: how tokens become an embedding.
+        head: what makes an embedding of the states of its tokens.
+        prompt: tokens in front that some pooling leaves out.
+        padded_left: whether padding stands before a text's tokens.
         seconds: rows that have a second text.
 
     """
 
     inputs: Sequence[Mapping[str, Sequence[int]]]
     costs: Sequence[int]
-    pooling: str
+    head: modules.Head
+    prompt: int
+    padded_left: bool
     seconds: Sequence[int]
 
 
@@ -45,19 +51,31 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
 
     Args:
         rows: the texts.
-        processor: a ``tokens.Tokens``.
-        args: ``pooling``, ``prompt``, which stands before every text, and ``lower``, whether it is put into lower case.
+        processor: a ``sentences.Sentences``.
+        args: ``steps``, those of a ``modules.Head``, and ``prompt``, which stands before every text.
+
+    Raises:
+        ValueError: if no token of a text is left behind a prompt that is left out.
 
     """
     seconds = [index for index, row in enumerate(rows) if "secondary" in row]
     texts = [row["primary"] for row in rows] + [rows[index]["secondary"] for index in seconds]
-    whole = [args["prompt"] + text for text in texts]
-    inputs = processor.inputs(processor.encode([text.lower() for text in whole] if args["lower"] else whole))
-    return Encoded(inputs, tokens.costs(inputs), args["pooling"], seconds)
+    inputs = processor.inputs(processor.encode([args["prompt"] + text for text in texts]))
+    costs = tokens.costs(inputs)
+    head = modules.head(args["steps"], processor.folder)
+    prompt = processor.leading(args["prompt"]) if head.leaves_out_prompt else 0
+    for index, cost in enumerate(costs):
+        if cost <= prompt:
+            row = [*range(len(rows)), *seconds][index] + 1
+            raise ValueError(
+                f"row {row} has no token behind the {prompt} of the prompt {args['prompt']!r}, which its embedding "
+                "leaves out; set a shorter prompt, or leave the row out"
+            )
+    return Encoded(inputs, costs, head, prompt, processor.facts.padding_left, seconds)
 
 
 def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
-    """The embedding, of length 1.
+    """The embedding, with as many digits as float32 has.
 
     Args:
         outputs: states of tokens of shape (batch, tokens, width) as the first element.
@@ -66,12 +84,12 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
         index: the text's place among all.
 
     """
-    states = outputs[0][row][: encoded.costs[index]]
-    pooled = {"cls": lambda: states[0], "lasttoken": lambda: states[-1]}.get(
-        encoded.pooling, lambda: states.mean(axis=0)
-    )()
-    length = float(np.linalg.norm(pooled)) or 1.0
-    return tuple(round(float(value), DIGITS) for value in pooled / length)
+    cost, padded = encoded.costs[index], outputs[0][row]
+    states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
+    found = encoded.head.embedding(states, encoded.prompt)
+    length = float(np.linalg.norm(found))
+    decimals = max(DIGITS, DIGITS - round(math.log10(length))) if length else DIGITS
+    return tuple(round(float(value), decimals) for value in found)
 
 
 certainty = sure.unsaid
@@ -88,9 +106,15 @@ def answers(
     found: list[dict[str, Any]] = [{"embedding": list(prediction)} for prediction in predictions[:count]]
     for row, second in zip(encoded.seconds, predictions[count:], strict=True):
         first = predictions[row]
-        cosine = sum(a * b for a, b in zip(first, second, strict=True))
+        cosine = float(cosines(np.asarray([first]), np.asarray([second]))[0])
         found[row] = {"embeddings": [list(first), list(second)], "cosine": round(cosine, DIGITS)}
     return found
+
+
+def cosines(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The cosine between the vectors of each row, both of shape (rows, width); 0 where one has no length."""
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.asarray((first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
 
 
 def show(answer: Mapping[str, Any], row: Mapping[str, Any]) -> str:

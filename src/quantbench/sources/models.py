@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbench import embedded
+from quantbench.errors import BadInput
 from quantbench.sources import sentence_transformers
 from quantbench.sources.hub import hub_problem, mistake
 from quantbench.system.files import file_sha256
@@ -18,7 +19,8 @@ ADAPTER = "adapter_config.json"
 SETFIT = ("config_setfit.json", "model_head.pkl")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 NOT_FETCHED = ["*/*/*", "*/[!c]*", *(f"*/*.{ending}" for ending in ("safetensors", "bin", "model", "txt", "py"))]
-"""Files of a repository's folders, but for their ``config.json``: sentence-transformers says there how it pools."""
+"""Files of a repository's folders, but for their ``config.json``: sentence-transformers says there how it pools. What
+else its modules need is fetched when it is known which there are."""
 
 
 def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False) -> Path:
@@ -47,9 +49,15 @@ def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_co
     allowed = {"*.bin": allow_pickled_weights, "*.py": trust_remote_code}
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(name for name, wanted in allowed.items() if wanted)]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=NOT_FETCHED))
+        found = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=NOT_FETCHED))
+        weights = [path.as_posix() for path in sentence_transformers.weights(found)]
+        if weights:  # of the same commit, after which the folder of a snapshot is called
+            snapshot_download(name, revision=found.name, allow_patterns=weights)
+    except BadInput:
+        raise
     except Exception as error:
         raise mistake("model_name_or_path", hub_problem("model", name, error)) from error
+    return found
 
 
 def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_code: bool) -> dict[str, Any]:

@@ -1,36 +1,24 @@
-"""What a folder of sentence-transformers says of its embeddings: pooling, limit, prompt.
+"""What a folder of sentence-transformers says of its embeddings: modules, limit, prompts.
 
-Supported is one transformer, pooled as the mean, the first or the last of its tokens, with or without normalization.
-Whatever else a folder names would make other vectors, and is refused by its name. Sources: sentence-transformers
-6.2, ``base/model.py``, ``base/modules/transformer.py`` and ``sentence_transformer/modules/pooling.py``.
+Its modules are read by ``sentence_modules``. Whatever else a folder names would make other vectors, and is refused by
+its name. Sources: sentence-transformers 6.2, ``base/model.py`` and ``base/modules/transformer.py``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from quantbench.sources.hub import mistake
+from pydantic import JsonValue
 
-MODULES = "modules.json"
+from quantbench.sources.sentence_modules import CONFIG, MODULES, WEIGHTED, WEIGHTS, kind, listed, load, refuse, steps
+
 MODEL = "config_sentence_transformers.json"
 KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 TRANSFORMER = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
 """Names that the transformer's own settings have had; the first that there is counts."""
-CONFIG = "config.json"
-POOLINGS = ("mean", "cls", "lasttoken")
-"""The kinds of pooling that are supported."""
-LEGACY = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
 HARMLESS = {
     "max_seq_length",
     "do_lower_case",
@@ -42,6 +30,8 @@ HARMLESS = {
 """Settings of the transformer that are followed here, or that change no vector."""
 TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 """What of a model's outputs is pooled."""
+PROMPTS = {"query": "", "document": ""}
+"""Prompts that every model has, empty unless it says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +39,49 @@ class Declared:
     """How a folder of sentence-transformers says that embeddings are made.
 
     Attributes:
-        pooling: one of ``POOLINGS``.
+        steps: the modules behind the transformer, see ``served.modules``.
         limit: tokens of a text; None where the tokenizer's counts.
-        prompt: stands before every text.
+        prompts: that it has, by name.
+        prompt: stands before every text by default.
         lower: whether texts are put into lower case before.
 
     """
 
-    pooling: str
+    steps: tuple[Mapping[str, JsonValue], ...]
     limit: int | None = None
+    prompts: Mapping[str, str] = field(default_factory=lambda: dict(PROMPTS))
     prompt: str = ""
     lower: bool = False
 
-    def describe(self) -> str:
-        """What was declared, as a sentence of a note."""
-        parts = [f"pooling {self.pooling}"]
+    @property
+    def poolings(self) -> list[list[str]]:
+        """The modes of each pooling, of which the vectors stand behind each other."""
+        return [_modes(step) for step in self.steps if step["kind"] == "Pooling"]
+
+    def describe(self, prompt: str) -> str:
+        """What was declared, as a sentence of a note; ``prompt`` is that which was chosen."""
+        parts = [_told(step) for step in self.steps]
+        parts += ["not normalized"] if not any(step["kind"] == "Normalize" for step in self.steps) else []
         parts += [f"texts of at most {self.limit} tokens"] if self.limit else []
-        parts += [f"before every text the prompt {self.prompt!r}"] if self.prompt else []
+        parts += [f"before every text the prompt {prompt!r}"] if prompt else []
         parts += ["in lower case"] if self.lower else []
         return f"Embeddings are made as {MODULES} of the model says: {', '.join(parts)}"
+
+
+def _modes(step: Mapping[str, JsonValue]) -> list[str]:
+    modes = step["modes"]
+    assert isinstance(modes, list)
+    return [str(mode) for mode in modes]
+
+
+def _told(step: Mapping[str, JsonValue]) -> str:
+    if step["kind"] == "Pooling":
+        return f"pooling {' and '.join(_modes(step))}" + ("" if step["include_prompt"] else " without the prompt")
+    if step["kind"] == "Dense":
+        sizes = step["sizes"]
+        assert isinstance(sizes, list)
+        return f"Dense from {sizes[0]} to {sizes[1]} with {step['activation']}"
+    return "normalized" if step["kind"] == "Normalize" else str(step["kind"])
 
 
 def read(folder: Path) -> Declared | None:
@@ -79,107 +93,69 @@ def read(folder: Path) -> Declared | None:
     """
     if not (folder / MODULES).exists():
         return None
-    pooling = _pooling(folder, _modules(folder))
-    about, settings = _settings(folder), _load(folder / MODEL)
-    kind = settings.get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
-        _refuse(folder, MODEL, f"is of the type {kind}, which gives no embedding per text")
-    prompt = _prompt(folder, settings)
-    if prompt and not pooling.get("include_prompt", True):
-        _refuse(folder, f"{CONFIG} of its pooling", "leaves the prompt out of the mean (include_prompt: false)")
+    found = steps(folder)
+    about, settings = _settings(folder), load(folder / MODEL)
+    described = settings.get("model_type", "SentenceTransformer")
+    if described != "SentenceTransformer":
+        refuse(folder, MODEL, f"is of the type {described}, which gives no embedding per text")
+    prompts = {**PROMPTS, **{str(name): str(text or "") for name, text in (settings.get("prompts") or {}).items()}}
     limit = about.get("max_seq_length")
     return Declared(
-        str(pooling["pooling_mode"]),
+        found,
         limit if isinstance(limit, int) else None,
-        prompt,
+        prompts,
+        _default(folder, settings.get("default_prompt_name"), prompts),
         bool(about.get("do_lower_case")),
     )
+
+
+def weights(folder: Path) -> list[Path]:
+    """Files of weights that its modules behind the transformer need, relative to the folder, whether there or not."""
+    modules = listed(folder) if (folder / MODULES).exists() else []
+    return [Path(str(module.get("path") or "")) / WEIGHTS for module in modules if kind(module) in WEIGHTED]
 
 
 def files(folder: Path) -> list[Path]:
     """The files that declare it, relative to the folder; none if it is not of sentence-transformers."""
     if not (folder / MODULES).exists():
         return []
-    named = [Path(str(module.get("path", ""))) / CONFIG for module in _list(folder / MODULES) if module.get("path")]
+    places = [Path(str(module["path"])) for module in listed(folder) if module.get("path")]
+    named = [place / name for place in places for name in (CONFIG, WEIGHTS)]
     known = [Path(name) for name in (MODULES, MODEL, *TRANSFORMER)]
-    return [path for path in (*known, *named) if (folder / path).is_file() and ".." not in path.parts]
-
-
-def _modules(folder: Path) -> Path:
-    """The folder of the pooling, after a check that there are no modules that are not supported."""
-    modules = _list(folder / MODULES)
-    names = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    foreign = [str(module.get("type")) for module in modules if not str(module.get("type")).startswith("sentence_tran")]
-    others = foreign + [name for name in names if name not in ("Transformer", "Pooling", "Normalize")]
-    if others:
-        _refuse(folder, MODULES, f"names the module {others[0]}, so that its embeddings are not those measured here")
-    if names[:2] != ["Transformer", "Pooling"] or names[2:] not in ([], ["Normalize"]):
-        _refuse(folder, MODULES, f"lists {', '.join(names) or 'nothing'}; done are Transformer, Pooling and Normalize")
-    if modules[0].get("path"):
-        _refuse(folder, MODULES, f"has its transformer in the folder {modules[0]['path']}; give that folder instead")
-    return folder / str(modules[1].get("path", ""))
-
-
-def _pooling(folder: Path, place: Path) -> dict[str, Any]:
-    file = place / CONFIG
-    if not file.is_file():
-        _refuse(folder, MODULES, f"names a pooling in {place.name}, whose {CONFIG} is not there; fetch it again")
-    found = _load(file)
-    if "pooling_mode" not in found:
-        found["pooling_mode"] = [mode for name, mode in LEGACY.items() if found.get(name)] or "mean"
-    modes = found["pooling_mode"]
-    modes = [modes] if isinstance(modes, str) else list(modes)
-    if len(modes) != 1 or modes[0] not in POOLINGS:
-        _refuse(folder, f"{place.name}/{CONFIG}", f"pools by {' and '.join(modes)}; done are {', '.join(POOLINGS)}")
-    return {**found, "pooling_mode": modes[0]}
+    return [path for path in (*known, *named) if (folder / path).is_file()]
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     """The transformer's own settings; what is not followed here is refused."""
     file = next((folder / name for name in TRANSFORMER if (folder / name).is_file()), folder / TRANSFORMER[0])
-    found = _load(file)
+    found = load(file)
     others = sorted(name for name, value in found.items() if name not in HARMLESS and value)
     if others:
-        _refuse(folder, file.name, f"sets {others[0]}, which is not followed here")
+        refuse(folder, file.name, f"sets {others[0]}, which is not followed here")
     task = found.get("transformer_task", "feature-extraction")
     text = (found.get("modality_config") or {}).get("text", TEXT)
     output = found.get("module_output_name", "token_embeddings")
     if task != "feature-extraction" or text != TEXT or output != "token_embeddings":
-        _refuse(folder, file.name, f"takes another output than the states of tokens ({task}, {text}, {output})")
+        refuse(folder, file.name, f"takes another output than the states of tokens ({task}, {text}, {output})")
     return found
 
 
-def _prompt(folder: Path, settings: Mapping[str, Any]) -> str:
-    name, prompts = settings.get("default_prompt_name"), settings.get("prompts") or {}
-    if name is None:
-        return ""
-    if name not in prompts:
-        _refuse(
-            folder, MODEL, f"names the prompt {name!r} by default, which is not among {', '.join(prompts) or 'none'}"
-        )
-    return str(prompts[name] or "")
+def _default(folder: Path, name: str | None, prompts: Mapping[str, str]) -> str:
+    if name is not None and name not in prompts:
+        refuse(folder, MODEL, f"names the prompt {name!r} by default, which is not among {', '.join(prompts)}")
+    return prompts[name] if name is not None else ""
 
 
-def _load(file: Path) -> dict[str, Any]:
-    found = _json(file) if file.is_file() else {}
-    if not isinstance(found, dict):
-        raise mistake("model_name_or_path", f"{file} is not a JSON object; fetch it again")
-    return found
+def choose(asked: str, prompts: Mapping[str, str]) -> str | None:
+    """The prompt that a name or a text stands for; None for one word, as names are, that is not among the prompts.
+
+    A prompt that is meant as a text ends in a sign or a blank, since a text follows it.
+    """
+    if asked in prompts:
+        return prompts[asked]
+    return None if asked.replace("-", "_").isidentifier() else asked
 
 
-def _list(file: Path) -> list[dict[str, Any]]:
-    found = _json(file)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise mistake("model_name_or_path", f"{file} is not a list of modules; fetch it again")
-    return found
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise mistake("model_name_or_path", f"{file} is not readable JSON: {error}; fetch it again") from error
-
-
-def _refuse(folder: Path, file: str, problem: str) -> NoReturn:
-    raise mistake("model_name_or_path", f"{file} in {folder} {problem}; choose another model, or remove {MODULES}")
+def names(prompts: Mapping[str, str]) -> Sequence[str]:
+    """The prompts that say something, as a message lists them."""
+    return [name for name, text in prompts.items() if text]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from quantbench.plugins.protocols import Input, Positions
-from quantbench.served import tokens
+from quantbench.served import sentences, tokens
+from quantbench.served.protocols import ServedProcessor
 from quantbench.sources import sentence_transformers
 
 UNKNOWN = 0.2
@@ -24,7 +25,7 @@ class TextProcessor(tokens.Tokens):
 
     """
 
-    SERVED = tokens
+    SERVED: ServedProcessor = tokens
     HAS_LENGTH = True
     WORDS = False
     """Whether texts are given as lists of words."""
@@ -99,13 +100,15 @@ class WordProcessor(TextProcessor):
     WORDS = True
 
 
-class EmbeddingProcessor(TextProcessor):
+class EmbeddingProcessor(TextProcessor, sentences.Sentences):
     """A tokenizer for texts of which embeddings are made; ``declared`` is what sentence-transformers would do."""
+
+    SERVED = sentences
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         self.declared = sentence_transformers.read(folder)
         super().__init__(folder, trust_remote_code, self.declared.limit if self.declared else None)
-        self.notes = (*([self.declared.describe()] if self.declared else []), *self.notes)
+        self.place(folder, self.declared is not None and self.declared.lower)
 
 
 def _first(rows: int, *ids: int | None) -> int | None:

@@ -1,18 +1,18 @@
 """Feature extraction: the embedding of a text, as search and clustering use it.
 
-An embedding is the mean of a text's tokens, or its first or last token, brought to length 1: ``task_args.pooling``, or
-what a folder of sentence-transformers says, whose limit and default prompt hold too. What counts is how near each stays
-to the original's; on pairs of texts with a similarity, also how well they are ranked.
+An embedding is a text's tokens pooled (``task_args.pooling``) and brought to length 1, or what the modules of a folder
+of sentence-transformers make of it, whose limit and prompts hold too. What counts is how near each stays to the
+original's; on pairs of texts with a similarity, also how well they are ranked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
@@ -20,7 +20,8 @@ from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
 from quantbench.schema.settings import Settings, Sources, TaskArgs
 from quantbench.served import feature_extraction as served
-from quantbench.sources import cells
+from quantbench.served.modules import SENTENCE, TOKENS
+from quantbench.sources import cells, sentence_transformers
 from quantbench.sources import labels as names_of_labels
 from quantbench.sources.hub import mistake
 from quantbench.tasks import _label_metrics
@@ -44,9 +45,15 @@ CHANGED = 0.99
 
 
 class Args(TaskArgs, extra="forbid"):
-    """Options of this task: ``pooling`` of a text's tokens, by default as the model's folder says, else their mean."""
+    """Options of this task.
 
-    pooling: Literal["mean", "cls", "lasttoken"] | None = None
+    ``pooling`` of a text's tokens is by default what the model's folder says, else their mean. ``prompt`` stands before
+    every text: the name of one that the folder of sentence-transformers has, or a text, which may be empty; by default
+    that which the folder names as its default, else none.
+    """
+
+    pooling: Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"] | None = None
+    prompt: Annotated[str, Field(strict=True)] | None = None
 
 
 RULES: tuple[Rule, ...] = ()
@@ -125,7 +132,12 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
         **vars(encoded),
         similarities=similarities,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(*(notes if full else ()), *processor.notes, *processor.doubts(encoded.inputs)),
+        notes=(
+            *(notes if full else ()),
+            *_notes(processor, str(args["prompt"])),
+            *processor.notes,
+            *processor.doubts(encoded.inputs),
+        ),
     )
 
 
@@ -133,16 +145,45 @@ def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -
     """What texts are encoded and embedded with, here and beside a deployed model.
 
     Raises:
-        BadInput: if sources and the model's folder say another pooling.
+        BadInput: if sources and the model's folder say another pooling, or the folder has no prompt of that name.
 
     """
-    asked, declared = typed(Args, sources).pooling, processor.declared
+    args, declared = typed(Args, sources), processor.declared
+    prompt = _prompt(args, declared)
     if declared is None:
-        return {"pooling": asked or "mean", "prompt": "", "lower": False}
-    if asked not in (None, declared.pooling):
-        message = f"task_args.pooling is {asked}, the model's own folder says {declared.pooling}; remove it"
+        steps: list[dict[str, JsonValue]] = [
+            {"kind": "Pooling", "reads": TOKENS, "modes": [args.pooling or "mean"], "include_prompt": True},
+            {"kind": "Normalize", "reads": SENTENCE},
+        ]
+        return {"steps": [{**step, "writes": SENTENCE} for step in steps], "prompt": prompt}
+    if args.pooling and [[args.pooling]] != declared.poolings:
+        told = " and ".join(mode for modes in declared.poolings for mode in modes)
+        message = f"task_args.pooling is {args.pooling}, the model's own folder says {told}; remove it"
         raise mistake("task_args.pooling", message)
-    return {"pooling": declared.pooling, "prompt": declared.prompt, "lower": declared.lower}
+    return {"steps": [dict(step) for step in declared.steps], "prompt": prompt}
+
+
+def _prompt(args: Args, declared: sentence_transformers.Declared | None) -> str:
+    """What stands before every text."""
+    if args.prompt is None:
+        return declared.prompt if declared else ""
+    prompts = declared.prompts if declared else {}
+    found = sentence_transformers.choose(args.prompt, prompts)
+    if found is None:
+        known = ", ".join(sentence_transformers.names(prompts))
+        has = f"has the prompts {known}" if known else "has no prompts"
+        message = (
+            f"task_args.prompt is {args.prompt!r}, but the model's folder {has}; write one of its names, or a text"
+        )
+        raise mistake("task_args.prompt", f"{message} that ends in a blank or sign, such as '{args.prompt}: '")
+    return found
+
+
+def _notes(processor: Any, prompt: str) -> tuple[str, ...]:
+    """How embeddings are made, where that is not only the mean of a text."""
+    if processor.declared:
+        return (processor.declared.describe(prompt),)
+    return (f"Before every text stands the prompt {prompt!r}",) if prompt else ()
 
 
 decode = served.decode
@@ -151,14 +192,14 @@ decode = served.decode
 def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
     """Cosines to the original's embeddings (of a pair their mean), and within pairs against their similarity."""
     found, before = np.asarray(predictions), np.asarray(original)
-    near = (found * before).sum(axis=1)
+    near = served.cosines(found, before)
     if examples.similarities is None:
         columns: tuple[str, ...] = COLUMNS
         outcomes = near[:, None]
     else:
         columns = PAIR_COLUMNS
         first, second = np.split(found, 2)
-        within = (first * second).sum(axis=1)
+        within = served.cosines(first, second)
         outcomes = np.stack([near.reshape(2, -1).mean(axis=0), np.asarray(examples.similarities), within], axis=1)
     return Scores(
         metrics=metrics(columns, outcomes, np.ones(len(outcomes))),
