@@ -37,6 +37,7 @@ PROTOCOLS = {
 }
 NAMING_RUNTIMES = {
     "cli.py",
+    "cli_options.py",
     "schema/settings.py",
     "api/diagnosing.py",
     "api/drawn.py",
@@ -226,7 +227,7 @@ def test_a_task_whose_metrics_do_not_hang_together_does_not_conform():
     with pytest.raises(qb.NotConforming, match="among other rows of weights"):
         qb.check_task(changed(task, metrics=among_others), outcomes=outcomes)
     with pytest.raises(qb.NotConforming, match="which default_metrics do not report"):
-        qb.check_task(changed(task, default_limit=lambda settings, labels=(): ("bleu", 0.1)))
+        qb.check_task(changed(task, default_limit=lambda sources, labels=(): ("bleu", 0.1)))
     with pytest.raises(qb.NotConforming, match="served has no decode"):
         qb.check_task(changed(task, SERVED=types.SimpleNamespace(__name__="served")))
 
@@ -236,7 +237,7 @@ def test_the_picture_of_the_house_is_its_folders():
     root = Path(quantbench.__file__).parents[2]
     text = (root / "ARCHITECTURE.md").read_text()
     drawn = [
-        re.split(r" {3,}", line.strip())[0].split() for line in text.split("From top to bottom:")[1].splitlines()[2:12]
+        re.split(r" {3,}", line.strip())[0].split() for line in text.split("From top to bottom:")[1].splitlines()[2:13]
     ]
     linted = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
     assert drawn == [layer.split(" | ") for layer in linted]
