@@ -324,7 +324,9 @@ class _Builder:
             base = Settings.model_validate(data)
         except ValidationError:
             return None
-        dimensions = tuple(Dimension(key=key, values=tuple(v.values())) for key, v in self.grid.items())
+        unknown = self.bad & {place.named_by for place in PLACES}  # options of what is not there say nothing
+        varied = {key: values for key, values in self.grid.items() if key not in unknown}
+        dimensions = tuple(Dimension(key=key, values=tuple(v.values())) for key, v in varied.items())
         base = completed(base, self._named())
         return Config(base=base, dimensions=dimensions, source=self.source, lines=self.lines)
 
@@ -350,9 +352,9 @@ class _Builder:
     def _repetitions(self, config: Config) -> None:
         """Two values that mean the same would be the same run."""
         base = config.base.model_dump(mode="json")
-        for key, values in self.grid.items():
+        for key in [dimension.key for dimension in config.dimensions]:
             seen: list[Settings] = []
-            for index, value in values.items():
+            for index, value in self.grid[key].items():
                 settings = completed(Settings.model_validate(replaced(base, key, value)))
                 if settings in seen:
                     self._add(
