@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quantbench.api.comparing import Comparison, compare
     from quantbench.api.configs import config, load_config
     from quantbench.api.conformance import NotConforming, check_quantizer, check_runtime, check_task
+    from quantbench.api.deciding import Decision, decide
     from quantbench.api.diagnosing import Diagnoses, diagnose
     from quantbench.api.listing import exclusions, metrics, runtimes, tasks
     from quantbench.api.machine import cache_folder, cache_size, check_machine, clear_cache, cpus_used, environment
@@ -38,6 +39,7 @@ __all__ = [
     "Benchmark",
     "Comparison",
     "Config",
+    "Decision",
     "Diagnoses",
     "Environment",
     "Interrupted",
@@ -62,6 +64,7 @@ __all__ = [
     "compare",
     "config",
     "cpus_used",
+    "decide",
     "diagnose",
     "environment",
     "exclusions",
@@ -82,6 +85,7 @@ _WHERE = {
     "api.comparing": ("Comparison", "compare"),
     "api.configs": ("config", "load_config"),
     "api.conformance": ("NotConforming", "check_quantizer", "check_runtime", "check_task"),
+    "api.deciding": ("Decision", "decide"),
     "api.diagnosing": ("Diagnoses", "diagnose"),
     "api.listing": ("exclusions", "metrics", "runtimes", "tasks"),
     "api.machine": ("cache_folder", "cache_size", "check_machine", "clear_cache", "cpus_used", "environment"),

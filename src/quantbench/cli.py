@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import quantbench as qb
+from quantbench import cli_options as given
 from quantbench.errors import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
@@ -35,111 +36,132 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Which int8 version of a transformer encoder to deploy on this CPU: what it costs, what it wins.
 
-Start with `quantbench demo`. Then write a YAML file (see `examples/`), look at it with `quantbench plan FILE`
-and measure it with `quantbench run FILE`, or let `quantbench tune FILE` choose the version to deploy.
+Start with `quantbench demo`. Then measure a model of your own with `quantbench run MODEL DATA`, or let
+`quantbench tune MODEL DATA` choose the version to deploy. `quantbench init MODEL DATA` writes what they decide
+as a YAML file, to change and to give to `plan`, `run` and `tune` instead.
 
 Exit codes: 0 all runs done, 2 bad input (nothing written but what was finished before), 3 some runs failed,
 130 interrupted.""",
 )
 error_console = Console(stderr=True)
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to benchmark, as YAML.")]
-Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Output folder. Default: `runs/NAME`, after NAME.yaml.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a parameter: `--set time_benchmark_args.duration=5`."),
-]
-Only = Annotated[
-    str, typer.Option("--only", metavar="RUNS", help="Only runs of this name, number, key or `parameter=value`; globs.")
-]
-NoTiming = Annotated[bool, typer.Option("--no-timing", help="Only scores: the same as `--set batch_sizes=[]`.")]
-NoEvaluation = Annotated[
-    bool, typer.Option("--no-evaluation", help="Only times: the same as `--set max_eval_samples=0`. Needs no labels.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Details, and the traceback of failed runs.")]
-
 
 @app.command("run")
 def run_command(
-    config: ConfigFile,
-    out: Out = None,
-    override: Overrides = None,
-    only: Only = "*",
+    target: given.Target,
+    data: given.Data = None,
+    out: given.Out = None,
+    override: given.Overrides = None,
+    only: given.Only = "*",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the backend would be asked for, as JSON, and do nothing.")
     ] = False,
-    no_timing: NoTiming = False,
-    no_evaluation: NoEvaluation = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    no_timing: given.NoTiming = False,
+    no_evaluation: given.NoEvaluation = False,
+    task: given.TaskName = None,
+    text_column: given.TextColumns = None,
+    label_column: given.LabelColumns = None,
+    eval_split: given.EvalSplit = None,
+    calibration_split: given.CalibrationSplit = None,
+    quiet: given.Quiet = False,
+    verbose: given.Verbose = False,
 ) -> None:
-    """Measure everything in a configuration and write the card.
+    """Measure a model, or everything in a configuration, and write the card.
+
+    `quantbench run ./my-model reviews.csv` decides task, columns, splits and shapes, says them in three lines and
+    writes them as `config.yaml`; `quantbench run ./my-model ./data --text-column question --text-column answer` says
+    what cannot be told. `quantbench run mine.yaml` measures what the file says.
 
     A second call with the same file and folder does only what is missing. What leaves timing or evaluation out is
     another configuration, which needs an `--out` of its own. Where it runs is the configuration's
     `backend`: this machine, a Ray cluster or SageMaker training jobs (`docs/launchers.md`).
     """
-    loaded = _loaded(config, _overrides(override, no_timing, no_evaluation))
-    folder = out or Path("runs") / config.stem
+    _log_to_console(quiet, verbose)
+    settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
+    overrides = given.overrides(override, no_timing, no_evaluation)
+    config, name = _told(given.configured(target, data, settled, overrides), quiet)
+    folder = out or Path("runs") / name
     if dry_run:
-        typer.echo(json.dumps(qb.plan(loaded, out=folder, only=only).requests(), indent=2))
+        typer.echo(json.dumps(qb.plan(config, out=folder, only=only).requests(), indent=2))
         return
-    _run(loaded, folder, only, quiet, verbose)
+    _run(config, folder, only, quiet, verbose)
+
+
+@app.command()
+def init(
+    model: given.Model,
+    data: given.Data = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="File to write. Default: `MODEL-DATA.yaml`, here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    override: given.Overrides = None,
+    task: given.TaskName = None,
+    text_column: given.TextColumns = None,
+    label_column: given.LabelColumns = None,
+    eval_split: given.EvalSplit = None,
+    calibration_split: given.CalibrationSplit = None,
+) -> None:
+    """Write the configuration that `run MODEL DATA` would measure, with how each part was decided; measure nothing.
+
+    `quantbench init ./my-model reviews.csv --out mine.yaml`, then change the file and `quantbench run mine.yaml`.
+    """
+    _log_to_console(quiet=False, verbose=False)
+    settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
+    decided = qb.decide(model, data, set=override or (), **settled)
+    file = decided.write(out or Path(f"{given.name_of(model, data)}.yaml"), overwrite=force)
+    _told(given.Configured(decided.config, "", str(decided)), quiet=False)
+    typer.echo(f"written: {file}")
 
 
 @app.command()
 def demo(
-    out: Out = None,
-    override: Overrides = None,
-    only: Only = "*",
-    no_timing: NoTiming = False,
-    no_evaluation: NoEvaluation = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    out: given.Out = None,
+    override: given.Overrides = None,
+    only: given.Only = "*",
+    no_timing: given.NoTiming = False,
+    no_evaluation: given.NoEvaluation = False,
+    quiet: given.Quiet = False,
+    verbose: given.Verbose = False,
 ) -> None:
     """Run the benchmark of the embedded model and data set, which needs no network."""
-    loaded = qb.load_config("demo", set=_overrides(override, no_timing, no_evaluation))
+    loaded = qb.load_config("demo", set=given.overrides(override, no_timing, no_evaluation))
     _run(loaded, out or Path("runs") / "demo", only, quiet, verbose)
 
 
 @app.command()
 def tune(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to tune, as YAML, or demo.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Output folder. Default: `runs/tune-NAME`.")
-    ] = None,
-    max_drop: Annotated[
-        list[str] | None,
-        typer.Option("--max-drop", metavar="METRIC=DROP", help="Most allowed loss: `f1=0.005`, or `f1=0.5%` of it."),
-    ] = None,
-    max_evaluations: Annotated[
-        float, typer.Option(help="Most forwards, in units of one evaluation of the whole evaluation set.")
-    ] = 7.0,
-    max_time: Annotated[
-        float, typer.Option(help="Most seconds of the search, loading included, without the final timing.")
-    ] = 600.0,
-    only: Annotated[
-        str, typer.Option("--only", metavar="GLOB", help="Only candidates that match, such as `onnxruntime-*`.")
-    ] = "*",
-    override: Overrides = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    target: given.Target,
+    data: given.Data = None,
+    out: given.SearchOut = None,
+    max_drop: given.MaxDrop = None,
+    max_evaluations: given.MaxEvaluations = 7.0,
+    max_time: given.MaxTime = 600.0,
+    only: given.Candidates = "*",
+    override: given.Overrides = None,
+    task: given.TaskName = None,
+    text_column: given.TextColumns = None,
+    label_column: given.LabelColumns = None,
+    eval_split: given.EvalSplit = None,
+    calibration_split: given.CalibrationSplit = None,
+    quiet: given.Quiet = False,
+    verbose: given.Verbose = False,
 ) -> None:
     """Find the fastest version of a model on this machine that loses no more than allowed.
 
-    Takes model, data and shapes from a configuration and chooses runtime, precision and placement of int8 itself.
+    `quantbench tune ./my-model reviews.csv --max-drop accuracy=0.005`, or `quantbench tune mine.yaml`.
+
+    Takes model, data and shapes, or a configuration of them, and chooses runtime, precision and placement of int8.
     Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
     `models/best` to deploy. A second call goes on where the first was interrupted.
     """
     _log_to_console(quiet, verbose)
-    loaded = qb.load_config(config, set=override or ())
-    folder = out or Path("runs") / f"tune-{config.stem}"
+    settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
+    config, name = _told(given.configured(target, data, settled, override or [], tuned=True), quiet)
+    folder = out or Path("runs") / f"tune-{name}"
     try:
         found = qb.tune(
-            loaded,
+            config,
             out=folder,
             max_drop=max_drop,
             only=only,
@@ -154,15 +176,11 @@ def tune(
     typer.echo(f"report: {folder / 'tune.md'}")
 
 
-def _loaded(config: Path, overrides: list[str]) -> qb.Config:
-    """A configuration from a file, even one that is called ``demo``."""
-    return qb.load_config(config.absolute() if str(config) == "demo" else config, set=overrides)
-
-
-def _overrides(given: list[str] | None, no_timing: bool, no_evaluation: bool) -> list[str]:
-    """What ``--set`` says, and what the two switches are short for."""
-    left_out = {"batch_sizes=[]": no_timing, "max_eval_samples=0": no_evaluation}
-    return [*(given or ()), *(override for override, wanted in left_out.items() if wanted)]
+def _told(decided: given.Configured, quiet: bool) -> tuple[qb.Config, str]:
+    """Say what was decided, if anything was; the configuration, and a name for its output folder."""
+    if decided.told and not quiet:
+        error_console.print(decided.told, markup=False, highlight=False, soft_wrap=True)
+    return decided.config, decided.name
 
 
 def _run(config: qb.Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
@@ -170,21 +188,11 @@ def _run(config: qb.Config, folder: Path, only: str, quiet: bool, verbose: bool)
     try:
         finished = qb.run(config, out=folder, only=only, progress=not quiet)
     except KeyboardInterrupt as stop:
-        error_console.print(interrupted(folder, str(stop)), markup=False, soft_wrap=True)
+        error_console.print(given.interrupted(folder, str(stop)), markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(finished)
     typer.echo(f"card: {folder / 'card.md'}")
     raise typer.Exit(EXIT_SOME_FAILED if finished.failed else EXIT_DONE)
-
-
-def interrupted(folder: Path, told: str) -> str:
-    """What is kept of an interrupted call; ``told`` is what the work itself said of it."""
-    try:
-        done = sum(result.done for result in qb.load_results(folder))
-    except qb.BadInput:
-        done = 0  # stopped before there was a folder
-    more = f", {told}" if told else ", what was prepared is found again"
-    return f"interrupted: {done} run(s) are finished and kept{more}; the same command goes on from there"
 
 
 def _log_to_console(quiet: bool, verbose: bool) -> None:
@@ -203,15 +211,15 @@ def _log_to_console(quiet: bool, verbose: bool) -> None:
 
 @app.command()
 def plan(
-    config: ConfigFile,
-    out: Out = None,
-    override: Overrides = None,
-    only: Only = "*",
-    no_timing: NoTiming = False,
-    no_evaluation: NoEvaluation = False,
+    config: given.ConfigFile,
+    out: given.Out = None,
+    override: given.Overrides = None,
+    only: given.Only = "*",
+    no_timing: given.NoTiming = False,
+    no_evaluation: given.NoEvaluation = False,
 ) -> None:
     """List the runs of a configuration, what they share and how long they will take, without starting any."""
-    loaded = _loaded(config, _overrides(override, no_timing, no_evaluation))
+    loaded = given.loaded_from(config, given.overrides(override, no_timing, no_evaluation))
     made = qb.plan(loaded, out=out or Path("runs") / config.stem, only=only)
     for row in made.rows:
         if row.state == "skipped":
@@ -294,8 +302,8 @@ def why(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="Glob over run names. Default: the run that lost most.")
     ] = "",
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    quiet: given.Quiet = False,
+    verbose: given.Verbose = False,
 ) -> None:
     """Explain what breaks a static int8 model: the tensors at fault, what sets their ranges, and what mends it.
 

@@ -3,7 +3,7 @@
 import pytest
 
 import quantbench as qb
-from quantbench.cli import interrupted
+from quantbench.cli_options import interrupted
 from quantbench.config.load import load_config
 from quantbench.errors import BadInput, Interrupted
 from quantbench.pipeline import measure

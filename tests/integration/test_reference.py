@@ -86,3 +86,17 @@ def test_offline_without_a_cache_is_one_clear_message(tmp_path):
     assert "offline" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_and_data_of_the_hub_are_decided_online_and_offline(hub_root, tmp_path):
+    names = ("init", MODEL, "conll2003", "--force")
+    with HubServer(hub_root) as server:
+        done = quantbench(*names, cwd=tmp_path, HF_ENDPOINT=server.endpoint, HF_HOME=str(tmp_path / "hf"))
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.yaml")
+    text = file.read_text()
+    assert file.name == f"{MODEL.rpartition('/')[2]}-conll2003.yaml"
+    assert "data_keys: {primary: tokens}" in text and "eval_split: validation" in text
+    again = quantbench(*names, cwd=tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf"))
+    assert again.returncode == 0, again.stderr
+    assert file.read_text() == text

@@ -73,10 +73,13 @@ def test_a_folder_of_the_same_name_does_not_hide_a_function(name):
     assert printed(code).stdout.strip() == "True"
 
 
-def test_the_command_line_imports_only_what_is_public():
-    tree = ast.parse((Path(qb.__file__).parent / "cli.py").read_text())
+@pytest.mark.parametrize("file", ["cli.py", "cli_options.py"])
+def test_the_command_line_imports_only_what_is_public(file):
+    tree = ast.parse((Path(qb.__file__).parent / file).read_text())
     imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert {name for name in imported if name.startswith("quantbench")} == {"quantbench.errors"}
+    assert {name for name in imported if name.startswith("quantbench")} <= {"quantbench", "quantbench.errors"}
+    taken = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert "api" not in taken
     named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert {name for name in named if name.startswith("quantbench")} == {"quantbench"}
 

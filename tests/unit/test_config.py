@@ -597,3 +597,9 @@ def test_arguments_of_a_backend_may_hold_mappings_of_names_with_dots(load):
 def test_nothing_stands_inside_of_a_value_that_is_no_mapping(mistakes):
     assert_found(mistakes(HEAD, "per_channel.x=1"), ("--set per_channel.x=1", "unknown key"))
     assert_found(mistakes(HEAD, "placement.matmuls.=float"), ("--set placement.matmuls.=float", "unknown key"))
+
+
+def test_a_benchmarked_framework_that_there_is_not_is_one_mistake():
+    base = {"task": "token-classification", "model_name_or_path": "m", "dataset": {"path": "p"}}
+    with pytest.raises(BadInput, match="unknown framework 'abc'"):
+        build_config({**base, "benchmarked": {"framework": ["abc"]}}, {}, "somewhere")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
-from quantbench.cli import interrupted
+from quantbench.cli_options import interrupted
 from quantbench.config.load import load_config
 from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput

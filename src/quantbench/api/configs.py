@@ -34,7 +34,7 @@ def load_config(path: str | Path, *, set: Mapping[str, Any] | Sequence[str] | No
     """
     file = embedded.CONFIG if str(path) == embedded.NAME else Path(path)
     if set is not None and not isinstance(set, Mapping):
-        return load.load_config(file, [*([set] if isinstance(set, str) else set), *_texts(overrides)])
+        return load.load_config(file, [*override_texts(set), *_texts(overrides)])
     texts = _texts({**(set or {}), **overrides})
     try:
         found = load.load_config(file, texts)
@@ -58,6 +58,18 @@ def config(**parameters: Any) -> Config:
     lines = {name: f"{SOURCE}({name})" for name in parameters}
     made = load.build_config({name: _plain(value) for name, value in parameters.items()}, lines, SOURCE)
     return made.model_copy(update={"places": paths.found(made, Path.cwd(), {})})
+
+
+def override_texts(given: Mapping[str, Any] | Sequence[str] | None) -> list[str]:
+    """Overrides in any of the forms that ``set`` takes, as the command line has them.
+
+    Raises:
+        BadInput: if a value is none that YAML has.
+
+    """
+    if given is None or isinstance(given, str):
+        return [given] if given else []
+    return _texts(given) if isinstance(given, Mapping) else list(given)
 
 
 def _texts(overrides: Mapping[str, Any]) -> list[str]:

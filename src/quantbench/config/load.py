@@ -28,8 +28,9 @@ from quantbench.config.keys import (
     unknown_key,
     without,
 )
+from quantbench.config.overrides import applied
 from quantbench.config.values import wrong
-from quantbench.config.yaml_lines import not_plain, parse_value, read_yaml, shown
+from quantbench.config.yaml_lines import not_plain, read_yaml, shown
 from quantbench.errors import BadInput, Mistake, by_line
 from quantbench.plugins import protocols, registry
 from quantbench.plugins.options import PLACES, completed
@@ -61,12 +62,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     data, lines, mistakes = read_yaml(path)
     known = data.pop(paths.KEY, {})
     mistakes += paths.mistakes(known, lines.get(paths.KEY, str(path)))
-    data = _expanded(data)
-    for override in overrides:
-        try:
-            data = _overridden(data, lines, override)
-        except ValueError as error:
-            mistakes.append(Mistake(f"--set {override}", str(error)))
+    data, wrong_overrides = applied(_expanded(data), lines, overrides)
+    mistakes += wrong_overrides
     config = build_config(data, lines, str(path), mistakes)
     return config.model_copy(update={"places": paths.found(config, path.absolute().parent, known)})
 
@@ -127,39 +124,6 @@ def _expanded_dataset(dataset: Any, benchmarked: Collection[Any] = ()) -> Any:
         return dataset
     free = {k: v for k, v in DEMO_KEYS.items() if not any(overlap(f"dataset.{k}", str(key)) for key in benchmarked)}
     return {**free, **dataset}
-
-
-def _overridden(data: dict[str, Any], lines: dict[str, str], override: str) -> dict[str, Any]:
-    """The data and, in place, the lines with one ``key=value`` applied.
-
-    Raises:
-        ValueError: if it is not of that form, its key is unknown or its value is not YAML.
-
-    """
-    key, sign, text = override.partition("=")
-    if not sign or not key:
-        raise ValueError("must be KEY=VALUE, such as per_channel=true")
-    try:
-        value = parse_value(text)
-    except ValueError as error:
-        raise ValueError(f"the value is not valid YAML: {error}") from error
-    name = key.removeprefix(f"{GRID_KEY}.")
-    if key != GRID_KEY and not is_parameter(name):
-        raise ValueError(unknown_key(name))
-    for line in [line for line in lines if line == key or line.startswith(f"{key}.")]:
-        del lines[line]
-    lines[key] = f"--set {override}"
-    if key == GRID_KEY:
-        return {**data, GRID_KEY: value}
-    grid = data.get(GRID_KEY)
-    grid = {} if grid is None else grid
-    if name == key:
-        data = replaced(data, key, value)
-        kept = {k: v for k, v in grid.items() if k != key} if isinstance(grid, Mapping) else grid
-    else:
-        data = without(data, name)
-        kept = {**grid, name: value} if isinstance(grid, Mapping) else grid
-    return {**data, GRID_KEY: kept} if kept else {k: v for k, v in data.items() if k != GRID_KEY}
 
 
 class _Builder:
@@ -360,7 +324,9 @@ class _Builder:
             base = Settings.model_validate(data)
         except ValidationError:
             return None
-        dimensions = tuple(Dimension(key=key, values=tuple(v.values())) for key, v in self.grid.items())
+        unknown = self.bad & {place.named_by for place in PLACES}  # options of what is not there say nothing
+        varied = {key: values for key, values in self.grid.items() if key not in unknown}
+        dimensions = tuple(Dimension(key=key, values=tuple(v.values())) for key, v in varied.items())
         base = completed(base, self._named())
         return Config(base=base, dimensions=dimensions, source=self.source, lines=self.lines)
 
@@ -386,9 +352,9 @@ class _Builder:
     def _repetitions(self, config: Config) -> None:
         """Two values that mean the same would be the same run."""
         base = config.base.model_dump(mode="json")
-        for key, values in self.grid.items():
+        for key in [dimension.key for dimension in config.dimensions]:
             seen: list[Settings] = []
-            for index, value in values.items():
+            for index, value in self.grid[key].items():
                 settings = completed(Settings.model_validate(replaced(base, key, value)))
                 if settings in seen:
                     self._add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from quantbench.errors import BadInput, first_line
 from quantbench.schema.base import digest
 from quantbench.schema.settings import Dataset
 from quantbench.sources.hub import hub_problem, mistake
-from quantbench.sources.local import format_of, read_file, read_folder
+from quantbench.sources.local import folder_splits, format_of, read_file, read_folder, sliced
 from quantbench.system.files import file_sha256
 
 CONVERTED_REVISION = "refs/convert/parquet"
@@ -25,6 +26,8 @@ SCRIPT_DATASETS = {"conll2003": "eriktks/conll2003"}
 
 LITERALLY = {"keep_default_na": False, "na_values": [""]}
 """Options of the CSV reader for files on the hub: only the empty cell is missing."""
+SHUFFLED = re.compile(r"(?P<name>\w+)\.shuffle\((?P<seed>\d+)\)(?P<part>\[.*\])?")
+"""A split, or a slice of one, whose rows are put into another order by a seed before it is cut."""
 BYTES = ("binary", "large_binary")
 """Types of pictures in files that were not written by ``datasets``."""
 
@@ -35,21 +38,17 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     Args:
         dataset: path is ``demo``, a file (Parquet, JSON, CSV: its only split is ``train``), a folder of such files
             or a repository on the hub.
-        split: a split's name, or a slice of one such as ``train[:80%]``.
+        split: a split's name, or a slice of one such as ``train[:80%]``, or of its rows in an order drawn by a seed,
+            ``train.shuffle(0)[:80%]``.
         key: the dotted key that named the split, for messages.
 
     Raises:
         BadInput: at ``key`` or ``dataset.path``.
 
     """
-    import datasets
-    import huggingface_hub
-
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(logging.CRITICAL)  # what is wrong is told once, below
-    huggingface_hub.logging.set_verbosity_error()
+    _silence()
     try:
-        loaded = _load(dataset, split)
+        loaded = _shuffled(dataset, split)
     except BadInput:
         raise
     except Exception as error:
@@ -62,6 +61,66 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
         how = "write a row per question: {question, context, answers: {text: […], answer_start: […]}}"
         raise mistake("dataset.path", f"{dataset.path} has the nested form of SQuAD's own files; {how}")
     return _plain_types(loaded, (*dataset.data_keys.values(), *dataset.ref_keys))
+
+
+def split_names(dataset: Dataset) -> list[str]:
+    """The splits that a data set has.
+
+    Raises:
+        BadInput: at ``dataset.path`` or ``dataset.name``, if there is no such data set or it cannot be read.
+
+    """
+    _silence()
+    try:
+        return _split_names(dataset)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise mistake(*_data_problem(dataset, "", "dataset.path", error)) from error
+
+
+def _split_names(dataset: Dataset) -> list[str]:
+    import datasets
+    from huggingface_hub import constants
+
+    path = embedded.DATA if dataset.path == embedded.NAME else Path(dataset.path).expanduser()
+    if path.is_file():
+        return ["train"]
+    if path.is_dir():
+        files = folder_splits(path, dataset.name)
+        return datasets.get_dataset_split_names(str(path), dataset.name) if files is None else list(files)
+    _check_there(dataset)
+    repository = SCRIPT_DATASETS.get(dataset.path, dataset.path)
+    if repository == dataset.path and dataset.revision != CONVERTED_REVISION:
+        if constants.HF_HUB_OFFLINE:
+            kept = _kept_snapshot(dataset)
+            return list(folder_splits(kept, dataset.name) or datasets.get_dataset_split_names(str(kept), dataset.name))
+        try:
+            return list(datasets.get_dataset_split_names(repository, dataset.name, revision=dataset.revision))
+        except RuntimeError as error:
+            if "scripts are no longer supported" not in str(error) or dataset.revision is not None:
+                raise
+    return list(datasets.get_dataset_split_names(str(_converted(dataset, repository))))
+
+
+def _silence() -> None:
+    """No bars and no warnings of the libraries: what is wrong is told once, by whoever calls them."""
+    import datasets
+    import huggingface_hub
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    huggingface_hub.logging.set_verbosity_error()
+
+
+def _shuffled(dataset: Dataset, split: str) -> Any:
+    """A split, whose rows may be put into another order before it is cut."""
+    asked = SHUFFLED.fullmatch(split.strip())
+    if asked is None:
+        return _load(dataset, split)
+    name = asked["name"]
+    whole = _load(dataset, name).shuffle(seed=int(asked["seed"]), keep_in_memory=True)
+    return sliced({name: whole}, f"{name}{asked['part'] or ''}")
 
 
 def _plain_types(data: Any, columns: Iterable[str]) -> Any:
@@ -104,22 +163,27 @@ def _load(dataset: Dataset, split: str) -> Any:
         return read_file(path, split, texts)
     if path.is_dir():
         return read_folder(path, dataset.name, split, texts)
-    if dataset.path.startswith((".", "/", "~")) or dataset.path.count("/") > 1 or format_of(path):
-        raise mistake("dataset.path", f"data set {dataset.path!r} does not exist; give a file, a folder or a hub name")
+    _check_there(dataset)
     return _load_from_hub(dataset, split)
+
+
+def _check_there(dataset: Dataset) -> None:
+    """Refuse what reads like a path rather than like a name on the hub."""
+    path = dataset.path
+    if path.startswith((".", "/", "~")) or path.count("/") > 1 or format_of(Path(path)):
+        raise mistake("dataset.path", f"data set {path!r} does not exist; give a file, a folder or a hub name")
 
 
 def _load_from_hub(dataset: Dataset, split: str) -> Any:
     """From the hub, or offline from its cache; data sets that were scripts come from their Parquet conversion."""
     import datasets
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants
 
     repository = SCRIPT_DATASETS.get(dataset.path, dataset.path)
     if repository != dataset.path or dataset.revision == CONVERTED_REVISION:
         return _load_converted(dataset, repository, split)
     if constants.HF_HUB_OFFLINE:
-        folder = snapshot_download(repository, repo_type="dataset", revision=dataset.revision, local_files_only=True)
-        return read_folder(Path(folder), dataset.name, split, dataset.data_keys.values())
+        return read_folder(_kept_snapshot(dataset), dataset.name, split, dataset.data_keys.values())
     try:
         builder = datasets.load_dataset_builder(repository, dataset.name, revision=dataset.revision)
         literally = LITERALLY if type(builder.config).__name__ == "CsvConfig" else {}
@@ -130,13 +194,26 @@ def _load_from_hub(dataset: Dataset, split: str) -> Any:
         return _load_converted(dataset, repository, split)
 
 
+def _kept_snapshot(dataset: Dataset) -> Path:
+    """The folder of a data set in the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    kept = snapshot_download(dataset.path, repo_type="dataset", revision=dataset.revision, local_files_only=True)
+    return Path(kept)
+
+
 def _load_converted(dataset: Dataset, repository: str, split: str) -> Any:
-    """One configuration of the Parquet conversion, which has a folder for each.
+    import datasets
+
+    return datasets.load_dataset(str(_converted(dataset, repository)), split=split)
+
+
+def _converted(dataset: Dataset, repository: str) -> Path:
+    """The folder of one configuration of the Parquet conversion, which has one for each.
 
     The snapshot is asked for in the same way online and offline, so that the cache of the one serves the other; a
     configuration must be chosen, since ``datasets`` would join them all.
     """
-    import datasets
     from huggingface_hub import snapshot_download
 
     folder = Path(
@@ -151,7 +228,7 @@ def _load_converted(dataset: Dataset, repository: str, split: str) -> Any:
     name = dataset.name or (known[0] if len(known) == 1 else None)
     if name not in known:
         raise mistake("dataset.name", f"{dataset.path!r} has several configurations; set one of {', '.join(known)}")
-    return datasets.load_dataset(str(folder / name), split=split)
+    return folder / name
 
 
 def _data_problem(dataset: Dataset, split: str, key: str, error: Exception) -> tuple[str, str]:

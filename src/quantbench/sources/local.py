@@ -72,6 +72,19 @@ def read_folder(folder: Path, name: str | None, split: str, texts: Collection[st
     """A split of a folder; parameters and errors as of :func:`read_file`."""
     import datasets
 
+    files = folder_splits(folder, name)
+    if files is None:
+        return datasets.load_dataset(str(folder), name, split=split)
+    return _read(files, split, texts)
+
+
+def folder_splits(folder: Path, name: str | None) -> dict[str, list[Path]] | None:
+    """The files of a folder by split; None where they are left to the library ``datasets``.
+
+    Raises:
+        BadInput: if the folder holds what is not read.
+
+    """
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         how = "its splits as Parquet: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet')"
         raise mistake("dataset.path", f"{folder} was written by save_to_disk; write {how}")
@@ -82,8 +95,8 @@ def read_folder(folder: Path, name: str | None, split: str, texts: Collection[st
         other = next((path for path in files if path.suffix.lower() in {**ELSEWHERE, **SIMILAR}), None)
         if not readable and other is not None:
             raise mistake("dataset.path", f"{other} {_what_else(other)}")
-        return datasets.load_dataset(str(folder), name, split=split)
-    return _read(splits_of(readable, folder), split, texts)
+        return None
+    return splits_of(readable, folder)
 
 
 def _what_else(path: Path) -> str:
@@ -132,11 +145,11 @@ def _read(files: dict[str, list[Path]], split: str, texts: Collection[str]) -> A
         _same_columns(paths, formats == {"parquet"})
     if formats == {"csv"}:
         tables = datasets.DatasetDict({name: read_csv(paths, texts) for name, paths in read.items()})
-        return _sliced(tables, split)
+        return sliced(tables, split)
     return _by_library(str(next(iter(formats))), read, split)
 
 
-def _sliced(tables: Any, split: str) -> Any:
+def sliced(tables: Any, split: str) -> Any:
     """A split, or slices of splits, of tables in memory."""
     import datasets
 

@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-TELLING = ("cli.py", "__main__.py", "launchers", "reports")
+TELLING = ("cli.py", "cli_options.py", "__main__.py", "launchers", "reports")
 """Files and folders that only tell of results or call for them; a change of theirs changes nothing that is kept."""
 
 
