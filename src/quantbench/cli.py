@@ -17,17 +17,7 @@ from rich.logging import RichHandler
 
 import quantbench as qb
 from quantbench import cli_options as given
-from quantbench.errors import (
-    EXIT_BAD_INPUT,
-    EXIT_DONE,
-    EXIT_ERROR,
-    EXIT_INTERRUPTED,
-    EXIT_SLOWER,
-    EXIT_SLOWER_AND_WORSE,
-    EXIT_SOME_FAILED,
-    EXIT_WORSE,
-    check_platform,
-)
+from quantbench import errors
 
 app = typer.Typer(
     add_completion=False,
@@ -171,7 +161,7 @@ def tune(
         )
     except KeyboardInterrupt:
         error_console.print("interrupted; what was found is kept, the same command goes on from there")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(errors.EXIT_INTERRUPTED) from None
     typer.echo(found.answer)
     typer.echo(f"report: {folder / 'tune.md'}")
 
@@ -189,10 +179,10 @@ def _run(config: qb.Config, folder: Path, only: str, quiet: bool, verbose: bool)
         finished = qb.run(config, out=folder, only=only, progress=not quiet)
     except KeyboardInterrupt as stop:
         error_console.print(given.interrupted(folder, str(stop)), markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(errors.EXIT_INTERRUPTED) from None
     typer.echo(finished)
     typer.echo(f"card: {folder / 'card.md'}")
-    raise typer.Exit(EXIT_SOME_FAILED if finished.failed else EXIT_DONE)
+    raise typer.Exit(errors.EXIT_SOME_FAILED if finished.failed else errors.EXIT_DONE)
 
 
 def _log_to_console(quiet: bool, verbose: bool) -> None:
@@ -288,10 +278,10 @@ def compare(
     found = qb.compare(first, second, across=across)
     typer.echo(found)
     codes = {
-        (False, False): EXIT_DONE,
-        (True, False): EXIT_SLOWER,
-        (False, True): EXIT_WORSE,
-        (True, True): EXIT_SLOWER_AND_WORSE,
+        (False, False): errors.EXIT_DONE,
+        (True, False): errors.EXIT_SLOWER,
+        (False, True): errors.EXIT_WORSE,
+        (True, True): errors.EXIT_SLOWER_AND_WORSE,
     }
     raise typer.Exit(codes[bool(found.slower), bool(found.worse)])
 
@@ -386,15 +376,15 @@ def options(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def main() -> None:
     """Run the command line; turn errors into messages and exit codes."""
     try:
-        check_platform()
+        errors.check_platform()
         app()
     except qb.BadInput as error:
         for mistake in error.mistakes:
             _print_error(str(mistake))
-        sys.exit(EXIT_BAD_INPUT)
+        sys.exit(errors.EXIT_BAD_INPUT)
     except qb.QuantbenchError as error:
         _print_error(str(error))
-        sys.exit(EXIT_ERROR)
+        sys.exit(errors.EXIT_ERROR)
 
 
 def _print_error(text: str) -> None:

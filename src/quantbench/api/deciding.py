@@ -22,7 +22,7 @@ from quantbench.config.overrides import applied
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.plugins import registry
 from quantbench.schema.settings import ORDER, Config, Dataset, Settings
-from quantbench.sources import columns, models, sentence_transformers
+from quantbench.sources import columns, models, sentence_modules
 from quantbench.sources.cells import missing, some
 from quantbench.sources.datasets import load_split, split_names
 from quantbench.system.writing import write_atomically
@@ -248,7 +248,7 @@ class _Model:
         config = models.check_model_folder(folder, pickled, trusted)
         suffixes = {task: registry.task(task).ARCHITECTURE_SUFFIX for task in registry.names("tasks")}
         told = (asked.task, "as asked for") if asked.task else None
-        task, why = told or _guesses.task_of(config, (folder / sentence_transformers.MODULES).exists(), suffixes)
+        task, why = told or _guesses.task_of(config, (folder / sentence_modules.MODULES).exists(), suffixes)
         models.check_kind(folder, head=bool(suffixes[task]))
         labels = _guesses.labels_of(config)
         return cls(name, folder, {**config, "id2label": dict(enumerate(labels))}, task, why, labels)
