@@ -50,20 +50,20 @@ decode = served.decode
 likelihood = texts.likelihood
 
 
-def prepare(settings, dataset, processor, model_config):
-    made = texts.prepare(settings, dataset, processor, model_config)
-    return TopicExamples(**vars(made), worth=typed(Args, settings).worth)
+def prepare(sources, dataset, processor, model_config):
+    made = texts.prepare(sources, dataset, processor, model_config)
+    return TopicExamples(**vars(made), worth=typed(Args, sources).worth)
 
 
-def known_metrics(settings):
+def known_metrics(sources):
     return tuple(METRICS)
 
 
-def default_metrics(settings, labels=()):
+def default_metrics(sources, labels=()):
     return tuple(METRICS)
 
 
-def default_limit(settings, labels=()):
+def default_limit(sources, labels=()):
     return "hits", 0.01
 
 
