@@ -18,8 +18,8 @@ from quantbench.schema.settings import TimeBenchmarkArgs
 
 SOONEST = 0.25
 """The first look, as a share of the duration."""
-GROWTH = 1.5
-"""Each look comes after so many times as long as the one before."""
+LOOKS = 4
+"""The last of so many is at the duration itself; each comes after as many times as long as the one before."""
 LONGEST = 2.0
 """Most of the duration that is spent where no look found what was asked for."""
 
@@ -37,24 +37,27 @@ class Watch:
 
     def looks(self, duration: float) -> list[float]:
         """Seconds per arm after which intervals are looked at."""
-        found, share = [], SOONEST
-        while share < LONGEST:
-            found.append(share * duration)
-            share *= GROWTH
-        return [*found, LONGEST * duration]
+        growth = SOONEST ** (-1 / (LOOKS - 1))
+        sooner = [duration / growth**left for left in range(LOOKS - 1, 0, -1)]
+        return [*sooner, duration, growth * duration, LONGEST * duration]
 
-    def enough(self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs) -> bool:
+    def enough(
+        self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs, whole: bool
+    ) -> bool:
         """Whether the ratio of every arm to the baseline is known as precisely as was asked for.
+
+        A duration that is too short for any interval is what was asked for, too: it is not doubled.
 
         Args:
             arms: what one launch has measured; several launches are as precise as all of them together.
             baseline: the arm that the others' ratios are to.
             mixed: whether calls differ in length.
             args: the precision and the number of launches.
+            whole: whether the duration is over.
 
         """
         width = widest(arms, baseline, mixed)
         if width is None:
-            return len(arms) < 2
+            return whole
         self.tell(f"intervals of ±{100 * math.expm1(width / math.sqrt(args.launches)):.1f} % or narrower")
         return width <= args.precision * math.sqrt(args.launches)

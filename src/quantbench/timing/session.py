@@ -317,7 +317,8 @@ class _Session:
         for seconds in self._watch.looks(share) if self._watch else [share]:
             self._rounds(index, launch, seconds)
             timings.extended |= seconds > share
-            if self._watch and self._watch.enough(self._of(index, launch), self.baseline, mixed, self.args):
+            whole = seconds >= share
+            if self._watch and self._watch.enough(self._of(index, launch), self.baseline, mixed, self.args, whole):
                 break
         self._tell(max(0.0, share - seconds) * len(self._arms))
 
