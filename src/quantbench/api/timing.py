@@ -46,7 +46,7 @@ class Timing:
         latencies: raw samples by shape. Its arms are ``pytorch`` for the first model, ``null`` for the same once more
             in another process, whose distance from the first is noise, and the numbers of the others, from 1.
         environment: the machine.
-        precision: the half width that intervals were measured to, once extended where they were wider.
+        precision: the half width that intervals were measured to, for twice the duration at most.
 
     """
 
@@ -167,7 +167,7 @@ def time(
         num_threads: of each; one per physical core by default.
         warmup_runs: untimed calls before.
         launches: starts of all processes that share the duration.
-        precision: where the 95 % interval of a speedup is wider to either side, all are timed once more as long.
+        precision: timing ends where no 95 % interval of a speedup is wider to either side, or after twice the duration.
         seed: of the inputs and of the order of slots.
         progress: whether bars are shown on standard error.
 
