@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from quantbench.pipeline.prepared import PROCESS_BYTES, fitting, too_large
+from quantbench.pipeline.prepared import fitting, too_large
+from quantbench.pipeline.room import PROCESS_BYTES
 from quantbench.schema.results import ArmSpec
 
 MEGABYTE = 10**6

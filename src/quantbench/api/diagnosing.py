@@ -15,8 +15,8 @@ from quantbench.config.plan import matches
 from quantbench.errors import BadInput, Mistake
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Settings
-from quantbench.system import cache
-from quantbench.system.files import file_sha256
+from quantbench.system import cache, onnx_files
+from quantbench.system.files import content_sha256
 from quantbench.system.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _check_file(result: Result, folder: Path) -> None:
     artifact = result.artifact
     assert artifact is not None, "a finished run has an artifact"
     path = folder / artifact.path
-    if not path.is_file() or file_sha256(path) != artifact.sha256:
+    if not path.is_file() or content_sha256(onnx_files.files(path)) != artifact.sha256:
         what = "has changed since the run" if path.is_file() else "is gone"
         again = f"delete results/{result.run.key}.json and run again, only this run is repeated"
         raise BadInput([Mistake(str(path), f"{what}; {again}")])

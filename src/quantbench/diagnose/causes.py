@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantbench.diagnose.records import BITS, Cause, Peak
+from quantbench.graph import external
 from quantbench.graph.view import Graph
 from quantbench.quantize.fake_quant import Rounding
 
@@ -218,7 +219,7 @@ def _huge(graph: Graph, tensor: str, seen: set[str]) -> list[float]:
         return []
     seen.add(tensor)
     filled = [attribute.t for attribute in node.attribute if attribute.name == "value" and attribute.HasField("t")]
-    inside = [value for item in filled for value in _values(_to_array(item))]
+    inside = [value for item in filled for value in _values(external.values(item))]
     return inside + [value for name in node.input if name for value in _huge(graph, name, seen)]
 
 
@@ -228,9 +229,3 @@ def _values(array: np.ndarray[Any, Any]) -> list[float]:
     limit = float(np.finfo(np.float32).max)
     largest = float(np.nan_to_num(array.reshape(-1)[np.abs(array).argmax()], posinf=limit, neginf=-limit))
     return [largest] if abs(largest) >= HUGE else []
-
-
-def _to_array(item: Any) -> np.ndarray[Any, Any]:
-    from onnx import numpy_helper
-
-    return np.asarray(numpy_helper.to_array(item))

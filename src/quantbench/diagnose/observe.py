@@ -14,6 +14,7 @@ from quantbench.diagnose.causes import Example, Extremes, Span, join, position_a
 from quantbench.graph.edit import with_outputs
 from quantbench.plugins.protocols import Examples, Processor
 from quantbench.plugins.quantizing import Samples
+from quantbench.quantize import sessions
 from quantbench.quantize.calibration.ranges import accepted, open_session
 from quantbench.quantize.fake_quant import Rounding
 
@@ -114,7 +115,7 @@ def rounding_noise(
     """
     found = {item.tensor: RoundingNoise() for item in roundings}
     outputs = with_outputs(model, [item.source for item in roundings])
-    session = open_session(outputs.SerializeToString(), threads)
+    session = open_session(sessions.serialized(outputs), threads)
     for example in examples:
         values = session.run(None, accepted(session, example.inputs))
         for item, array in zip(roundings, values, strict=True):
@@ -133,7 +134,7 @@ def extremes(
     for start in range(0, len(roundings), AT_ONCE):
         part = roundings[start : start + AT_ONCE]
         outputs = with_outputs(model, [item.source for item in part])
-        session = open_session(outputs.SerializeToString(), threads)
+        session = open_session(sessions.serialized(outputs), threads)
         found = [Extremes(axes[item.tensor]) for item in part]
         for example in examples:
             for observer, values in zip(found, session.run(None, accepted(session, example.inputs)), strict=True):

@@ -27,6 +27,7 @@ from quantbench.diagnose.damage import (
 from quantbench.diagnose.observe import RoundingNoise
 from quantbench.diagnose.records import Damage, Diagnosis, Fault, Tensor
 from quantbench.diagnose.remedies import measure_file, try_all
+from quantbench.graph import external
 from quantbench.graph.view import Graph
 from quantbench.pipeline.calibrate import choose_samples
 from quantbench.pipeline.context import Context
@@ -36,6 +37,7 @@ from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Inputs
+from quantbench.quantize import sessions
 from quantbench.quantize.fake_quant import SWITCHES, Rounding, restored, switched, unfolded
 from quantbench.schema.results import Result, Run
 from quantbench.schema.settings import Settings
@@ -60,13 +62,9 @@ class SwitchableModel:
     """
 
     def __init__(self, model: onnx.ModelProto, threads: int) -> None:
-        import onnxruntime
-
         graph, self.roundings = switched(model)
         options = session_options(BEST, threads)
-        self._session = onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = sessions.session(sessions.serialized(graph), options)
         self._names = {item.name for item in self._session.get_inputs()}
         self.tensors = [item.tensor for item in self.roundings]
 
@@ -177,7 +175,7 @@ def _case(settings: Settings, path: Path, context: Context) -> _Case:
         return prepare(sources, data.select(evenly_spaced(len(data), count)), model)
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)
-    int8, batch_size = onnx.load(str(path)), scored_batch_size(settings)
+    int8, batch_size = external.read(path), scored_batch_size(settings)
     return _Case(
         settings=settings,
         context=context,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import onnx
-from onnx import numpy_helper
+
+from quantbench.graph import external
 
 
 def computation_hash(model: onnx.ModelProto) -> str:
@@ -32,8 +34,8 @@ def computation_hash(model: onnx.ModelProto) -> str:
 
 
 def _constant_hash(tensor: onnx.TensorProto) -> str:
-    array = numpy_helper.to_array(tensor)
-    return _sha("constant", str(array.dtype), str(array.shape), array.tobytes())
+    array = external.values(tensor)
+    return _sha("constant", str(array.dtype), str(array.shape), array.reshape(-1).view(np.uint8).data)
 
 
 def _attribute_hash(attribute: onnx.AttributeProto) -> str:
@@ -45,9 +47,10 @@ def _attribute_hash(attribute: onnx.AttributeProto) -> str:
     return _sha(attribute.name, bare.SerializeToString(deterministic=True))
 
 
-def _sha(*parts: str | bytes) -> str:
+def _sha(*parts: str | bytes | memoryview) -> str:
     total = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        total.update(len(data).to_bytes(8, "little") + data)
+        total.update(len(data).to_bytes(8, "little"))
+        total.update(data)
     return total.hexdigest()

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto
+
+from quantbench.graph import external
 
 
 class Graph:
@@ -42,7 +44,7 @@ class Graph:
     @classmethod
     def read(cls, path: Path) -> Graph:
         """The graph of an ONNX file."""
-        return cls(onnx.load(str(path)))
+        return cls(external.read(path))
 
     def node(self, name: str) -> NodeProto:
         """The node of a name.
@@ -90,9 +92,9 @@ class Graph:
     def array(self, tensor: str) -> Any:
         """The values of a constant; None of what is computed."""
         if tensor in self._initializers:
-            return numpy_helper.to_array(self._initializers[tensor])
+            return external.values(self._initializers[tensor])
         node = self.producer(tensor)
         if node is not None and node.op_type == "Constant" and node.attribute:
             value = onnx.helper.get_attribute_value(node.attribute[0])
-            return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+            return external.values(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantbench.errors import RunFailed
+from quantbench.graph import external
 from quantbench.graph.fingerprint import computation_hash
 from quantbench.pipeline import agreement, arms
 from quantbench.pipeline.context import Context
@@ -15,6 +16,7 @@ from quantbench.plugins import registry
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings, Timing
 from quantbench.sources.export import FILE, exported_sha256, write_export
+from quantbench.system import onnx_files
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class FloatModel:
     def fingerprint(self) -> str:
         """What it counts as among the inputs of a stage."""
         return self.sha256
+
+    @property
+    def bytes(self) -> int:
+        """Of the file, or of both where the weights are apart."""
+        return sum(file.stat().st_size for file in onnx_files.files(self.path))
 
 
 def export(model: Model, task: str, opset: int, context: Context) -> FloatModel:
@@ -103,6 +110,4 @@ def float_arm(exported: FloatModel, settings: Settings) -> ArmSpec:
 
 def graph_hash(exported: FloatModel, context: Context) -> str:
     """Hash of the computation of a float export."""
-    import onnx
-
-    return context.cache.stored("graphs", {"model": exported}, lambda: computation_hash(onnx.load(str(exported.path))))
+    return context.cache.stored("graphs", {"model": exported}, lambda: computation_hash(external.read(exported.path)))

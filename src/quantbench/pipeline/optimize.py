@@ -26,7 +26,7 @@ from quantbench.schema.results import ArmSpec, Artifact, Run
 from quantbench.schema.settings import Settings
 from quantbench.sources import sentence_transformers
 from quantbench.system import instruction_sets
-from quantbench.system.files import file_sha256
+from quantbench.system.files import content_sha256
 from quantbench.system.writing import write_atomically
 
 
@@ -57,7 +57,7 @@ def optimize(
         recipe = write_model(path, settings, inputs)
         files = quantizer.files(path)
         whole = path.parent if registry.runtime(settings.framework).LOADS_FOLDER else path
-        spec = arm(settings.framework, whole, _content(files), settings)
+        spec = arm(settings.framework, whole, content_sha256(files), settings)
         size = sum(file.stat().st_size for file in files)
         artifact = _artifact(path.relative_to(models.parent), spec, size, quantizer.inspect(path), recipe, excluded)
         _write_folder(path.parent, run, artifact, model, context)
@@ -114,12 +114,6 @@ def _quantizer(settings: Settings) -> Quantizer:
     found = registry.quantizer_for(settings.framework, settings.quantization_approach)
     assert found is not None, "rules refuse what cannot be made"
     return found
-
-
-def _content(files: Sequence[Path]) -> str:
-    """Hash of a model: that of its file, or of the hashes of several."""
-    hashes = [file_sha256(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else digest(list(hashes))
 
 
 def _artifact(

@@ -6,10 +6,12 @@ Model and data stay loaded, so nothing is read twice.
 from __future__ import annotations
 
 import logging
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
@@ -17,6 +19,7 @@ from pydantic import JsonValue
 from quantbench.config.keys import combinations, overlap
 from quantbench.config.plan import effective
 from quantbench.errors import BadInput, Mistake, first_line
+from quantbench.pipeline import room
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import fingerprints, load_examples, load_model, load_rows, load_split, prepare
 from quantbench.pipeline.model import Model
@@ -140,6 +143,7 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
     if model is None:
         return problems
     problems += registry.task(settings.task).check_model(settings, model.config)
+    problems += _room(settings, model, context)
     limit = model.processor.max_length(model.config)
     timed = settings.input_lengths if settings.batch_sizes else ()
     lengths = [length for length in timed if isinstance(length, int)]
@@ -150,6 +154,16 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
     if settings.calibration.padding == "max_length" and limit is None:
         problems.append(("calibration.padding", "the model names no maximum length to pad to; use padding: none"))
     return problems
+
+
+def _room(settings: Settings, model: Model, context: Context) -> list[tuple[str, str]]:
+    """A message if this machine, where runs execute on it, has not the memory or the disk for the model."""
+    if registry.launcher(settings.backend.name).REMOTE:
+        return []
+    written = [(cache.folder(), cache.VARIABLE), (Path(tempfile.gettempdir()), "TMPDIR")]
+    memory = context.environment.memory_bytes
+    problem = room.to_work(model.weights, settings.is_timed, memory) or room.of_disk(model.weights, written)
+    return [problem] if problem else []
 
 
 def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:

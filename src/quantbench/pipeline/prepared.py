@@ -8,11 +8,10 @@ from typing import Any
 
 from quantbench.analysis.speedups import BASELINE
 from quantbench.pipeline.load import Loaded
+from quantbench.pipeline.room import PROCESS_BYTES
 from quantbench.schema.results import ArmSpec, Artifact, Run, Scores
 
 ARMS = (BASELINE, "onnx-float", "optimized")
-PROCESS_BYTES = 300_000_000
-"""Memory of a timed process besides its model: the interpreter and the libraries."""
 
 
 @dataclass(frozen=True)

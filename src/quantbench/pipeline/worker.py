@@ -119,7 +119,7 @@ def _prepared(run: Run, models: Path, context: Context, watch: Watch) -> Prepare
     if settings.quantization_approach != "none":
         notes += left_in_float(graph, artifact.operators)
     float_artifact = {
-        "bytes": exported.path.stat().st_size,
+        "bytes": exported.bytes,
         "sha256": exported.sha256,
         "graph": graph_hash(exported, context),
     }

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from quantbench.graph import external
 from quantbench.quantize.calibration.ranges import Ranges
 from quantbench.quantize.keep_float import keep_in_float
 from quantbench.quantize.silence import silence
 from quantbench.schema.settings import Settings
-from quantbench.system.writing import write_atomically
+from quantbench.system import onnx_files
 
 
 def write_quantized(
@@ -41,7 +42,10 @@ def write_quantized(
             _dynamic(float_model, settings, types, exclude, target)
         else:
             _static(float_model, settings, types, exclude, ranges, target)
-        write_atomically(path, target.read_bytes())
+        model = external.read(target)
+        if ranges is not None:
+            keep_in_float(model, exclude)
+        onnx_files.write(model, path)
 
 
 def _dynamic(
@@ -56,13 +60,13 @@ def _dynamic(
         per_channel=settings.per_channel,
         weight_type=_quant_type(types[1]),
         nodes_to_exclude=list(exclude),
+        use_external_data_format=_apart(float_model),
     )
 
 
 def _static(
     float_model: Path, settings: Settings, types: tuple[str, str], exclude: Sequence[str], ranges: Ranges, target: Path
 ) -> None:
-    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
@@ -79,12 +83,15 @@ def _static(
         activation_type=_quant_type(types[0]),
         weight_type=_quant_type(types[1]),
         nodes_to_exclude=list(exclude),
+        use_external_data_format=_apart(float_model),
         calibrate_method=CalibrationMethod.MinMax,
         calibration_cache_path=str(cache),
     )
-    model = onnx.load(str(target))
-    keep_in_float(model, exclude)
-    target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _apart(float_model: Path) -> bool:
+    """Whether weights are too large for one file."""
+    return len(onnx_files.files(float_model)) > 1
 
 
 def _quant_type(name: str) -> Any:

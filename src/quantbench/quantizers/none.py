@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from quantbench.graph import external
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads
 from quantbench.quantizers import _onnx, _unquantized
 from quantbench.schema.settings import Settings
-from quantbench.system.writing import write_atomically
+from quantbench.system import onnx_files
 
 SUMMARY = "the float ONNX export as it is"
 FILE = _onnx.FILE
@@ -31,7 +32,7 @@ def reads(settings: Settings) -> Reads:
 
 def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """A copy of the export."""
-    write_atomically(path, inputs.exported.read_bytes())
+    onnx_files.write(external.read(inputs.exported), path)
     return _unquantized.recipe(settings)
 
 

@@ -14,12 +14,7 @@ from typing import Any
 
 from quantbench.errors import RunFailed, first_line
 from quantbench.served.pytorch import accepted, class_for, read
-from quantbench.sources.hub import mistake
 
-LARGEST = 2**31 - 2**23
-"""Bytes of weights that one ONNX file holds: 2 GiB of protobuf, less what the graph itself takes."""
-FLOAT32 = 4
-"""Bytes of a weight as it is loaded and exported, whatever type it has in the file."""
 LISTED = 4
 """Names of weights in a message; of more it says how many there are."""
 
@@ -166,27 +161,6 @@ def _shape(sizes: Sequence[int]) -> str:
 def _numbers(loaded: Loaded, batches: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> bool:
     """Whether a module gives numbers throughout for inputs without padding."""
     return not any(bool(value.isnan().any()) for batch in batches for value in run_once(loaded.model, batch, outputs))
-
-
-def check_size(folder: Path, in_files: int, auto_class: str, trust_remote_code: bool) -> None:
-    """Refuse a model whose float export would not fit into one ONNX file; ``in_files`` counts the files' numbers.
-
-    Files may hold more than the task's class loads, so that what they hold decides only where it is little enough.
-
-    Raises:
-        BadInput: at ``model_name_or_path``.
-
-    """
-    if in_files * FLOAT32 <= LARGEST:
-        return
-    count = count_values(folder, auto_class, trust_remote_code)
-    if count * FLOAT32 > LARGEST:
-        raise mistake(
-            "model_name_or_path",
-            f"{folder} has {count:,} weights, which are {count * FLOAT32:,} bytes in float32 ({FLOAT32} each); an ONNX "
-            f"file holds {LARGEST:,} of them at most, and files with weights beside them are not made yet; "
-            "choose a smaller model",
-        )
 
 
 def count_values(folder: Path, auto_class: str, trust_remote_code: bool) -> int:

@@ -6,9 +6,8 @@ one exporter for all keeps graphs comparable. Attention is exported in its eager
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from quantbench.errors import RunFailed, first_line
+from quantbench.graph import external
 from quantbench.schema.results import ArmSpec
 from quantbench.served.pytorch import accepted
 from quantbench.sources.checkpoints import named
-from quantbench.system.files import file_sha256
-from quantbench.system.writing import write_atomically
+from quantbench.system import onnx_files
+from quantbench.system.files import content_sha256
+from quantbench.system.writing import SCRATCH, write_atomically
 
 FILE = "model.onnx"
 SUM = ".sha256"
@@ -50,40 +51,53 @@ def write_export(
         RunFailed: if the model cannot be traced, or the opset cannot express it.
 
     """
-    import onnx
-    import torch
-
     model = _eager_model(spec)
     names = accepted(model, inputs)
-    wrapped = _in_order(model, names, list(outputs)).eval()
-    free = {name: {axis: AXES[axis] for axis in AXES if axis == 0 or inputs[name].ndim == len(AXES)} for name in names}
-    buffer: Any = io.BytesIO()
-    with _quiet(), _broadcast_masks(), torch.inference_mode():
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+        traced = Path(scratch) / FILE  # a file, as beyond 2 GiB the exporter writes weights beside it
         try:
-            torch.onnx.export(
-                wrapped,
-                tuple(torch.from_numpy(inputs[name]) for name in names),
-                buffer,
-                dynamo=False,
-                opset_version=opset,
-                input_names=names,
-                output_names=list(outputs),
-                do_constant_folding=True,
-                dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
-            )
+            _trace(model, {name: inputs[name] for name in names}, opset, outputs, traced)
         except RunFailed:
             raise
         except Exception as error:  # the exporter's and the model's own, of any kind
             name = type(model).__name__
             raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
-    _write(_tidy(onnx.load_model_from_string(buffer.getvalue())), path)
+        _write(_tidy(external.read(traced)), path)
+
+
+def _trace(
+    model: Any,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    opset: int,
+    outputs: Mapping[str, Mapping[int, str]],
+    path: Path,
+) -> None:
+    """The exporter's own file."""
+    import torch
+
+    wrapped = _in_order(model, list(inputs), list(outputs)).eval()
+    free = {
+        name: {axis: AXES[axis] for axis in AXES if axis == 0 or array.ndim == len(AXES)}
+        for name, array in inputs.items()
+    }
+    with _quiet(), _broadcast_masks(), torch.inference_mode():
+        torch.onnx.export(
+            wrapped,
+            tuple(torch.from_numpy(array) for array in inputs.values()),
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            do_constant_folding=True,
+            dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
+        )
 
 
 def _write(model: Any, path: Path) -> None:
     """The model, and beside it the hash by which :func:`exported_sha256` knows it again."""
-    content = model.SerializeToString(deterministic=True)
-    write_atomically(path, content)
-    write_atomically(path.with_suffix(SUM), hashlib.sha256(content).hexdigest().encode())
+    onnx_files.write(model, path)
+    write_atomically(path.with_suffix(SUM), content_sha256(onnx_files.files(path)).encode())
 
 
 def exported_sha256(path: Path) -> str | None:
@@ -91,7 +105,7 @@ def exported_sha256(path: Path) -> str | None:
     written = path.with_suffix(SUM)
     if not (path.exists() and written.exists()):
         return None
-    sha256 = file_sha256(path)
+    sha256 = content_sha256(onnx_files.files(path))
     return sha256 if written.read_text(encoding="utf-8") == sha256 else None
 
 

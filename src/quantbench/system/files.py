@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+from quantbench.schema.base import digest
 
 
 def file_sha256(path: Path) -> str:
@@ -14,6 +17,12 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             total.update(chunk)
     return total.hexdigest()
+
+
+def content_sha256(files: Sequence[Path]) -> str:
+    """Hash of the content of a model: that of its file, or of the hashes of several."""
+    hashes = [file_sha256(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else digest(list(hashes))
 
 
 def unwritable(folder: Path) -> OSError | None:

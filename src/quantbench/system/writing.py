@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from quantbench.errors import BadInput, Mistake
@@ -14,8 +15,12 @@ SCRATCH = "quantbench-"
 """How the names of scratch folders begin."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a whole file or nothing: a temporary file beside it, flushed to disk, then renamed.
+
+    Args:
+        path: the file; its folder is made.
+        data: its content, or parts of that in their order.
 
     Raises:
         BadInput: if the folder cannot be written to or the disk is full; no partial file stays.
@@ -26,7 +31,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)

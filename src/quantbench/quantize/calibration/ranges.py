@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper
 
+from quantbench.graph import external
 from quantbench.graph.edit import set_outputs
 from quantbench.graph.view import Graph
 from quantbench.plugins.protocols import Inputs
 from quantbench.plugins.registry import runtime
+from quantbench.quantize import sessions
 from quantbench.schema.reporter import Advance
 from quantbench.schema.settings import Calibration
 from quantbench.served.onnxruntime import session_options
@@ -215,14 +216,14 @@ def _parts(sizes: Sequence[int]) -> Iterator[list[int]]:
         yield part
 
 
-def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
+def _with_reductions(path: Path, tensors: Sequence[str]) -> sessions.Serialized:
     """The model with the extremes and sizes of tensors as its only outputs.
 
     ONNX Runtime goes through the final nodes from the last to the first and executes what each needs. With the
     reductions of the first tensors at the end, every tensor is reduced as soon as it is made and can be let go; the
     other way round all are held to the end.
     """
-    model = onnx.load(str(path))
+    model = external.read(path)
     graph = model.graph
     set_outputs(model, ())
     for name in reversed(tensors):
@@ -234,7 +235,7 @@ def _with_reductions(path: Path, tensors: Sequence[str]) -> bytes:
             attributes = {} if operator == "Size" else {"keepdims": 0}
             graph.node.append(helper.make_node(operator, [name], [f"{name}/{kind}"], **attributes))
             graph.output.append(helper.make_tensor_value_info(f"{name}/{kind}", kind_type, []))
-    return bytes(model.SerializeToString())
+    return sessions.serialized(model)
 
 
 def session_of(path: Path, tensors: Sequence[str], threads: int) -> Any:
@@ -242,21 +243,19 @@ def session_of(path: Path, tensors: Sequence[str], threads: int) -> Any:
     return open_session(_with_outputs(path, tensors), threads)
 
 
-def _with_outputs(path: Path, tensors: Sequence[str]) -> bytes:
+def _with_outputs(path: Path, tensors: Sequence[str]) -> sessions.Serialized:
     """The model serialized, so that it is not held twice while its session is made."""
-    model = onnx.load(str(path))
+    model = external.read(path)
     set_outputs(model, tensors)
-    return bytes(model.SerializeToString())
+    return sessions.serialized(model)
 
 
-def open_session(model: bytes, threads: int) -> Any:
+def open_session(model: sessions.Serialized, threads: int) -> Any:
     """A session that gives memory back between samples of different lengths."""
-    import onnxruntime
-
     options = session_options(1, threads)
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return sessions.session(model, options)
 
 
 def accepted(session: Any, inputs: Inputs) -> Mapping[str, Any]:

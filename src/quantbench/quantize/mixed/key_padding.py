@@ -14,6 +14,7 @@ import onnx
 
 from quantbench.graph.edit import remove_unread, with_outputs
 from quantbench.graph.view import Graph
+from quantbench.quantize import sessions
 
 INPUT = "attention_mask"
 SIZES = ((1, 1), (1, 7), (3, 5), (2, 16))
@@ -81,4 +82,4 @@ def _session(model: onnx.ModelProto, tensor: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return sessions.session(sessions.serialized(part), options)

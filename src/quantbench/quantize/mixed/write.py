@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+from quantbench.graph import external
 from quantbench.graph.edit import remove_unread, set_nodes
 from quantbench.graph.view import Graph
 from quantbench.quantize.calibration.activations import Statistics
@@ -24,7 +25,7 @@ from quantbench.quantize.mixed import fuse_attention, int8, keep_sums, smooth_qu
 from quantbench.quantize.mixed.nodes import NewProduct, dynamic_nodes, own_node, static_nodes
 from quantbench.quantize.mixed.products import Product, find_products, grouped, modes_of
 from quantbench.schema.settings import Mode, Settings
-from quantbench.system.writing import write_atomically
+from quantbench.system import onnx_files
 
 SPLIT_SIZES_ARE_INPUT = 13
 """Opset since which Split takes its sizes as an input (ONNX operator specification)."""
@@ -55,7 +56,7 @@ def write_mixed(
         RunFailed: if a glob of the placement matches nothing.
 
     """
-    model = onnx.load(str(float_model))
+    model = external.read(float_model)
     if settings.placement.operators == "onnxruntime":
         fuse_attention.fuse(model)
         keep_sums.keep_apart(model)
@@ -67,7 +68,7 @@ def write_mixed(
         quantized = {mode: [p for p in members if modes[p.name] == mode] for mode in ("dynamic", "static")}
         rewrite.group(source, quantized)
     rewrite.finish()
-    write_atomically(path, model.SerializeToString(deterministic=True))
+    onnx_files.write(model, path)
     return modes
 
 
