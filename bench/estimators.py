@@ -3,7 +3,8 @@
     python -m bench estimators --folder runs/coverage
 
 The truth of an estimator is the mean of its own values over the sessions of the condition ``truth``, so that none is
-blamed for another's estimand. A call of the null is a verdict about a file against itself, made as on a card.
+blamed for another's estimand; where there are none, over the idle sessions but the one that is judged. A call of the
+null is a verdict about a file against itself, made as on a card.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from pathlib import Path
 import numpy as np
 from scipy.special import stdtrit
 
-from bench import calm_rounds, coverage
+from bench import calm_rounds, coverage, rendering
 from quantbench.analysis import speedups, undisturbed
-from quantbench.analysis.intervals import ALPHA, Interval, Z, verdict
+from quantbench.analysis.compare import compare
+from quantbench.analysis.intervals import ALPHA, Interval, Z, inflation, verdict
 from quantbench.analysis.speedups import BASELINE, NULL
 from quantbench.analysis.undisturbed import Array
+from quantbench.config.plan import make_plan
+from quantbench.reports import _comparison
 from quantbench.reports._markdown import table
 from quantbench.schema.results import ArmLatency, Latency, Noise
+from quantbench.system.environment import detect
 
 Estimator = Callable[[Mapping[str, ArmLatency], str, str, bool], Interval | None]
 """From all arms, the names of two and whether calls differ in length: the logarithm of how much faster the first is."""
@@ -32,11 +37,15 @@ Statistic = Callable[[Array], Array]
 EM_STEPS = 20
 LEAST_WEIGHT = 0.05
 """Of the faster state of a mixture."""
+FAST = 0.3
+"""Share of the slots whose order in time tells how long noise lasts that quantiles depend on."""
+IDLE = "idle"
+RUN_ARMS = (BASELINE, "onnx-float", "optimized", NULL)
 
 
 def present(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Interval | None:
     """The one that reports use."""
-    found = undisturbed.resampled(arms, mixed)
+    found = undisturbed.session(arms, mixed)
     return found.ratio(arm, against).interval if found else None
 
 
@@ -50,7 +59,7 @@ def drawn(statistic: Statistic, length: int | None = None, resamples: int = undi
             return None
         logs = [np.log([found[place] for place in places]) for found in slots]
         rounds = [len(places)]
-        long = length or undisturbed.block_length(logs, rounds)
+        long = length or _block_length(logs)
         blocks = max(2.0, len(places) / long)
         stretch = float(stdtrit(blocks - 1, 1 - ALPHA / 2)) / Z / math.sqrt(1 - 1 / blocks)
         value = float((statistic(logs[0][None]) - statistic(logs[1][None]))[0])
@@ -62,6 +71,12 @@ def drawn(statistic: Statistic, length: int | None = None, resamples: int = undi
         return Interval(value, value + stretch * min(0.0, low - value), value + stretch * max(0.0, high - value))
 
     return estimate
+
+
+def _block_length(arms: Sequence[Array]) -> int:
+    """Twice as long as the noise of the fast slots lasts, in the arm where it lasts longest."""
+    lasts = max(inflation(np.minimum(values, np.quantile(values, FAST))) for values in arms)
+    return max(1, min(math.ceil(2 * lasts), len(arms[0]) // undisturbed.FEWEST_BLOCKS))
 
 
 def widened(noise: Noise) -> Estimator:
@@ -111,11 +126,10 @@ def faster_state(logs: Array) -> Array:
 
 
 ESTIMATORS: dict[str, Estimator] = {
+    "**weighted median of rounds**": present,
     "calm rounds, Hodges-Lehmann": calm_rounds.log_ratio,
     "5 % quantile": drawn(quantile(0.05)),
-    "**10 % quantile**": present,
-    "10 %, blocks of 1": drawn(quantile(0.1), 1),
-    "10 %, blocks of 8": drawn(quantile(0.1), 8),
+    "10 % quantile": drawn(quantile(0.1)),
     "25 % quantile": drawn(quantile(0.25)),
     "median": drawn(quantile(0.5)),
     "mean of the fastest quarter": drawn(fastest_mean(0.25)),
@@ -134,21 +148,23 @@ def report(folder: Path) -> str:
     """Markdown: coverage and median half width of every estimator by condition, then calls of the null."""
     recorded = {condition: list(coverage.sessions(folder, condition)) for condition in coverage.LOADS}
     conditions = [name for name, found in recorded.items() if found and name != coverage.TRUTH]
-    truths = recorded[coverage.TRUTH] or recorded["idle"]
+    truths = coverage.TRUTH if recorded[coverage.TRUTH] else IDLE
     header = ["estimator", *(f"{name} ({len(recorded[name])} sessions)" for name in conditions)]
     rows = []
     noise = _noise(folder)
-    more = {"10 % quantile and launches": widened(noise)} if noise else {}
+    more = {"weighted median and launches": widened(noise)} if noise else {}
     for name, estimator in (ESTIMATORS | more).items():
-        truth = _truth(estimator, truths)
-        rows.append([name, *(told(list(_seen(estimator, recorded[one], truth))) for one in conditions)])
+        found = {one: [_estimates(estimator, session) for session in recorded[one]] for one in {*conditions, truths}}
+        rows.append([name, *(told(list(_seen(found[one], found[truths]))) for one in conditions)])
     called = [f"{_calls(recorded[name], folder)} of {len(recorded[name])}" for name in conditions]
+    changed = [_changes(recorded[name], noise) for name in conditions]
     return "\n\n".join(
         [
             "Intervals that cover the truth, median half width of those there are:",
             table(header, rows),
-            "Files that differ from themselves, as verdicts on a card have it:",
-            table(["", *conditions], [["called", *called]]),
+            "Files that differ from themselves: as verdicts on a card have it, and between two sessions as "
+            "`quantbench compare` has it",
+            table(["", *conditions], [["within a session", *called], ["between two", *changed]]),
         ]
     )
 
@@ -163,26 +179,23 @@ def told(seen: Sequence[tuple[bool, float] | None]) -> str:
     return text if len(known) == len(seen) else f"{text} ({len(seen) - len(known)} without)"
 
 
-def _truth(estimator: Estimator, sessions: Sequence[Latency]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for latency in sessions:
-        for name in _compared(latency):
-            interval = estimator(latency.arms, name, BASELINE, latency.mixed)
-            if interval is not None:
-                found.setdefault(name, []).append(interval.value)
-    return {name: 0.0 if name == NULL else statistics.fmean(values) for name, values in found.items()}
+def _estimates(estimator: Estimator, session: Latency) -> dict[str, Interval | None]:
+    """Of every arm against the first."""
+    return {name: estimator(session.arms, name, BASELINE, session.mixed) for name in _compared(session)}
 
 
 def _seen(
-    estimator: Estimator, sessions: Sequence[Latency], truth: Mapping[str, float]
+    judged: Sequence[Mapping[str, Interval | None]], truths: Sequence[Mapping[str, Interval | None]]
 ) -> Iterator[tuple[bool, float] | None]:
-    for latency in sessions:
-        for name in _compared(latency):
-            interval = estimator(latency.arms, name, BASELINE, latency.mixed)
-            if interval is None or name not in truth:
+    """Whether each interval covers the truth, and its half width; none is judged by its own session."""
+    for estimates in judged:
+        for name, interval in estimates.items():
+            values = [found.value for one in truths if one is not estimates and (found := one[name]) is not None]
+            if interval is None or not values:
                 yield None
-            else:
-                yield interval.low <= truth[name] <= interval.high, interval.half_width
+                continue
+            truth = 0.0 if name == NULL else statistics.fmean(values)
+            yield interval.low <= truth <= interval.high, interval.half_width
 
 
 def _compared(latency: Latency) -> list[str]:
@@ -202,6 +215,24 @@ def _calls(sessions: Sequence[Latency], folder: Path) -> int:
             floor = speedups.launch_noise(noise, 1) if noise else 0.0
             called += verdict(found.interval.exp(), found.p_value, floor) != "inconclusive"
     return called
+
+
+def _changes(sessions: Sequence[Latency], noise: Noise | None) -> str:
+    """In how many pairs of sessions of the same files ``quantbench compare`` calls any of them faster or slower."""
+    run = make_plan(rendering.grid(1)).runs[0]
+    environment = detect()
+    called, pairs = 0, list(zip(sessions[::2], sessions[1::2], strict=False))
+    for pair in pairs:
+        one, other = ([rendering.made(run, environment, _as_run(session, noise))] for session in pair)
+        called += any(word != "inconclusive" for _, word in _comparison.judged(compare(one, other)))
+    return f"{called} of {len(pairs)}"
+
+
+def _as_run(session: Latency, noise: Noise | None) -> Latency:
+    """A session as that of a run whose optimized model is the slowest file."""
+    arms = dict(zip(RUN_ARMS, (BASELINE, "3%", "60%", NULL), strict=True))
+    found = {name: session.arms[arm] for name, arm in arms.items()}
+    return session.model_copy(update={"arms": found, "noise": noise})
 
 
 def _noise(folder: Path) -> Noise | None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.simulation import MODELS, SLOT_SECONDS, TRUTH, Model, arms
-from quantbench.analysis.undisturbed import resampled
+from quantbench.analysis.undisturbed import session
 from quantbench.reports._markdown import table
 from quantbench.schema.results import ArmLatency
 from quantbench.timing.looks import LONGEST, Watch
@@ -44,12 +44,12 @@ def _row(model: Model, sessions: int) -> list[str]:
         made = arms(np.random.default_rng(seed), model, round(LONGEST * DURATION / SLOT_SECONDS))
         found = {}
         for rounds in per_look:
-            drawn = resampled(_first(made, rounds), False)
+            drawn = session(_first(made, rounds), False)
             if drawn is None:
                 continue
             ratios = [drawn.ratio(name, "slow").interval for name in ("fast", "other")]
             found[rounds] = ratios[0], max(ratio.half_width for ratio in ratios)
-        drawn = resampled(_first(made, round(DURATION / SLOT_SECONDS)), False)
+        drawn = session(_first(made, round(DURATION / SLOT_SECONDS)), False)
         assert drawn is not None, "15 s are enough rounds"
         one = drawn.ratio("fast", "slow").interval
         whole.append((one.low <= TRUTH <= one.high, one.half_width))

@@ -21,7 +21,7 @@ from bench.accuracy_control import accuracy_control
 from quantbench import embedded
 from quantbench.analysis import speedups
 from quantbench.analysis.intervals import paired_bootstrap
-from quantbench.analysis.undisturbed import resampled
+from quantbench.analysis.undisturbed import session
 from quantbench.config.keys import combinations
 from quantbench.config.load import load_config
 from quantbench.pipeline.export import float_model
@@ -160,7 +160,7 @@ def _ratios(bench: TuningSet, specs: dict[str, ArmSpec], losses: dict[str, str])
         cells = [name, losses[name]]
         for measured in timings.shapes:
             cells.append(f"{speedups.percentile_ms(measured.arms[name], 50):.2f}")
-            found = resampled(measured.arms, mixed=False)
+            found = session(measured.arms, mixed=False)
             cells.append(spread(found.ratio(name, next(iter(specs))).interval.exp(), 2) if found else "too few slots")
         rows.append(cells)
     return rows

@@ -211,12 +211,12 @@ def test_the_card_says_how_to_read_it_and_gives_intervals(card):
     assert "20.0 %" in lost
 
 
-def test_the_card_says_what_every_ratio_is_a_ratio_of(card, config):
-    assert card.count("Every speedup is the ratio of two arms' *undisturbed* times") == 1
+def test_the_card_says_once_what_every_ratio_is(card, config):
+    assert card.count("Every speedup is of the machine where nothing else slows it") == 1
     (run, _) = json.loads(registry.report("summary").render(config, reference_results(config), ()))["runs"]
     arms = {name: arm["undisturbed_ms"] for name, arm in run["latency"][0]["arms"].items()}
     for speedup in run["latency"][0]["speedup"]:
-        assert speedup["ratio"] == pytest.approx(arms[speedup["against"]] / arms[speedup["arm"]])
+        assert speedup["ratio"] == pytest.approx(arms[speedup["against"]] / arms[speedup["arm"]], rel=1e-3)
 
 
 @pytest.mark.parametrize(("session_ms", "told"), [(40.0, True), (31.0, False)])

@@ -11,7 +11,7 @@ from typing import Literal
 from scipy.special import stdtrit
 
 from quantbench.analysis.intervals import Interval, holm, verdict
-from quantbench.analysis.undisturbed import Place, Ratio, Resampled, middles, resampled
+from quantbench.analysis.undisturbed import Place, Ratio, Session, middles, session
 from quantbench.schema.memo import once
 from quantbench.schema.results import ArmLatency, Latency, Noise, Result
 
@@ -176,14 +176,26 @@ def _speedup(row: Timed, found: Ratio | None, p_value: float) -> Speedup:
 
 @once
 def log_ratio(latency: Latency, arm: str, against: str) -> Ratio | None:
-    """How many times as fast as another an arm is at a shape, as a logarithm; None with too few rounds."""
-    drawn = _resampled(latency)
-    return None if drawn is None else drawn.ratio(arm, against)
+    """How many times as fast as another an arm is at a shape, as a logarithm; None with too few rounds.
+
+    What lasts as long as a process does is in it as far as it is known, from the float export against itself and from
+    the null arm; not in that of the null arm, which is to show it.
+    """
+    found = _session(latency)
+    if found is None:
+        return None
+    ratio = found.ratio(arm, against)
+    if NULL in (arm, against) or NULL not in latency.arms or latency.noise is None:
+        return ratio
+    launches = len(latency.arms[NULL].load_seconds)
+    seen = (*latency.noise.ratios, math.sqrt(launches) * found.ratio(NULL, BASELINE).value)
+    spread = math.sqrt(statistics.fmean(value**2 for value in seen) / launches)
+    return ratio.widened(spread, len(seen))
 
 
 @once
-def _resampled(latency: Latency) -> Resampled | None:
-    return resampled(latency.arms, latency.mixed)
+def _session(latency: Latency) -> Session | None:
+    return session(latency.arms, latency.mixed)
 
 
 @once

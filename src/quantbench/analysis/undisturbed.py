@@ -1,25 +1,29 @@
-"""What a call takes where the machine holds nothing up, and the ratio of two arms' such times with its interval.
+"""What a call takes where the machine holds nothing up, and how many times as fast one arm is as another there.
 
 A shared machine has states: a neighbour on the other hyper-thread of a core slows int8 by 60 % and PyTorch by 20 %, or
 another process takes a core away for a second. A mean, a median or a ratio over such a mixture is a property of the
 mixture. What a neighbour cannot do is make a call faster, so a low quantile of an arm's slots is that of the
-undisturbed machine, as long as it is undisturbed in somewhat more than that share of the slots. It stands for the arm
-in every table and in every ratio, whatever the machine did.
+undisturbed machine, as long as it is undisturbed in somewhat more than that share of the slots.
 
-The interval of a ratio comes from drawing the session anew: blocks of consecutive rounds of all arms together (moving
-blocks, Kuensch, 1989; circular, Politis and Romano, 1992), so that what the arms of a round share stays shared, and
-what lasts for several rounds stays in one piece. Quantiles of draws are further from the true one than those of
-independent rounds where a few blocks make up a session, so deviations are stretched by Student's quantile for as many
-blocks as there are, and by what circular blocks lose of the variance of a mean.
+Slots of one round are neighbours in time, and what slows one arm mostly slows the other: their ratio scatters far less
+than either time. So a ratio of two arms is the median of the rounds' ratios, in which a round counts the less the
+slower it was than both arms' low quantiles (a kernel, as in local regression: Fan and Gijbels, 1996, at the edge where
+nothing is disturbed). On a quiet machine all rounds count alike; where factors of disturbance differ, what was hardly
+disturbed decides.
+
+The interval of a ratio comes from drawing the session anew: blocks of consecutive rounds (moving blocks, Kuensch, 1989;
+circular, Politis and Romano, 1992), so that what lasts for several rounds stays in one piece. Draws differ by too
+little where a few blocks make up a session, so deviations are stretched by Student's quantile for as many blocks as
+the rounds that count make up, and by what circular blocks lose of the variance of a mean.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,10 +38,10 @@ Place = tuple[int, int]
 """Launch and round of a slot."""
 
 SHARE = 0.1
-"""Share of an arm's slots that are faster than what stands for it."""
-FAST = 3 * SHARE
-"""Share of the slots whose order in time tells how long noise lasts; slower ones count alike, as no draw uses them."""
-LASTS = 2
+"""Share of an arm's slots that are faster than the undisturbed one."""
+FADES = 0.1
+"""A round counts e times less for every so much that its two arms were slower than undisturbed, as a logarithm."""
+LASTS = 4
 """Blocks are so many times as long as noise lasts."""
 FEWEST_BLOCKS = 4
 """Blocks are never so long that fewer fit into a session."""
@@ -46,6 +50,10 @@ FEWEST_ROUNDS = 10
 RESAMPLES = 1000
 MOST_DRAWN = 4_000_000
 """Slots that are drawn together: a bound on memory."""
+ROUNDING = 1e-9
+"""Share of a sum of weights by which rounding may move it."""
+MOST_KEPT = 200_000
+"""Numbers in all draws of a session up to which these are kept for the next ratio of as many rounds."""
 
 
 def middle(slot: Slot, mixed: bool) -> float:
@@ -97,6 +105,15 @@ class Ratio:
         beyond = float(stdtrit(self.degrees, 1 - ALPHA / 2)) * abs(interval.value) / reach
         return 2 * float(stdtr(self.degrees, -beyond))
 
+    def widened(self, spread: float, seen: int) -> Ratio:
+        """With noise from elsewhere on top, of this standard deviation, which was found from so many observations."""
+        if not spread:
+            return self
+        drawn = spread * np.random.default_rng(2).standard_t(seen, len(self.deviations))
+        parts = [float(self.deviations.var()), spread**2]
+        degrees = sum(parts) ** 2 / (parts[0] ** 2 / self.degrees + parts[1] ** 2 / seen)
+        return Ratio(self.value, self.deviations + drawn, degrees, self.rounds)
+
     def over(self, other: Ratio) -> Ratio:
         """The ratio over that of another, independent session; degrees of freedom are those of Welch (1947)."""
         # two sessions of equal length are drawn by the same numbers, and must not be drawn alike
@@ -109,33 +126,38 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Resampled:
-    """A session drawn anew many times.
+class Session:
+    """The rounds in which all arms of a session have a slot.
 
     Attributes:
-        logs: logarithm of the nanoseconds that stand for an arm, by name.
-        deviations: of it in every draw, stretched, shape (draws,), by name.
-        degrees: of freedom, one less than the blocks that fit into the session.
-        rounds: in which all arms have a slot.
+        logs: logarithms of the nanoseconds that stand for an arm's slots, by name, shape (rounds,).
+        launches: how many rounds each launch has.
 
     """
 
-    logs: Mapping[str, float]
-    deviations: Mapping[str, Array]
-    degrees: float
-    rounds: int
+    logs: Mapping[str, Array]
+    launches: tuple[int, ...]
 
     def ratio(self, arm: str, against: str) -> Ratio:
         """How many times as fast as another an arm is; the logarithm is positive where it is faster."""
-        drawn = self.deviations[against] - self.deviations[arm]
-        return Ratio(self.logs[against] - self.logs[arm], drawn, self.degrees, self.rounds)
+        slow, fast = self.logs[against], self.logs[arm]
+        ratios, weights = slow - fast, _weights(slow, fast)
+        order = np.argsort(ratios, kind="stable")
+        ranked, ranked_weights = ratios[order], weights[order]
+        value = float(_middle(ranked, ranked_weights))
+        length = block_length(ratios - value, weights, self.launches)
+        worth = float(weights.sum() ** 2 / (weights**2).sum())  # rounds of equal weight (Kish, 1965)
+        degrees = max(1.0, worth / length - 1)
+        stretch = float(stdtrit(degrees, 1 - ALPHA / 2)) / Z / math.sqrt(1 - length / len(ratios))
+        drawn = [_middle(ranked, counts[:, order] * ranked_weights) for counts in _counts(self.launches, length)]
+        return Ratio(value, stretch * (np.concatenate(drawn) - value), degrees, len(ratios))
 
 
-def resampled(arms: Mapping[str, ArmLatency], mixed: bool) -> Resampled | None:
-    """Draw a session of arms anew; None with fewer than ``FEWEST_ROUNDS`` rounds in which all have a slot.
+def session(arms: Mapping[str, ArmLatency], mixed: bool) -> Session | None:
+    """The rounds of arms; None with fewer than ``FEWEST_ROUNDS`` in which all have a slot.
 
     Args:
-        arms: all that were timed in turn.
+        arms: that were timed in turn.
         mixed: whether calls differ in length, as :func:`middle` takes it.
 
     """
@@ -145,17 +167,7 @@ def resampled(arms: Mapping[str, ArmLatency], mixed: bool) -> Resampled | None:
         return None
     logs = {name: np.log([found[place] for place in places]) for name, found in slots.items()}
     launches = np.unique([launch for launch, _ in places], return_counts=True)[1].tolist()
-    length = block_length(list(logs.values()), launches)
-    blocks = len(places) / length
-    stretch = float(stdtrit(blocks - 1, 1 - ALPHA / 2)) / Z / math.sqrt(1 - 1 / blocks)
-    centres = {name: float(np.quantile(values, SHARE)) for name, values in logs.items()}
-    # deviations are small numbers, for which half the memory is precise enough
-    centred = {name: (values - centres[name]).astype(np.float32) for name, values in logs.items()}
-    drawn: dict[str, list[Array]] = {name: [] for name in logs}
-    for rounds in draws(launches, length):
-        for name, values in centred.items():
-            drawn[name].append(stretch * _low_quantile(values[rounds]))
-    return Resampled(centres, {name: np.concatenate(parts) for name, parts in drawn.items()}, blocks - 1, len(places))
+    return Session(logs, tuple(launches))
 
 
 def widest(arms: Mapping[str, ArmLatency], against: str, mixed: bool) -> float | None:
@@ -163,26 +175,70 @@ def widest(arms: Mapping[str, ArmLatency], against: str, mixed: bool) -> float |
 
     Takes milliseconds for each thousand slots, so that it may be asked every few seconds while rounds go on.
     """
-    found = resampled(arms, mixed)
+    found = session(arms, mixed)
     if found is None or against not in arms:
         return None
     return max((found.ratio(name, against).interval.half_width for name in arms if name != against), default=None)
 
 
-def block_length(arms: Sequence[Array], launches: Sequence[int]) -> int:
-    """Rounds of a block: ``LASTS`` times as many as the noise of the arm whose noise lasts longest is worth one of.
+def _weights(slow: Array, fast: Array) -> Array:
+    """How much each round counts, from the logarithms of both arms."""
+    above = [np.maximum(values - np.quantile(values, SHARE), 0) for values in (slow, fast)]
+    found: Array = np.exp(-(above[0] + above[1]) / 2 / FADES)
+    return found
 
-    That number is :func:`~quantbench.analysis.intervals.inflation` of the logarithms, in which all above the quantile
-    ``FAST`` are taken as equal: where a neighbour comes and goes, slow slots follow each other, but fast ones are
-    independent, and it is these that a low quantile is made of.
+
+def _middle(ranked: Array, weights: Array) -> Array:
+    """The weighted median of sorted values; the mean of two where half of the weight lies on either side of both.
 
     Args:
-        arms: logarithms of the slots of each arm in the order of rounds.
+        ranked: shape (values,).
+        weights: of the values, shape (…, values).
+
+    """
+    sums = np.cumsum(weights, axis=-1)
+    half, last = sums[..., -1:] / 2, len(ranked) - 1
+    first, second = (
+        ranked[np.minimum((sums < half * (1 + side)).sum(axis=-1), last)] for side in (-ROUNDING, ROUNDING)
+    )
+    found: Array = (first + second) / 2
+    return found
+
+
+def block_length(deviations: Array, weights: Array, launches: Sequence[int]) -> int:
+    """Rounds of a block: ``LASTS`` times as many as the noise is worth one of.
+
+    That number is :func:`~quantbench.analysis.intervals.inflation` of what moves a weighted median: on which side of it
+    a round lies, times its weight; or that of the weights alone, if they last longer.
+
+    Args:
+        deviations: of the rounds' ratios from their median, in the order of rounds.
+        weights: of the rounds.
         launches: how many rounds each launch has.
 
     """
-    lasts = max(inflation(np.minimum(values, np.quantile(values, FAST))) for values in arms)
+    lasts = max(inflation(np.sign(deviations) * weights), inflation(weights))
     return max(1, min(math.ceil(LASTS * lasts), sum(launches) // FEWEST_BLOCKS, max(launches)))
+
+
+def _counts(launches: tuple[int, ...], length: int) -> Iterable[Array]:
+    """How often every round is in each draw, shape (draws, rounds), a part of the draws at a time."""
+    if sum(launches) * RESAMPLES <= MOST_KEPT:
+        return _kept_counts(launches, length)
+    return _new_counts(launches, length)
+
+
+@lru_cache(maxsize=16)
+def _kept_counts(launches: tuple[int, ...], length: int) -> tuple[Array, ...]:
+    return tuple(_new_counts(launches, length))
+
+
+def _new_counts(launches: Sequence[int], length: int) -> Iterator[Array]:
+    count = sum(launches)
+    for rounds in draws(launches, length):
+        rows = len(rounds)
+        places = rounds + count * np.arange(rows)[:, None]
+        yield np.bincount(places.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float32)
 
 
 def draws(launches: Sequence[int], length: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[Array]:
@@ -204,12 +260,3 @@ def draws(launches: Sequence[int], length: int, resamples: int = RESAMPLES, seed
             first = generator.integers(0, rounds, (rows, -(-rounds // length)))
             parts.append(block[first].reshape(rows, -1)[:, :rounds])
         yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-
-def _low_quantile(values: Array) -> Array:
-    """The quantile ``SHARE`` of every row, as numpy has it by default, whose own is slower by a factor of ten here."""
-    place = SHARE * (values.shape[1] - 1)
-    below, share = int(place), place - int(place)
-    ranked = np.sort(values, axis=1)
-    found: Array = ranked[:, below] * (1 - share) + ranked[:, below + 1] * share
-    return found
