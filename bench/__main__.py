@@ -1,7 +1,7 @@
 """Run all benchmarks, print their tables and keep them in ``runs/bench/bench.md``.
 
-``coverage``, ``estimators``, ``simulation`` and ``stopping`` take options, last long, and run only where they are
-named.
+``coverage``, ``estimators``, ``large``, ``rendering``, ``simulation`` and ``stopping`` take options, last long, and run
+only where they are named.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from bench import (
     evaluation_batches,
     examples,
     experiments,
+    large,
     launchers,
     phases,
+    rendering,
     repeats,
     simulation,
     stopping,
@@ -30,6 +32,8 @@ ALONE = {
     "coverage": coverage.main,
     "stopping": stopping.main,
     "estimators": estimators.main,
+    "large": large.main,
+    "rendering": rendering.main,
     "simulation": simulation.main,
 }
 """Parts with options of their own."""
