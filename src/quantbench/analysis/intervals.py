@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
+from threadpoolctl import ThreadpoolController
 
 ALPHA = 0.05
 """Error probability of every interval and verdict."""
@@ -158,7 +159,8 @@ def drawn_metrics(outcomes: Outcomes, metrics: Metrics, seed: int = 0, resamples
     count = len(values)
     kept = count * resamples <= MOST_KEPT
     weights = _kept_draws(count, resamples, seed) if kept else _draws(count, resamples, seed)
-    parts = [metrics(values, drawn) for drawn in weights]
+    with _libraries().limit(limits=1):  # their threads wait for each other, on a busy machine a hundred times as long
+        parts = [metrics(values, drawn) for drawn in weights]
     observed = {name: float(value) for name, value in metrics(values, np.ones(count)).items()}
     return Drawn(observed, {name: np.concatenate([part[name] for part in parts]) for name in observed})
 
@@ -175,6 +177,11 @@ def difference(first: Drawn, second: Drawn) -> dict[str, Interval]:
         name: Interval(second.observed[name] - first.observed[name], *ends)
         for name, ends in zip(names, edges, strict=True)
     }
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @lru_cache(maxsize=1)

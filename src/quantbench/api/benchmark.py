@@ -21,6 +21,7 @@ from quantbench.results.store import Store
 from quantbench.schema.base import canonical_json
 from quantbench.schema.results import Result, Skipped
 from quantbench.schema.settings import Config
+from quantbench.system.garbage import uncollected
 from quantbench.system.writing import write_atomically
 from quantbench.tune import state
 
@@ -158,7 +159,8 @@ class Benchmark(Sequence[Result]):
     def rendered(self, report: str) -> str:
         """The text of a report by its name: ``card``, ``summary``, ``table`` or one of a package of your own."""
         load_bars()
-        return registry.report(report).render(self.config, self._results, self.skipped)
+        with uncollected():
+            return registry.report(report).render(self.config, self._results, self.skipped)
 
     def _repr_markdown_(self) -> str:
         """The card without its front matter, which is for the hub."""

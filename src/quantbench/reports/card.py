@@ -28,6 +28,8 @@ SUMMARY = "the benchmark card (card.md)"
 FILE = "card.md"
 SEPARATOR = ""
 FRONT_MATTER = ("pipeline_tag", "datasets", "metrics", "tags")
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""That of libyaml where there is one: a grid has thousands of lines."""
 LONGER = 1.5
 """Share of the duration that was asked for, from which the card says how long it really took."""
 CALIBRATED = {"static", "mixed"}
@@ -148,7 +150,7 @@ def _front_matter(config: Config, done: Sequence[Result]) -> str:
     )
     fields = data.to_dict()
     ordered = {key: fields.pop(key) for key in FRONT_MATTER if key in fields}
-    return yaml.safe_dump({**ordered, **fields}, sort_keys=False, allow_unicode=True).rstrip()
+    return yaml.dump({**ordered, **fields}, Dumper=DUMPER, sort_keys=False, allow_unicode=True).rstrip()
 
 
 def _scored_metrics(done: Sequence[Result]) -> dict[str, float]:

@@ -9,7 +9,6 @@ DIR/cache/                 versions that a search tries
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from quantbench.schema.base import digest
 from quantbench.schema.results import SCHEMA_VERSION, Result
 from quantbench.schema.settings import Config
 from quantbench.system.files import unwritable
+from quantbench.system.garbage import uncollected
 from quantbench.system.writing import write_atomically, write_problem
 
 CONFIG_FILE = "config.yaml"
@@ -120,23 +120,11 @@ class Store:
 
         """
         paths = sorted((self.folder / "results").glob("[!.]*.json"))
-        with _no_collection():
+        with uncollected():
             found = [_read_result(path) for path in paths]
         done = {result.run.key for result in found if result.done}
         kept = (result for result in found if result.done or result.run.key not in done)
         return sorted(kept, key=lambda result: result.run.name)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the search for cycles of garbage, which takes a third of the time where millions of tuples are made."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _holds_something(path: Path) -> bool:
