@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantbench.plugins.quantizing import Inspection
-from quantbench.system import onnx_files
 
 FILE = "model.onnx"
 
 
 def files(path: Path) -> tuple[Path, ...]:
     """The graph, and the weights where they are apart."""
+    from quantbench.system import onnx_files
+
     return onnx_files.files(path)
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from quantbench.graph import external
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads
 from quantbench.quantizers import _onnx, _unquantized
 from quantbench.schema.settings import Settings
-from quantbench.system import onnx_files
 
 SUMMARY = "the float ONNX export as it is"
 FILE = _onnx.FILE
@@ -32,6 +30,9 @@ def reads(settings: Settings) -> Reads:
 
 def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """A copy of the export."""
+    from quantbench.graph import external
+    from quantbench.system import onnx_files
+
     onnx_files.write(external.read(inputs.exported), path)
     return _unquantized.recipe(settings)
 
