@@ -187,16 +187,16 @@ def test_lasting_noise_makes_blocks_longer_and_intervals_wider():
     calm = np.exp(0.01 * generator.normal(size=100))
     lasting = np.exp(0.01 * autoregressive(generator, (100,), 0.9))
     lengths = [undisturbed.block_length(np.log(values), np.ones(100), [100]) for values in (calm, lasting)]
-    assert lengths[0] < 6 < lengths[1] <= 25
+    assert lengths[0] < 10 < lengths[1] <= 25
     widths = [ratio(session({"a": values, "b": calm[::-1]})).interval.half_width for values in (calm, lasting)]
     assert widths[1] > 1.3 * widths[0]
 
 
-def test_states_that_last_make_blocks_longer_where_they_decide_what_counts():
+def test_states_that_last_do_not_make_blocks_longer():
+    """Rounds that count little follow each other; the sides of those that count are independent all the same."""
     logs = 0.01 * np.random.default_rng(1).normal(size=(50, 100))
     weights = np.where(np.arange(100) // 5 % 2 == 1, 0.01, 1.0)
-    lengths = [[undisturbed.block_length(one, given, [100]) for one in logs] for given in (weights, np.ones(100))]
-    assert np.median(lengths[1]) < 6 < np.median(lengths[0])
+    assert np.median([undisturbed.block_length(one, weights, [100]) for one in logs]) < 10
 
 
 # what lasts as long as a process

@@ -41,7 +41,7 @@ SHARE = 0.1
 """Share of an arm's slots that are faster than the undisturbed one."""
 FADES = 0.1
 """A round counts e times less for every so much that its two arms were slower than undisturbed, as a logarithm."""
-LASTS = 4
+LASTS = 6
 """Blocks are so many times as long as noise lasts."""
 FEWEST_BLOCKS = 4
 """Blocks are never so long that fewer fit into a session."""
@@ -208,7 +208,7 @@ def block_length(deviations: Array, weights: Array, launches: Sequence[int]) -> 
     """Rounds of a block: ``LASTS`` times as many as the noise is worth one of.
 
     That number is :func:`~quantbench.analysis.intervals.inflation` of what moves a weighted median: on which side of it
-    a round lies, times its weight; or that of the weights alone, if they last longer.
+    a round lies, times its weight.
 
     Args:
         deviations: of the rounds' ratios from their median, in the order of rounds.
@@ -216,7 +216,7 @@ def block_length(deviations: Array, weights: Array, launches: Sequence[int]) -> 
         launches: how many rounds each launch has.
 
     """
-    lasts = max(inflation(np.sign(deviations) * weights), inflation(weights))
+    lasts = inflation(np.sign(deviations) * weights)
     return max(1, min(math.ceil(LASTS * lasts), sum(launches) // FEWEST_BLOCKS, max(launches)))
 
 
