@@ -44,6 +44,7 @@ class Declared:
         prompts: that it has, by name.
         prompt: stands before every text by default.
         lower: whether texts are put into lower case before.
+        similarity: how near two embeddings are, by the name that it has there; None where nothing is said.
 
     """
 
@@ -52,6 +53,7 @@ class Declared:
     prompts: Mapping[str, str] = field(default_factory=lambda: dict(PROMPTS))
     prompt: str = ""
     lower: bool = False
+    similarity: str | None = None
 
     @property
     def poolings(self) -> list[list[str]]:
@@ -106,6 +108,7 @@ def read(folder: Path) -> Declared | None:
         prompts,
         _default(folder, settings.get("default_prompt_name"), prompts),
         bool(about.get("do_lower_case")),
+        settings.get("similarity_fn_name"),
     )
 
 
