@@ -347,3 +347,8 @@ def test_similarities_are_cosines_or_products():
     first, second = np.array([[3.0, 4.0]]), np.array([[4.0, 3.0], [0.0, 0.0]])
     assert served.similarities(first, second, "cosine").tolist() == [[pytest.approx(24 / 25), 0.0]]
     assert served.similarities(first, second, "dot").tolist() == [[24.0, 0.0]]
+
+
+def test_a_reader_is_shown_the_best_passage_first():
+    answer = {"scores": [0.25, 0.5], "order": queries.order([0.25, 0.5])}
+    assert queries.show(answer, {"passages": ["x", "y"]}) == "0.5000\ty\n0.2500\tx"

@@ -143,8 +143,7 @@ def decide(
         asked = _Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
         source = _Model.read(str(model), asked)
         rows = _Rows.read(_data_name(str(model), data), asked)
-        source = source if asked.task else _for_data(source, rows)
-        chosen = _columns(source, rows, asked)
+        source, chosen = _columns(source, rows, asked)
         plain = _plain(source, rows, chosen, grid)
         lines = {**OPTIONS}
         plain, mistakes = applied(plain, lines, overrides)
@@ -283,21 +282,17 @@ class _Rows:
         return cls(name, splits, loaded[0], loaded[1], cut, known)
 
 
-def _for_data(source: _Model, rows: _Rows) -> _Model:
-    """The model with the task of rankings where the data are queries with passages."""
-    task = _ranked.task_of(source.task, source.config, source.labels, columns.columns_of(rows.evaluation))
-    if task is None:
-        return source
-    models.check_kind(source.folder, head=bool(registry.task(task).ARCHITECTURE_SUFFIX))
-    return replace(source, task=task, why=f"{source.why}, and queries with passages in the data")
-
-
-def _columns(source: _Model, rows: _Rows, asked: _Asked) -> Chosen:
-    args = _guesses.args_of(source.task, source.config)
+def _columns(source: _Model, rows: _Rows, asked: _Asked) -> tuple[_Model, Chosen]:
+    """The model, with the task of rankings where no other was asked for and the data are for one, and the columns."""
     found = columns.columns_of(rows.evaluation)
+    task = None if asked.task else _ranked.task_of(source.task, source.config, source.labels, found)
+    if task is not None:
+        models.check_kind(source.folder, head=bool(registry.task(task).ARCHITECTURE_SUFFIX))
+        source = replace(source, task=task, why=f"{source.why}, and queries with passages in the data")
     if source.task in _ranked.TASKS:
-        return _ranked.choose_columns(found, asked.columns)
-    return _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
+        return source, _ranked.choose_columns(found, asked.columns)
+    args = _guesses.args_of(source.task, source.config)
+    return source, _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
 
 
 def _plain(source: _Model, rows: _Rows, chosen: Chosen, grid: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from quantbench.sources.hub import mistake
 from quantbench.sources.sentence_modules import CONFIG, MODULES, WEIGHTED, WEIGHTS, kind, listed, load, refuse, steps
 
 MODEL = "config_sentence_transformers.json"
@@ -147,6 +148,20 @@ def _default(folder: Path, name: str | None, prompts: Mapping[str, str]) -> str:
     if name is not None and name not in prompts:
         refuse(folder, MODEL, f"names the prompt {name!r} by default, which is not among {', '.join(prompts)}")
     return prompts[name] if name is not None else ""
+
+
+def check_pairs(folder: Path) -> None:
+    """Refuse the folder of a cross-encoder that puts a prompt before its texts, which is not followed.
+
+    Raises:
+        BadInput: at ``model_name_or_path``.
+
+    """
+    settings = load(folder / MODEL)
+    prompt = (settings.get("prompts") or {}).get(settings.get("default_prompt_name"))
+    if prompt:
+        message = f"{MODEL} in {folder} puts the prompt {prompt!r} before texts, which is not followed for pairs"
+        raise mistake("model_name_or_path", f"{message}; write it into the queries and remove default_prompt_name")
 
 
 def choose(asked: str, prompts: Mapping[str, str]) -> str | None:

@@ -122,6 +122,10 @@ class PairProcessor(TextProcessor):
 
     SERVED: ServedProcessor = queries
 
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+        sentence_transformers.check_pairs(folder)
+        super().__init__(folder, trust_remote_code)
+
 
 def _first(rows: int, *ids: int | None) -> int | None:
     """The first of some tokens that there is and that has an embedding."""

@@ -98,7 +98,7 @@ def test_a_search_scores_as_sentence_transformers_and_pytrec_eval_say(similarity
 def test_few_queries_are_looked_for_in_the_whole_corpus(searched, tmp_path):
     context = stages.context_at(tmp_path / "cache")
     settings = rankings.of_beir(searched, "retrieval", max_eval_samples=5)
-    scores, found = outcomes(settings, context)
+    _, found = outcomes(settings, context)
     wanted = list(by_sentence_transformers(searched).values())[:5]
     for values, expected in zip(found, wanted, strict=True):
         same(values, expected)
@@ -172,7 +172,6 @@ def test_a_deployed_search_answers_as_it_was_scored(searched, tmp_path):
         members = [found[examples.queries + member] for member in examples.members[number]]
         assert answer["query_embedding"] == pytest.approx(found[number], abs=2e-6)
         np.testing.assert_allclose(answer["passage_embeddings"], members, atol=2e-6)
-        assert answer["scores"] == sorted(answer["scores"], key=lambda _: 0)
         ordered = [answer["scores"][place] for place in answer["order"]]
         assert ordered == sorted(ordered, reverse=True)
 
@@ -180,12 +179,10 @@ def test_a_deployed_search_answers_as_it_was_scored(searched, tmp_path):
 def test_a_deployed_reranker_answers_as_it_was_scored(ranked, tmp_path):
     root, rows = ranked
     settings = rankings.of_lists(root, "reranking", quantization_approach="dynamic", batch_sizes=[2])
-    folder, examples, found = deployed(tmp_path, settings)
+    folder, _, found = deployed(tmp_path, settings)
     answers = answers_of(folder, rows, tmp_path)
     given = [score for answer in answers for score in answer["scores"]]
     assert given == pytest.approx([row[0] for row in found], abs=1e-5)
-    shown = run(folder, rows[0]["query"], rows[0]["passages"][0], cwd=tmp_path)
-    assert shown.stdout.decode().split("\t")[1].strip() == rows[0]["passages"][0]
 
 
 @pytest.mark.parametrize("task", ["retrieval", "reranking"])
@@ -207,7 +204,7 @@ def test_it_runs_whole(task, searched, ranked, tmp_path):
     settings = rankings.of_beir(searched, task) if task == "retrieval" else rankings.of_lists(ranked[0], task)
     grid = {"quantization_approach": ["static", "dynamic"]}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**settings, "batch_sizes": [], "benchmarked": grid}))
-    bench = qb.run(tmp_path / "tiny.yaml", out=tmp_path / "out")
+    bench = qb.run(qb.load_config(tmp_path / "tiny.yaml"), out=tmp_path / "out")
     assert [result.failure for result in bench] == [None, None]
     card = (tmp_path / "out" / "card.md").read_text()
     assert "ndcg_at_10" in card
