@@ -4,33 +4,27 @@ import json
 
 import numpy as np
 import pytest
-import pytrec_eval
 import torch
 import yaml
-from sentence_transformers import CrossEncoder, SentenceTransformer
 from tests.integration.test_served import run
 from tests.support import rankings, stages
 from tests.support.command import quantbench
 from tests.support.deployed import deployed
-from tests.support.rankings import KEYS, qrels, texts_of, write_beir, write_lists, write_reranker
-from tests.support.sentence_models import write_dense, write_sentence_model
+from tests.support.rankings import (
+    KEYS,
+    by_cross_encoder,
+    by_sentence_transformers,
+    write_beir,
+    write_lists,
+    write_reranker,
+    write_searcher,
+)
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import quantbench as qb
 from quantbench.config.load import build_config
 
-PROMPTS = {"prompts": {"query": "the rain : ", "document": "Anna : "}}
-MEASURES = {"ndcg_cut_10", "recip_rank", "recall_10", "map"}
 NEAR = 1e-9
-
-
-def write_searcher(folder, **files):
-    """A random model with prompts for queries and passages, which its pooling leaves out, and a Dense."""
-    modules = (("2_Dense", "Dense"),)
-    named = {"config_sentence_transformers.json": {**PROMPTS, **files}}
-    write_sentence_model(folder, "mean_tokens", modules, named, include_prompt=False)
-    write_dense(folder / "2_Dense", 32, 16)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +57,6 @@ def same(found, wanted):
     assert found["recall_at_10"] == pytest.approx(wanted["recall_10"], abs=NEAR)
     if "map" in found:
         assert found["map"] == pytest.approx(wanted["map"], abs=NEAR)
-
-
-def by_sentence_transformers(root, similarity="cosine"):
-    """What pytrec_eval says of a search by sentence-transformers, by query."""
-    model = SentenceTransformer(str(root / "model"), device="cpu", similarity_fn_name=similarity)
-    passages, asked = texts_of(root / "data", "corpus.jsonl"), texts_of(root / "data", "queries.jsonl")
-    judged = qrels(root / "data", "test")
-    different = list(dict.fromkeys(passages.values()))
-    near = model.similarity(
-        model.encode_query([asked[query] for query in judged]), model.encode_document(different)
-    ).numpy()
-    places = {text: place for place, text in enumerate(different)}
-    searches = {
-        query: {name: float(row[places[text]]) for name, text in passages.items() if name != query}
-        for query, row in zip(judged, near, strict=True)
-    }
-    return pytrec_eval.RelevanceEvaluator(judged, MEASURES).evaluate(searches)
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
@@ -115,14 +92,10 @@ def test_few_queries_are_looked_for_in_the_whole_corpus(searched, tmp_path):
 def test_a_reranker_scores_as_cross_encoders_and_pytrec_eval_say(ranked, tmp_path):
     root, rows = ranked
     _, found = outcomes(rankings.of_lists(root, "reranking"), stages.context_at(tmp_path / "cache"))
-    model = CrossEncoder(str(root / "model"), device="cpu", activation_fn=torch.nn.Identity())
-    assert len(found) == len(rows)
-    for row, values in zip(rows, found, strict=True):
-        scored = model.predict([(row["query"], passage) for passage in row["passages"]])
-        names = [f"{place:03}" for place in range(len(scored))]
-        judged = dict(zip(names, row["relevance"], strict=True))
-        run_by_it = {"q": dict(zip(names, map(float, scored), strict=True))}
-        same(values, pytrec_eval.RelevanceEvaluator({"q": judged}, MEASURES).evaluate(run_by_it)["q"])
+    wanted = by_cross_encoder(root / "model", rows)
+    assert len(found) == len(wanted)
+    for values, expected in zip(found, wanted, strict=True):
+        same(values, expected)
 
 
 def test_of_two_labels_the_relevant_one_counts(ranked, tmp_path):
@@ -215,14 +188,15 @@ def test_it_runs_whole(task, searched, ranked, tmp_path):
 @pytest.mark.parametrize("task", ["retrieval", "reranking"])
 def test_it_is_timed_tuned_and_compared(task, searched, ranked, tmp_path):
     model, data = (searched, searched) if task == "retrieval" else (ranked[0], ranked[0])
+    short = ("batch_sizes=[1]", "input_lengths=[16]", "time_benchmark_args.duration=1")
+    given = [word for setting in short for word in ("--set", setting)]
     for out in ("one", "two"):
-        given = ["--set", "time_benchmark_args.duration=2", "--set", "calibration.num_calibration_samples=8"]
         done = quantbench("run", model / "model", data / "data", "--out", out, *given, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     done = quantbench("compare", "one", "two", cwd=tmp_path)
     assert done.returncode in (0, 4), done.stderr
     limit = ("--max-drop", "ndcg_at_10=0.9", "--only", "onnxruntime-dynamic")
-    done = quantbench("tune", model / "model", data / "data", "--out", "best", *limit, cwd=tmp_path)
+    done = quantbench("tune", model / "model", data / "data", "--out", "best", *limit, *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "best" / "models" / "best" / "infer.py").exists()
     assert KEYS["query"] in (tmp_path / "best" / "models" / "best" / "serving.json").read_text()

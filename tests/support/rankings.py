@@ -8,14 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytrec_eval
 import torch
 from datasets import Dataset
 from tests.support.fitted import save, tiny_config, tiny_tokenizer
+from tests.support.sentence_models import write_dense, write_sentence_model
 from tests.support.tiny_tasks import WORDS
 from transformers import DistilBertForSequenceClassification
 
 KEYS = {"query": "query", "query_id": "query_id", "passages": "passages", "corpus": "corpus"}
 SPLITS = ("train", "test")
+PROMPTS = {"prompts": {"query": "the rain : ", "document": "Anna : "}}
+MEASURES = {"ndcg_cut_10", "recip_rank", "recall_10", "map"}
+"""What pytrec_eval is asked for."""
 
 
 def text(generator: random.Random, least: int = 3, most: int = 14) -> str:
@@ -120,3 +125,46 @@ def of_lists(root: Path, task: str, keys: Mapping[str, str] | None = None, **cha
     dataset = {"path": str(root / "data"), "calibration_split": "train", "data_keys": chosen, "ref_keys": refs}
     found = of_beir(root, task, **changes)
     return {**found, "dataset": dataset}
+
+
+def write_searcher(folder: Path) -> Path:
+    """A random model with prompts for queries and passages, which its pooling leaves out, and a Dense."""
+    modules = (("2_Dense", "Dense"),)
+    write_sentence_model(
+        folder, "mean_tokens", modules, {"config_sentence_transformers.json": PROMPTS}, include_prompt=False
+    )
+    write_dense(folder / "2_Dense", 32, 16)
+    return folder
+
+
+def by_sentence_transformers(root: Path, similarity: str = "cosine") -> dict[str, dict[str, float]]:
+    """What pytrec_eval says of a search of ``root/data`` by sentence-transformers, by query."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(root / "model"), device="cpu", similarity_fn_name=similarity)
+    passages, asked = texts_of(root / "data", "corpus.jsonl"), texts_of(root / "data", "queries.jsonl")
+    judged = qrels(root / "data", "test")
+    different = list(dict.fromkeys(passages.values()))
+    texts = [asked[query] for query in judged]
+    near = model.similarity(model.encode_query(texts), model.encode_document(different)).numpy()
+    places = {text: place for place, text in enumerate(different)}
+    searches = {
+        query: {name: float(row[places[text]]) for name, text in passages.items() if name != query}
+        for query, row in zip(judged, near, strict=True)
+    }
+    return dict(pytrec_eval.RelevanceEvaluator(judged, MEASURES).evaluate(searches))
+
+
+def by_cross_encoder(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """What pytrec_eval says of rows of :func:`write_lists` by a cross-encoder of sentence-transformers."""
+    from sentence_transformers import CrossEncoder
+
+    encoder = CrossEncoder(str(model), device="cpu", activation_fn=torch.nn.Identity())
+    found = []
+    for row in rows:
+        scored = encoder.predict([(row["query"], passage) for passage in row["passages"]])
+        names = [f"{place:03}" for place in range(len(scored))]
+        judged = dict(zip(names, row["relevance"], strict=True))
+        search = {"q": dict(zip(names, map(float, scored), strict=True))}
+        found.append(pytrec_eval.RelevanceEvaluator({"q": judged}, MEASURES).evaluate(search)["q"])
+    return found

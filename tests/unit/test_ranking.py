@@ -352,3 +352,13 @@ def test_similarities_are_cosines_or_products():
 def test_a_reader_is_shown_the_best_passage_first():
     answer = {"scores": [0.25, 0.5], "order": queries.order([0.25, 0.5])}
     assert queries.show(answer, {"passages": ["x", "y"]}) == "0.5000\ty\n0.2500\tx"
+
+
+def test_a_query_that_is_no_text_is_named():
+    with pytest.raises(ValueError, match="example 2: query is not a text"):
+        queries.asked([{"query": "a"}, {"query": ["b"]}])
+
+
+def test_a_folder_of_the_beir_layout_has_no_names(folder):
+    with pytest.raises(BadInput, match="remove it"):
+        load_split(DatasetSettings(path=str(folder), name="scifact"), "test", "key")

@@ -176,9 +176,10 @@ def _case(settings: Settings, path: Path, context: Context) -> _Case:
     def prepared(count: int) -> Any:
         rows = evenly_spaced(len(data), count)
         found = prepare(sources, data.select(rows), model)
-        if not isinstance(found, ManyInputs) or len(found.inputs) <= MOST_INPUTS * count:
+        inputs = len(found.inputs)
+        if not isinstance(found, ManyInputs) or inputs <= MOST_INPUTS * count:
             return found
-        fewer = max(1, MOST_INPUTS * count * len(rows) // len(found.inputs))
+        fewer = max(1, MOST_INPUTS * count * len(rows) // inputs)
         return prepare(sources, data.select(evenly_spaced(len(data), fewer)), model)
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)

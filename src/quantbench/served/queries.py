@@ -33,6 +33,19 @@ def passages(row: Mapping[str, Any]) -> list[str]:
     return texts_of(given if isinstance(given, list) else [given])
 
 
+def asked(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The queries of rows.
+
+    Raises:
+        ValueError: if one is not a text.
+
+    """
+    wrong = [number for number, row in enumerate(rows, start=1) if not isinstance(row["query"], str)]
+    if wrong:
+        raise ValueError(f"example {wrong[0]}: query is not a text")
+    return [row["query"] for row in rows]
+
+
 def problem(value: Any) -> str | None:
     """What is wrong with a field of an example, in words: it is a text, or a list of passages."""
     given = value if isinstance(value, list) else [value]

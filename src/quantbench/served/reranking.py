@@ -50,7 +50,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
 
     """
     given = [queries.passages(row) for row in rows]
-    asked = [row["query"] for row, passages in zip(rows, given, strict=True) for _ in passages]
+    asked = [query for query, passages in zip(queries.asked(rows), given, strict=True) for _ in passages]
     texts = [text for passages in given for text in passages]
     inputs: list[Mapping[str, np.ndarray[Any, Any]]] = []
     for start in range(0, len(texts), queries.TOGETHER):

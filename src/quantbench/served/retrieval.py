@@ -54,7 +54,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     """Tokenize the ``query`` and the ``passages`` of rows; arguments and errors as of :func:`encode_texts`."""
     known: dict[str, int] = {}
     members = [[known.setdefault(text, len(known)) for text in queries.passages(row)] for row in rows]
-    return encode_texts([row["query"] for row in rows], list(known), members, processor, args)
+    return encode_texts(queries.asked(rows), list(known), members, processor, args)
 
 
 def encode_texts(

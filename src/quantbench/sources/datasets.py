@@ -168,6 +168,8 @@ def _load(dataset: Dataset, split: str) -> Any:
     if path.is_file():
         return read_file(path, split, texts)
     if beir.is_layout(path):
+        if dataset.name is not None:
+            raise mistake("dataset.name", f"{path} is a folder of the BEIR layout, which has no names; remove it")
         return beir.read(path, split)
     if path.is_dir():
         return read_folder(path, dataset.name, split, texts)

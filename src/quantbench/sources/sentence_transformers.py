@@ -129,9 +129,14 @@ def files(folder: Path) -> list[Path]:
     return [path for path in (*known, *named) if (folder / path).is_file()]
 
 
+def _transformer(folder: Path) -> Path:
+    """The file of the transformer's own settings, which may not be there."""
+    return next((folder / name for name in TRANSFORMER if (folder / name).is_file()), folder / TRANSFORMER[0])
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     """The transformer's own settings; what is not followed here is refused."""
-    file = next((folder / name for name in TRANSFORMER if (folder / name).is_file()), folder / TRANSFORMER[0])
+    file = _transformer(folder)
     found = load(file)
     others = sorted(name for name, value in found.items() if name not in HARMLESS and value)
     if others:
@@ -150,11 +155,11 @@ def _default(folder: Path, name: str | None, prompts: Mapping[str, str]) -> str:
     return prompts[name] if name is not None else ""
 
 
-def check_pairs(folder: Path) -> None:
-    """Refuse the folder of a cross-encoder that puts a prompt before its texts, which is not followed.
+def limit_of_pairs(folder: Path) -> int | None:
+    """Tokens of a pair that the folder of a cross-encoder declares; None where the tokenizer's limit counts.
 
     Raises:
-        BadInput: at ``model_name_or_path``.
+        BadInput: at ``model_name_or_path``, if it puts a prompt before its texts, which is not followed.
 
     """
     settings = load(folder / MODEL)
@@ -162,6 +167,8 @@ def check_pairs(folder: Path) -> None:
     if prompt:
         message = f"{MODEL} in {folder} puts the prompt {prompt!r} before texts, which is not followed for pairs"
         raise mistake("model_name_or_path", f"{message}; write it into the queries and remove default_prompt_name")
+    limit = load(_transformer(folder)).get("max_seq_length")
+    return limit if isinstance(limit, int) else None
 
 
 def choose(asked: str, prompts: Mapping[str, str]) -> str | None:

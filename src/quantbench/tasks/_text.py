@@ -123,8 +123,7 @@ class PairProcessor(TextProcessor):
     SERVED: ServedProcessor = queries
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
-        sentence_transformers.check_pairs(folder)
-        super().__init__(folder, trust_remote_code)
+        super().__init__(folder, trust_remote_code, sentence_transformers.limit_of_pairs(folder))
 
 
 def _first(rows: int, *ids: int | None) -> int | None:
