@@ -82,9 +82,9 @@ def test_few_queries_are_looked_for_in_the_whole_corpus(searched, tmp_path):
     notes = "\n".join(examples.notes)
     assert len(examples.inputs) == 5 + 60
     assert "5 queries are looked for in 60 passages, by the cosine" in notes
-    assert "1 of 5 queries have no relevant passage" in notes
-    assert "1 judged passages are not in the corpus, the first is 'gone'" in notes
-    assert "is not ranked for 1 queries" in notes
+    assert "without a relevant passage, which count as 0 as for trec_eval: 1 of 5" in notes
+    assert "which count as missed where they are relevant: 1, the first is 'gone'" in notes
+    assert "the passage of the same id is not ranked, as in BEIR: 1" in notes
     assert "Before every passage stands the prompt 'Anna : '" in notes
 
 

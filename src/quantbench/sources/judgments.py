@@ -153,10 +153,11 @@ def notes(rows: Sequence[Judged]) -> tuple[str, ...]:
     again = len(rows) - len({(row.query, row.id) for row in rows})
     told = []
     if useless:
-        told.append(f"{useless} of {len(rows)} queries have no relevant passage and count as 0, as for trec_eval")
+        message = "queries without a relevant passage, which count as 0 as for trec_eval"
+        told.append(f"{message}: {useless} of {len(rows)}")
     if absent:
-        message = f"{len(absent)} judged passages are not in the corpus, the first is {absent[0].id!r}"
-        told.append(f"{message}: they cannot be found, and count as missed where they are relevant")
+        message = "judged passages that the corpus does not have, which count as missed where they are relevant"
+        told.append(f"{message}: {len(absent)}, the first is {absent[0].id!r}")
     if again:
-        told.append(f"{again} rows have the query of another row; each is scored by its own judgments")
+        told.append(f"rows with the query of another row, each scored by its own judgments: {again}")
     return tuple(told)

@@ -205,11 +205,11 @@ def _notes(rows: Sequence[Judged], encoded: served.Encoded, processor: Any) -> I
     yield f"{len(encoded.inputs)} passages of {len(rows)} queries are ranked, each among those of its query"
     alike = sum(bool(row.grades) and min(row.grades) >= RELEVANT for row in rows)
     if alike:
-        yield f"{alike} queries have relevant passages only, so that any order is right"
+        yield f"queries with relevant passages only, of which any order is right: {alike}"
     limit = processor.facts.limit
     full = sum(cost == limit for cost in encoded.costs)
     if full:
-        yield f"{full} pairs reach the model's maximum of {limit} tokens and may be cut off"
+        yield f"pairs that reach the model's maximum of {limit} tokens and may be cut off: {full}"
     yield from processor.notes
     yield from processor.doubts(encoded.inputs[:DOUBTED])
 

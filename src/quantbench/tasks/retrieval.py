@@ -264,11 +264,11 @@ def _notes(
     yield f"{encoded.queries} queries are looked for in {passages} passages, by the {args['similarity']} of embeddings"
     same = sum(number is not None for number in own)
     if same:
-        yield f"the passage that has the id of the query is not ranked for {same} queries, as in BEIR"
+        yield f"queries for which the passage of the same id is not ranked, as in BEIR: {same}"
     limit = processor.facts.limit
     full = sum(cost == limit for cost in encoded.costs)
     if full:
-        yield f"{full} texts reach the model's maximum of {limit} tokens and may be cut off"
+        yield f"texts that reach the model's maximum of {limit} tokens and may be cut off: {full}"
     if processor.declared:
         yield processor.declared.describe("")
     for what in ("query", "passage"):
