@@ -148,6 +148,7 @@ def test_a_deployed_search_answers_as_it_was_scored(searched, tmp_path):
         assert ordered == sorted(ordered, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_deployed_reranker_answers_as_it_was_scored(ranked, tmp_path):
     root, rows = ranked
     settings = rankings.of_lists(root, "reranking", quantization_approach="dynamic", batch_sizes=[2])
