@@ -79,6 +79,8 @@ def test_few_queries_are_looked_for_in_the_whole_corpus(searched, tmp_path):
     for values, expected in zip(found, wanted, strict=True):
         same(values, expected)
     examples = stages.examples(build_config(settings, {}, "test.yaml").base, context)
+    assert set(range(5)) < set(examples.samples), "every query stands for itself"
+    assert len(examples.samples) <= 10, "with one of its passages"
     notes = "\n".join(examples.notes)
     assert len(examples.inputs) == 5 + 60
     assert "5 queries are looked for in 60 passages, by the cosine" in notes
