@@ -14,7 +14,7 @@ from tests.support.command import quantbench
 import quantbench as qb
 from quantbench.config.load import build_config
 
-MODULES = ("basics", "data", "doubts", "embeddings", "labels", "models")
+MODULES = ("basics", "data", "doubts", "embeddings", "labels", "models", "rankings")
 OPTIONS = {
     "a pair without its similarity": {"task": "feature-extraction"},
     "a tagger without pooler, for its embeddings": {"task": "feature-extraction"},

@@ -178,6 +178,8 @@ OUTCOMES = {
         (feature_extraction.COLUMNS, lambda g: g.random((40, 1))),
         (feature_extraction.PAIR_COLUMNS, lambda g: g.random((40, 3))),
     ],
+    "retrieval": [(("ndcg_at_10", "mrr_at_10", "recall_at_10", "kept_at_10", "cosine"), lambda g: g.random((40, 5)))],
+    "reranking": [(("ndcg_at_10", "mrr_at_10", "recall_at_10", "map"), lambda g: g.random((40, 4)))],
 }
 """Columns of each task and outcomes that fit them."""
 

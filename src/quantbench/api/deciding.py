@@ -6,14 +6,14 @@ import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from quantbench import embedded
-from quantbench.api import _guesses
+from quantbench.api import _guesses, _ranked
 from quantbench.api._guesses import Chosen, Given
 from quantbench.api.configs import override_texts
 from quantbench.config import load, paths
@@ -143,7 +143,7 @@ def decide(
         asked = _Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
         source = _Model.read(str(model), asked)
         rows = _Rows.read(_data_name(str(model), data), asked)
-        chosen = _columns(source, rows, asked)
+        source, chosen = _columns(source, rows, asked)
         plain = _plain(source, rows, chosen, grid)
         lines = {**OPTIONS}
         plain, mistakes = applied(plain, lines, overrides)
@@ -246,7 +246,8 @@ class _Model:
         folder = models.locate_model(name, pickled, trusted)
         models.check_kind(folder, head=False)
         config = models.check_model_folder(folder, pickled, trusted)
-        suffixes = {task: registry.task(task).ARCHITECTURE_SUFFIX for task in registry.names("tasks")}
+        names = sorted(registry.names("tasks"), key=_ranked.TASKS.__contains__)  # what takes rankings follows from data
+        suffixes = {task: registry.task(task).ARCHITECTURE_SUFFIX for task in names}
         told = (asked.task, "as asked for") if asked.task else None
         task, why = told or _guesses.task_of(config, (folder / sentence_modules.MODULES).exists(), suffixes)
         models.check_kind(folder, head=bool(suffixes[task]))
@@ -281,10 +282,17 @@ class _Rows:
         return cls(name, splits, loaded[0], loaded[1], cut, known)
 
 
-def _columns(source: _Model, rows: _Rows, asked: _Asked) -> Chosen:
-    args = _guesses.args_of(source.task, source.config)
+def _columns(source: _Model, rows: _Rows, asked: _Asked) -> tuple[_Model, Chosen]:
+    """The model, with the task of rankings where no other was asked for and the data are for one, and the columns."""
     found = columns.columns_of(rows.evaluation)
-    return _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
+    task = None if asked.task else _ranked.task_of(source.task, source.config, source.labels, found)
+    if task is not None:
+        models.check_kind(source.folder, head=bool(registry.task(task).ARCHITECTURE_SUFFIX))
+        source = replace(source, task=task, why=f"{source.why}, and queries with passages in the data")
+    if source.task in _ranked.TASKS:
+        return source, _ranked.choose_columns(found, asked.columns)
+    args = _guesses.args_of(source.task, source.config)
+    return source, _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
 
 
 def _plain(source: _Model, rows: _Rows, chosen: Chosen, grid: bool) -> dict[str, Any]:
@@ -314,9 +322,7 @@ def _lengths(settings: Settings, source: _Model) -> list[int]:
     problems = task.check(settings, data.features, settings.dataset.eval_split, source.labels)
     if problems:
         raise BadInput(Mistake(key, message) for key, message in problems)
-    taken = columns.sample(data, columns.SAMPLED)
-    texts = [{key: row[column] for key, column in keys.items()} for row in taken.select_columns(list(keys.values()))]
-    texts = [row for row in texts if not any(map(_lacks, row.values()))]
+    texts = _rows_to_encode(settings.task, data.select_columns(list(keys.values())), keys)
     if not texts:
         raise BadInput([Mistake(_guesses.TEXT, f"no row has a text in column {next(iter(keys.values()))!r}")])
     try:
@@ -329,6 +335,15 @@ def _lengths(settings: Settings, source: _Model) -> list[int]:
         message = f"texts cannot be made tokens by {source.name!r}: {first_line(error)}; check its files"
         raise BadInput([Mistake(MODEL, message)]) from error
     return _guesses.lengths_of(encoded.costs, processor.max_length(source.config))
+
+
+def _rows_to_encode(task: str, data: Any, keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Some rows with all of their texts."""
+    if task in _ranked.TASKS:
+        return list(_ranked.rows(columns.sample(data, _ranked.SAMPLED), keys))
+    taken = columns.sample(data, columns.SAMPLED)
+    texts = [{key: row[column] for key, column in keys.items()} for row in taken]
+    return [row for row in texts if not any(map(_lacks, row.values()))]
 
 
 def _lacks(value: Any) -> bool:

@@ -36,7 +36,7 @@ from quantbench.pipeline.load import load, load_rows, prepare
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Inputs
+from quantbench.plugins.protocols import Inputs, ManyInputs
 from quantbench.quantize import sessions
 from quantbench.quantize.fake_quant import SWITCHES, Rounding, restored, switched, unfolded
 from quantbench.schema.results import Result, Run
@@ -47,6 +47,8 @@ SAMPLE = 64
 """Examples that damage is measured on."""
 SCREENED = 16
 """Examples of the smaller sample that every single tensor is judged on."""
+MOST_INPUTS = 4
+"""Inputs per example of these samples; of examples that have more, such as hundreds of passages, fewer are taken."""
 OBSERVED = 8
 """Calibration samples that are run again to observe where the extremes stand."""
 BEST = 99
@@ -172,7 +174,13 @@ def _case(settings: Settings, path: Path, context: Context) -> _Case:
     reference = registry.runtime(settings.framework).load(plain, context.threads).predict
 
     def prepared(count: int) -> Any:
-        return prepare(sources, data.select(evenly_spaced(len(data), count)), model)
+        rows = evenly_spaced(len(data), count)
+        found = prepare(sources, data.select(rows), model)
+        inputs = len(found.inputs)
+        if not isinstance(found, ManyInputs) or inputs <= MOST_INPUTS * count:
+            return found
+        fewer = max(1, MOST_INPUTS * count * len(rows) // inputs)
+        return prepare(sources, data.select(evenly_spaced(len(data), fewer)), model)
 
     examples, few = prepared(SAMPLE), prepared(SCREENED)
     int8, batch_size = external.read(path), scored_batch_size(settings)

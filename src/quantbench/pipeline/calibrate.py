@@ -11,6 +11,7 @@ from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import load_rows, prepare
 from quantbench.pipeline.model import Model
+from quantbench.plugins.protocols import sampled
 from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration import activations
 from quantbench.quantize.calibration.ranges import Collector, Ranges
@@ -49,7 +50,8 @@ def choose_samples(sources: Sources, calibration: Calibration, model: Model, con
 
     def read() -> Samples:
         width = model.processor.max_length(model.config) if calibration.padding == "max_length" else None
-        inputs = prepare(sources, rows.data.select(chosen), model).inputs
+        examples = prepare(sources, rows.data.select(chosen), model)
+        inputs = [examples.inputs[index] for index in sampled(examples)]
         return Samples(len(inputs), lambda index: model.processor.collate([inputs[index]], width))
 
     return Chosen(digest(made), read)

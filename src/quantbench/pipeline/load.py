@@ -14,6 +14,7 @@ from quantbench.pipeline.rows import Split, counted, overlap, read_split
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Examples
 from quantbench.schema.settings import Dataset, Settings, Sources
+from quantbench.sources.cells import Within
 from quantbench.sources.checkpoints import load_checkpoint, problems
 from quantbench.sources.hub import mistake
 
@@ -124,7 +125,8 @@ def load_examples(sources: Sources, most: int | None, model: Model, context: Con
     }
 
     def make() -> Any:
-        return prepare(sources, rows.data.select(range(evaluated(rows, most))), model)
+        chosen = rows.data.select(range(evaluated(rows, most)))
+        return prepare(sources, Within(chosen, load_split(sources.dataset, "eval", context).data), model)
 
     examples = context.cache.once("examples", inputs, make)
     shared: Sequence[str] = ()

@@ -114,7 +114,7 @@ def overlap(dataset: Dataset, evaluation: Split, calibration: Split) -> tuple[st
         return (
             "the calibration split is the evaluation split: what is chosen or calibrated on it is scored on it too",
         )
-    keys = list(dataset.data_keys.values())
+    keys = [column for key, column in dataset.data_keys.items() if key != cells.CORPUS]
     there = set(row_digests(calibration.data, keys))
     count = sum(row in there for row in row_digests(evaluation.data, keys))
     total = len(evaluation.data)

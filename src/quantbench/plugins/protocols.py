@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -42,6 +42,22 @@ class Examples(Protocol):
     costs: Sequence[int]
     fingerprint: str
     notes: tuple[str, ...]
+
+
+@runtime_checkable
+class ManyInputs(Protocol):
+    """Examples of which one may have hundreds of inputs, such as a query with its passages.
+
+    ``samples`` are the numbers of a few inputs per example, which stand for all of them where ranges are collected and
+    sensitivities measured; of other examples all inputs do.
+    """
+
+    samples: Sequence[int]
+
+
+def sampled(examples: Examples) -> list[int]:
+    """The numbers of the inputs that stand for examples, see :class:`ManyInputs`."""
+    return list(examples.samples) if isinstance(examples, ManyInputs) else list(range(len(examples.inputs)))
 
 
 class Positions(NamedTuple):
@@ -158,6 +174,7 @@ class Task(Protocol):
         """Make the inputs of every example once, aligned with its references.
 
         ``dataset`` holds rows that count, with the columns ``cells.READ``, where they have a label, and ``cells.ROW``.
+        Of the rows that are evaluated, ``cells.whole`` gives the whole split that they are of.
         """
         ...
 

@@ -84,9 +84,14 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
         index: the text's place among all.
 
     """
-    cost, padded = encoded.costs[index], outputs[0][row]
+    return embedding(outputs[0][row], encoded, index, encoded.prompt)
+
+
+def embedding(padded: np.ndarray[Any, Any], encoded: Any, index: int, prompt: int) -> tuple[float, ...]:
+    """The embedding of text ``index``, of whose states, ``padded``, the first ``prompt`` tokens are its prompt's."""
+    cost = encoded.costs[index]
     states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
-    found = encoded.head.embedding(states, encoded.prompt)
+    found = encoded.head.embedding(states, prompt)
     length = float(np.linalg.norm(found))
     decimals = max(DIGITS, DIGITS - round(math.log10(length))) if length else DIGITS
     return tuple(round(float(value), decimals) for value in found)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from . import tokens
 
 
 def load(folder: Path, known: Mapping[str, Any]) -> Sentences:
     """The tokenizer of a deployed folder, with what was written down; see ``protocols.ServedProcessor``."""
-    facts = {name: value for name, value in known.items() if name != "lower"}
-    found = Sentences(tokens.load_tokenizer(folder, words=False), tokens.Facts(**facts))
-    found.place(folder, known["lower"])
-    return found
+    return Sentences.read(folder, known)
 
 
 class Sentences(tokens.Tokens):
@@ -28,6 +25,14 @@ class Sentences(tokens.Tokens):
 
     folder: Path
     lower: bool
+
+    @classmethod
+    def read(cls, folder: Path, known: Mapping[str, Any]) -> Self:
+        """That of a deployed folder, with what :meth:`known` gave."""
+        facts = {name: value for name, value in known.items() if name != "lower"}
+        found = cls(tokens.load_tokenizer(folder, words=False), tokens.Facts(**facts))
+        found.place(folder, known["lower"])
+        return found
 
     def place(self, folder: Path, lower: bool) -> None:
         """Say where the model lies; where texts are to be in lower case, make the tokenizer do it.

@@ -145,7 +145,7 @@ def split(text: str) -> list[str]:
     return WORD.findall(text)
 
 
-def costs(inputs: Sequence[Input]) -> list[int]:
+def costs(inputs: Sequence[Mapping[str, Any]]) -> list[int]:
     """Tokens of each input."""
     return [len(given["input_ids"]) for given in inputs]
 

@@ -17,6 +17,9 @@ READ = "quantbench: reference"
 ROW = "quantbench: row"
 """Column that is added to the rows that count: their numbers, from 1."""
 
+CORPUS = "corpus"
+"""Data key of what no row is about: texts that all rows of a split are looked for in, a part of them in each row."""
+
 
 class Unusable(ValueError):
     """A mistake in the cells of a split, with the dotted key of the parameter that is to blame."""
@@ -96,6 +99,27 @@ def check_texts(dataset: Any, keys: Mapping[str, str], kept: Sequence[int]) -> N
 
 def _without(value: Any, words: bool) -> bool:
     return missing(value) or (words and any(missing(word) for word in value))
+
+
+class Within:
+    """Some rows of a split, which are used as a ``datasets.Dataset`` is, with the ``whole`` split that they are of."""
+
+    def __init__(self, rows: Any, whole: Any) -> None:
+        self._rows, self.whole = rows, whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._rows[key]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def whole(dataset: Any) -> Any:
+    """The split that rows are of where they say so, else these rows alone."""
+    return dataset.whole if isinstance(dataset, Within) else dataset
 
 
 def references(dataset: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from quantbench import embedded
 from quantbench.errors import BadInput, first_line
 from quantbench.schema.base import digest
 from quantbench.schema.settings import Dataset
+from quantbench.sources import beir
 from quantbench.sources.hub import hub_problem, mistake
 from quantbench.sources.local import folder_splits, format_of, read_file, read_folder, sliced
 from quantbench.system.files import file_sha256
@@ -60,6 +61,9 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     }:
         how = "write a row per question: {question, context, answers: {text: […], answer_start: […]}}"
         raise mistake("dataset.path", f"{dataset.path} has the nested form of SQuAD's own files; {how}")
+    folder = Path(dataset.path).expanduser()
+    if beir.is_layout(folder):
+        loaded = beir.with_texts(folder, loaded)
     return _plain_types(loaded, (*dataset.data_keys.values(), *dataset.ref_keys))
 
 
@@ -86,6 +90,8 @@ def _split_names(dataset: Dataset) -> list[str]:
     path = embedded.DATA if dataset.path == embedded.NAME else Path(dataset.path).expanduser()
     if path.is_file():
         return ["train"]
+    if beir.is_layout(path):
+        return beir.splits(path)
     if path.is_dir():
         files = folder_splits(path, dataset.name)
         return datasets.get_dataset_split_names(str(path), dataset.name) if files is None else list(files)
@@ -161,6 +167,10 @@ def _load(dataset: Dataset, split: str) -> Any:
     path, texts = Path(dataset.path).expanduser(), set(dataset.data_keys.values())
     if path.is_file():
         return read_file(path, split, texts)
+    if beir.is_layout(path):
+        if dataset.name is not None:
+            raise mistake("dataset.name", f"{path} is a folder of the BEIR layout, which has no names; remove it")
+        return beir.read(path, split)
     if path.is_dir():
         return read_folder(path, dataset.name, split, texts)
     _check_there(dataset)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from quantbench.sources.hub import mistake
 from quantbench.sources.sentence_modules import CONFIG, MODULES, WEIGHTED, WEIGHTS, kind, listed, load, refuse, steps
 
 MODEL = "config_sentence_transformers.json"
@@ -44,6 +45,7 @@ class Declared:
         prompts: that it has, by name.
         prompt: stands before every text by default.
         lower: whether texts are put into lower case before.
+        similarity: how near two embeddings are, by the name that it has there; None where nothing is said.
 
     """
 
@@ -52,6 +54,7 @@ class Declared:
     prompts: Mapping[str, str] = field(default_factory=lambda: dict(PROMPTS))
     prompt: str = ""
     lower: bool = False
+    similarity: str | None = None
 
     @property
     def poolings(self) -> list[list[str]]:
@@ -106,6 +109,7 @@ def read(folder: Path) -> Declared | None:
         prompts,
         _default(folder, settings.get("default_prompt_name"), prompts),
         bool(about.get("do_lower_case")),
+        settings.get("similarity_fn_name"),
     )
 
 
@@ -125,9 +129,14 @@ def files(folder: Path) -> list[Path]:
     return [path for path in (*known, *named) if (folder / path).is_file()]
 
 
+def _transformer(folder: Path) -> Path:
+    """The file of the transformer's own settings, which may not be there."""
+    return next((folder / name for name in TRANSFORMER if (folder / name).is_file()), folder / TRANSFORMER[0])
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     """The transformer's own settings; what is not followed here is refused."""
-    file = next((folder / name for name in TRANSFORMER if (folder / name).is_file()), folder / TRANSFORMER[0])
+    file = _transformer(folder)
     found = load(file)
     others = sorted(name for name, value in found.items() if name not in HARMLESS and value)
     if others:
@@ -144,6 +153,22 @@ def _default(folder: Path, name: str | None, prompts: Mapping[str, str]) -> str:
     if name is not None and name not in prompts:
         refuse(folder, MODEL, f"names the prompt {name!r} by default, which is not among {', '.join(prompts)}")
     return prompts[name] if name is not None else ""
+
+
+def limit_of_pairs(folder: Path) -> int | None:
+    """Tokens of a pair that the folder of a cross-encoder declares; None where the tokenizer's limit counts.
+
+    Raises:
+        BadInput: at ``model_name_or_path``, if it puts a prompt before its texts, which is not followed.
+
+    """
+    settings = load(folder / MODEL)
+    prompt = (settings.get("prompts") or {}).get(settings.get("default_prompt_name"))
+    if prompt:
+        message = f"{MODEL} in {folder} puts the prompt {prompt!r} before texts, which is not followed for pairs"
+        raise mistake("model_name_or_path", f"{message}; write it into the queries and remove default_prompt_name")
+    limit = load(_transformer(folder)).get("max_seq_length")
+    return limit if isinstance(limit, int) else None
 
 
 def choose(asked: str, prompts: Mapping[str, str]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantbench.plugins.protocols import Input, Positions
-from quantbench.served import sentences, tokens
+from quantbench.served import queries, sentences, tokens
 from quantbench.served.protocols import ServedProcessor
 from quantbench.sources import sentence_transformers
 
@@ -103,12 +103,27 @@ class WordProcessor(TextProcessor):
 class EmbeddingProcessor(TextProcessor, sentences.Sentences):
     """A tokenizer for texts of which embeddings are made; ``declared`` is what sentence-transformers would do."""
 
-    SERVED = sentences
+    SERVED: ServedProcessor = sentences
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         self.declared = sentence_transformers.read(folder)
         super().__init__(folder, trust_remote_code, self.declared.limit if self.declared else None)
         self.place(folder, self.declared is not None and self.declared.lower)
+
+
+class SearchProcessor(EmbeddingProcessor):
+    """A tokenizer for queries and passages of which embeddings are made."""
+
+    SERVED: ServedProcessor = queries
+
+
+class PairProcessor(TextProcessor):
+    """A tokenizer for pairs of a query and a passage."""
+
+    SERVED: ServedProcessor = queries
+
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+        super().__init__(folder, trust_remote_code, sentence_transformers.limit_of_pairs(folder))
 
 
 def _first(rows: int, *ids: int | None) -> int | None:

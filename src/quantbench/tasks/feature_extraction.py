@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, JsonValue
@@ -20,11 +20,9 @@ from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
 from quantbench.schema.settings import Settings, Sources, TaskArgs
 from quantbench.served import feature_extraction as served
-from quantbench.served.modules import SENTENCE, TOKENS
-from quantbench.sources import cells, sentence_transformers
+from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
-from quantbench.sources.hub import mistake
-from quantbench.tasks import _label_metrics
+from quantbench.tasks import _embeddings, _label_metrics
 from quantbench.tasks._text import EmbeddingProcessor
 
 SUMMARY = "an embedding per text, held against the original's; on pairs of texts also their similarity"
@@ -52,7 +50,7 @@ class Args(TaskArgs, extra="forbid"):
     that which the folder names as its default, else none.
     """
 
-    pooling: Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"] | None = None
+    pooling: _embeddings.Pooling | None = None
     prompt: Annotated[str, Field(strict=True)] | None = None
 
 
@@ -149,34 +147,10 @@ def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -
 
     """
     args, declared = typed(Args, sources), processor.declared
-    prompt = _prompt(args, declared)
-    if declared is None:
-        steps: list[dict[str, JsonValue]] = [
-            {"kind": "Pooling", "reads": TOKENS, "modes": [args.pooling or "mean"], "include_prompt": True},
-            {"kind": "Normalize", "reads": SENTENCE},
-        ]
-        return {"steps": [{**step, "writes": SENTENCE} for step in steps], "prompt": prompt}
-    if args.pooling and [[args.pooling]] != declared.poolings:
-        told = " and ".join(mode for modes in declared.poolings for mode in modes)
-        message = f"task_args.pooling is {args.pooling}, the model's own folder says {told}; remove it"
-        raise mistake("task_args.pooling", message)
-    return {"steps": [dict(step) for step in declared.steps], "prompt": prompt}
-
-
-def _prompt(args: Args, declared: sentence_transformers.Declared | None) -> str:
-    """What stands before every text."""
-    if args.prompt is None:
-        return declared.prompt if declared else ""
-    prompts = declared.prompts if declared else {}
-    found = sentence_transformers.choose(args.prompt, prompts)
-    if found is None:
-        known = ", ".join(sentence_transformers.names(prompts))
-        has = f"has the prompts {known}" if known else "has no prompts"
-        message = (
-            f"task_args.prompt is {args.prompt!r}, but the model's folder {has}; write one of its names, or a text"
-        )
-        raise mistake("task_args.prompt", f"{message} that ends in a blank or sign, such as '{args.prompt}: '")
-    return found
+    prompt = declared.prompt if declared else ""
+    if args.prompt is not None:
+        prompt = _embeddings.prompt("prompt", args.prompt, declared)
+    return {"steps": _embeddings.steps(args.pooling, declared), "prompt": prompt}
 
 
 def _notes(processor: Any, prompt: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from quantbench.pipeline.optimize import optimize
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.pipeline.rows import need_labels
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Input, Prediction
+from quantbench.plugins.protocols import Input, Prediction, sampled
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings
@@ -111,9 +111,9 @@ class TuningSet:
         self.tokens += times * sum(costs)
 
     def sample(self, count: int) -> tuple[list[Input], list[int]]:
-        """The first inputs, and what each costs."""
-        inputs = [item for shard in self.shards for item in shard.inputs][:count]
-        return inputs, [cost for shard in self.shards for cost in shard.costs][:count]
+        """The first inputs that stand for examples, and what each costs."""
+        places = [(shard, index) for shard in self.shards for index in sampled(shard)][:count]
+        return [shard.inputs[index] for shard, index in places], [shard.costs[index] for shard, index in places]
 
     def spec(self, settings: Settings) -> ArmSpec:
         """The arm of a version, which is made if it is new."""
