@@ -78,15 +78,17 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     """The embedding, with as many digits as float32 has.
 
     Args:
-        outputs: states of tokens of shape (batch, tokens, width) as the first element.
+        outputs: as the first element states of tokens of shape (batch, tokens, width), or the embeddings themselves
+            of shape (batch, width).
         row: the text's place in the batch.
         encoded: the texts.
         index: the text's place among all.
 
     """
-    cost, padded = encoded.costs[index], outputs[0][row]
-    states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
-    found = encoded.head.embedding(states, encoded.prompt)
+    cost, found = encoded.costs[index], outputs[0][row]
+    if found.ndim > 1:
+        states = found[len(found) - cost :] if encoded.padded_left else found[:cost]
+        found = encoded.head.embedding(states, encoded.prompt)
     length = float(np.linalg.norm(found))
     decimals = max(DIGITS, DIGITS - round(math.log10(length))) if length else DIGITS
     return tuple(round(float(value), decimals) for value in found)
