@@ -306,13 +306,13 @@ DEMO = {
 
 @pytest.mark.slow
 def test_files_of_the_embedded_model_are_judged_rightly(tmp_path):
-    """Good ones lose no more than 0.02 of F1; as they stand here they lose less than 0.005."""
+    """At the size of MiniLM; so few examples tell losses of some hundredths of F1."""
     outputs = {"logits": {0: "batch_size", 1: "sequence_length"}}
     planted.export(
         embedded.MODEL, tmp_path / "float.onnx", auto_class="AutoModelForTokenClassification", outputs=outputs
     )
     files = write(DEMO, list(DEMO), tmp_path, tmp_path / "files")
-    given = {**UNTIMED, "max_eval_samples": 1000}
+    given = {**UNTIMED, "max_eval_samples": 500}
     found = told(qb.check(files, original="demo", set=given, max_drop={"f1": 0.03}))
     for name in DEMO:
         right(name, found, DEMO)

@@ -9,7 +9,7 @@ from quantbench.pipeline.context import Context
 from quantbench.pipeline.judge import Judged
 from quantbench.pipeline.load import Loaded
 from quantbench.pipeline.measure import shapes
-from quantbench.pipeline.prepared import PROCESS_BYTES
+from quantbench.pipeline.room import PROCESS_BYTES
 from quantbench.schema.results import Latency
 from quantbench.schema.settings import Settings
 from quantbench.timing.session import Shape
