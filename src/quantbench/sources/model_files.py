@@ -46,8 +46,11 @@ def unloadable(path: Path, endings: Collection[str]) -> str | None:
     if ending not in endings:
         kind = f"a file of {OTHERS[ending]}" if ending in OTHERS else "no model file by its ending"
         return f"is {kind}; {' and '.join(sorted(endings))} files can be loaded, so convert it"
-    with path.open("rb") as file:
-        begin = file.read(len(POINTER))
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(POINTER))
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
     if not begin:
         return "is empty"
     if begin == POINTER:
