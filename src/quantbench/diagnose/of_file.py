@@ -6,6 +6,7 @@ Nobody knows the samples that set its ranges, nor how to make it again: nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -22,8 +23,10 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Inputs, Task
 from quantbench.schema.settings import Settings
 
-SAMPLE, SCREENED = 32, 8
+SAMPLE, SCREENED = 24, 4
 """Examples of both samples: fewer than of a run, so that a small model takes seconds."""
+MOST = 8
+"""Tensors at fault that are explained, the most damaging ones: in a file that is broken throughout there are many."""
 
 
 def has_fixed_ranges(found: Judged) -> bool:
@@ -73,6 +76,9 @@ def diagnose_file(found: Judged, settings: Settings, loaded: Loaded, context: Co
         screen=screen,
     )
     seen = suspects(case)
+    if len(seen.names) > MOST:
+        worst = seen.names[:MOST]
+        seen = replace(seen, names=worst, kept=whole.measure(case.switchable.sparing(worst)))
     session = registry.runtime(found.runtime).load(found.spec, context.threads)
     return Diagnosis(
         run=found.path.name,
