@@ -108,8 +108,8 @@ TEXTS = {
     "other-labels": (changed(planted.behind("Gather", np.array([1, 2, 0]), axis=1)), BAD, ""),
     "negative": (changed(planted.behind("Mul", np.float32(-1))), BAD, ""),
     "other-words": (changed(other_words), BAD, ""),
-    "without-mask": (changed(planted.no_mask(made_inside=False)), BAD, "only in batches"),
-    "mask-ignored": (changed(planted.mask_ignored), BAD, "only in batches"),
+    "without-mask": (changed(planted.no_mask(made_inside=False)), BAD, "depend on padding"),
+    "mask-ignored": (changed(planted.mask_ignored), BAD, "depend on padding"),
     "other-model": (planted.other_model, BAD, ""),
     # files that are no form of the original, or cannot be run
     "two-labels": (changed(planted.behind("Gather", np.array([0, 1]), axis=1)), "not judged", "2 × 2"),
@@ -228,7 +228,7 @@ EMBEDDINGS = {
     "pooled-unnamed": (changed(planted.pooled("mean", alone=True, called="output_0")), GOOD, ""),
     "pooled-16-tokens": (changed(lambda m: planted.sized(None, 16)(m) or planted.pooled("mean")(m)), GOOD, "longer"),
     "cls": (changed(planted.pooled("cls", alone=True)), BAD, ""),
-    "plain-mean": (changed(planted.plain_mean), BAD, "only in batches"),
+    "plain-mean": (changed(planted.plain_mean), BAD, "depend on padding"),
 }
 PAIRS = {
     "float": (planted.copied, GOOD, ""),
@@ -299,7 +299,7 @@ DEMO = {
     "q4": (planted.q4, GOOD, "weights alone: MatMul"),
     "narrow": (lambda root, path: planted.narrow(root, path, planted.of_the_demo), BAD, "too narrow"),
     "zeroed": (every(lambda array, _: array * 0), BAD, ""),
-    "mask-ignored": (changed(planted.mask_ignored), BAD, "only in batches"),
+    "mask-ignored": (changed(planted.mask_ignored), BAD, "depend on padding"),
     "other-labels": (changed(planted.behind("Gather", np.array([0, 3, 4, 1, 2, 5, 6]), axis=2)), BAD, ""),
 }
 

@@ -8,7 +8,7 @@ heed its mask answers otherwise there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,7 +21,7 @@ from quantbench.analysis.intervals import Interval, paired_bootstrap
 from quantbench.errors import ArmFailed, RunFailed, first_line
 from quantbench.graph.embedding import OUTPUT as POOLED
 from quantbench.graph.view import Graph
-from quantbench.pipeline import arms, wiring
+from quantbench.pipeline import arms, heeding, wiring
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.evaluate import predictions
 from quantbench.pipeline.load import Loaded, evaluated, load_rows, prepare
@@ -44,6 +44,11 @@ logger = logging.getLogger("quantbench")
 Verdict = Literal["keeps", "worse", "undecided", "not judged", "does not load"]
 BATCH = 4
 """Examples in one batch of a file that is scored."""
+MOVED = 0.05
+"""Most that answers may move by padding, as a share of their spread, beside what the original's do: rounding of
+float16 moves them by less than a hundredth."""
+ROOM_OF_RANGES = 0.2
+"""What they may move by beside that where ranges are found at run time, over padding too."""
 STATES = "last_hidden_state"
 """Output of token states, of which a file may give the embedding instead."""
 SAME_LENGTH = 1e-2
@@ -148,10 +153,31 @@ class Judge:
         if STATES in self._task.OUTPUTS and not any(wired.long):
             found = replace(found, notes=(*found.notes, *_lengths(rows, original)))
         found = self._scored(found, loaded, rows, original, size)
+        if size == 1 or wired.length is not None or not loaded.model.processor.HAS_LENGTH:
+            return found
         dynamic = found.contents is not None and found.contents.dynamic
-        unheeded = loaded.model.processor.HAS_LENGTH and wired.length is None
-        asked = (found.verdict == "worse" and unheeded) or (found.verdict == "undecided" and dynamic)
-        return self._alone(found, session, loaded, original) if asked and size > 1 else found
+        reason = self._unheeded(session, wired.long, ROOM_OF_RANGES if dynamic else 0.0)
+        if reason:
+            return replace(found, verdict="worse", reason=reason)
+        asked = found.verdict == "worse" or (found.verdict == "undecided" and dynamic)
+        return self._alone(found, session, loaded, original) if asked else found
+
+    def _unheeded(self, session: Session, long: Sequence[bool], room: float) -> str | None:
+        """That answers depend on padding, where the original's do not; ``room`` is allowed beside ``MOVED``."""
+        model = self.loaded.model
+        assert self._session is not None, "it has run on the batch that was tried"
+        texts = heeding.padding(self.loaded.examples, model.processor, model.config)
+        try:
+            mine = heeding.moved(session.predict, texts, long)
+        except (RunFailed, ValueError):  # it takes no texts of this length, as the original does
+            return None
+        its = heeding.moved(self._session.predict, texts, [1 in axes for axes in self._task.OUTPUTS.values()])
+        if mine <= MOVED + room + its:
+            return None
+        return (
+            f"its answers depend on padding: padded to {texts.width} tokens they move by {100 * mine:.0f} % of their "
+            f"spread, the original's by {100 * its:.0f} %, so it does not heed its mask"
+        )
 
     def _wired(self, signature: Signature, process: ArmProcess) -> tuple[Wiring, _Kept]:
         """How the file is fed, and the examples that it takes."""
