@@ -44,7 +44,7 @@ def padding(examples: Examples, processor: Processor, config: Mapping[str, Any])
     order = sorted(range(len(examples.costs)), key=lambda index: examples.costs[index])
     chosen = order[len(order) // 2 :][:TEXTS]
     inputs, costs = [examples.inputs[index] for index in chosen], [examples.costs[index] for index in chosen]
-    width = max(max(costs), min(PADDED * max(costs), processor.max_length(config) or PADDED * max(costs)))
+    width = max(*costs, min(PADDED * max(costs), processor.max_length(config) or PADDED * max(costs)))
     left = isinstance(processor, Tokens) and processor.facts.padding_left
     return Padding([processor.collate([item]) for item in inputs], processor.collate(inputs, width), costs, width, left)
 
