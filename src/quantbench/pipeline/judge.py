@@ -2,7 +2,7 @@
 
 A file is loaded and run in a process of its own, so that one that crashes its runtime is a verdict like others. Files
 are scored in batches of a few examples in the data's own order, padded as a server would pad them: a file that does not
-heed its mask answers otherwise there.
+heed its mask answers otherwise there, and is looked for by ``heeding`` as well.
 """
 
 from __future__ import annotations
@@ -266,8 +266,7 @@ class Judge:
             return replace(alone, notes=(*found.notes, note))
         if alone.verdict == "worse":
             return found
-        reason = "only in batches: one by one it is not, so it does not heed what is padded, as if it had no mask"
-        return replace(found, reason=reason)
+        return replace(found, reason=f"in batches of {BATCH} only; one by one: {alone.verdict}")
 
 
 @dataclass(frozen=True)
