@@ -326,10 +326,10 @@ def test_files_of_the_embedded_model_are_judged_rightly(verdict, demo, tmp_path)
 
 CODES = {
     ("empty",): 7,
-    ("empty", "negative"): 7,
-    ("negative", "two-labels"): 5,
-    ("two-labels",): 8,
-    (): 0,
+    ("float", "empty", "negative"): 7,
+    ("float", "negative", "two-labels"): 5,
+    ("float", "two-labels"): 8,
+    ("float",): 0,
 }
 
 
@@ -339,11 +339,12 @@ CODES = {
     ids=str,
 )
 def test_the_command_tells_and_ends_by_the_verdict(names, topics, tmp_path):
-    files = write(TEXTS, ["float", *names], topics, tmp_path / "files")
+    files = write(TEXTS, names, topics, tmp_path / "files")
     end = ["--original", topics / "model", topics / "texts.csv", "--no-timing", "-q"]
     done = quantbench("check", *files, *end, cwd=tmp_path)
     assert done.returncode == CODES[names], done.stderr + done.stdout
-    assert "float.onnx" in done.stdout and "keeps" in done.stdout
+    assert all(path.name in done.stdout for path in files)
+    assert ("keeps" in done.stdout) == ("float" in names)
 
 
 def test_files_that_run_are_timed_and_all_are_reported(topics, some):
