@@ -172,7 +172,7 @@ class Judge:
         except (RunFailed, ValueError):  # it takes no texts of this length, as the original does
             return None
         its = heeding.moved(self._session.predict, texts, [1 in axes for axes in self._task.OUTPUTS.values()])
-        if mine <= MOVED + room + its:
+        if not mine > MOVED + room + its:  # so of no numbers, too, which scores tell
             return None
         return (
             f"its answers depend on padding: padded to {texts.width} tokens they move by {100 * mine:.0f} % of their "
