@@ -41,6 +41,7 @@ def check(
     text_column: given.TextColumns = None,
     label_column: given.LabelColumns = None,
     eval_split: given.EvalSplit = None,
+    calibration_split: given.CalibrationSplit = None,
     quiet: given.Quiet = False,
     verbose: given.Verbose = False,
 ) -> None:
@@ -58,7 +59,7 @@ def check(
     """
     given.log_to_console(quiet, verbose)
     files, data = parted(words)
-    settled = given.settled_by(task, text_column, label_column, eval_split, None)
+    settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
     settled |= {"max_drop": max_drop, "set": given.overrides(override, no_timing, no_evaluation=False)}
     try:
         found = qb.check(files, original=original, data=data, out=out, progress=not quiet, **settled)
