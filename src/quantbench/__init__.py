@@ -18,6 +18,7 @@ from quantbench.schema.version import __version__
 
 if TYPE_CHECKING:
     from quantbench.api.benchmark import Benchmark, UnknownRun, load_results, merge
+    from quantbench.api.checking import Check, check
     from quantbench.api.comparing import Comparison, compare
     from quantbench.api.configs import config, load_config
     from quantbench.api.conformance import NotConforming, check_quantizer, check_runtime, check_task
@@ -37,6 +38,7 @@ __all__ = [
     "ArmFailed",
     "BadInput",
     "Benchmark",
+    "Check",
     "Comparison",
     "Config",
     "Decision",
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "cache_folder",
     "cache_size",
+    "check",
     "check_machine",
     "check_quantizer",
     "check_runtime",
@@ -82,6 +85,7 @@ __all__ = [
 
 _WHERE = {
     "api.benchmark": ("Benchmark", "UnknownRun", "load_results", "merge"),
+    "api.checking": ("Check", "check"),
     "api.comparing": ("Comparison", "compare"),
     "api.configs": ("config", "load_config"),
     "api.conformance": ("NotConforming", "check_quantizer", "check_runtime", "check_task"),

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 import quantbench as qb
+from quantbench import cli_check, errors
 from quantbench import cli_options as given
-from quantbench import errors
 
 app = typer.Typer(
     add_completion=False,
@@ -31,9 +26,8 @@ Start with `quantbench demo`. Then measure a model of your own with `quantbench 
 as a YAML file, to change and to give to `plan`, `run` and `tune` instead.
 
 Exit codes: 0 all runs done, 2 bad input (nothing written but what was finished before), 3 some runs failed,
-130 interrupted.""",
+130 interrupted; `compare` and `check` have further ones for what they find.""",
 )
-error_console = Console(stderr=True)
 
 
 @app.command("run")
@@ -66,7 +60,7 @@ def run_command(
     another configuration, which needs an `--out` of its own. Where it runs is the configuration's
     `backend`: this machine, a Ray cluster or SageMaker training jobs (`docs/launchers.md`).
     """
-    _log_to_console(quiet, verbose)
+    given.log_to_console(quiet, verbose)
     settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
     overrides = given.overrides(override, no_timing, no_evaluation)
     config, name = _told(given.configured(target, data, settled, overrides), quiet)
@@ -96,7 +90,7 @@ def init(
 
     `quantbench init ./my-model reviews.csv --out mine.yaml`, then change the file and `quantbench run mine.yaml`.
     """
-    _log_to_console(quiet=False, verbose=False)
+    given.log_to_console(quiet=False, verbose=False)
     settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
     decided = qb.decide(model, data, set=override or (), **settled)
     file = decided.write(out or Path(f"{given.name_of(model, data)}.yaml"), overwrite=force)
@@ -145,7 +139,7 @@ def tune(
     Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
     `models/best` to deploy. A second call goes on where the first was interrupted.
     """
-    _log_to_console(quiet, verbose)
+    given.log_to_console(quiet, verbose)
     settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
     config, name = _told(given.configured(target, data, settled, override or [], tuned=True), quiet)
     folder = out or Path("runs") / f"tune-{name}"
@@ -160,7 +154,7 @@ def tune(
             progress=not quiet,
         )
     except KeyboardInterrupt:
-        error_console.print("interrupted; what was found is kept, the same command goes on from there")
+        given.error_console.print("interrupted; what was found is kept, the same command goes on from there")
         raise typer.Exit(errors.EXIT_INTERRUPTED) from None
     typer.echo(found.answer)
     typer.echo(f"report: {folder / 'tune.md'}")
@@ -169,34 +163,20 @@ def tune(
 def _told(decided: given.Configured, quiet: bool) -> tuple[qb.Config, str]:
     """Say what was decided, if anything was; the configuration, and a name for its output folder."""
     if decided.told and not quiet:
-        error_console.print(decided.told, markup=False, highlight=False, soft_wrap=True)
+        given.error_console.print(decided.told, markup=False, highlight=False, soft_wrap=True)
     return decided.config, decided.name
 
 
 def _run(config: qb.Config, folder: Path, only: str, quiet: bool, verbose: bool) -> None:
-    _log_to_console(quiet, verbose)
+    given.log_to_console(quiet, verbose)
     try:
         finished = qb.run(config, out=folder, only=only, progress=not quiet)
     except KeyboardInterrupt as stop:
-        error_console.print(given.interrupted(folder, str(stop)), markup=False, soft_wrap=True)
+        given.error_console.print(given.interrupted(folder, str(stop)), markup=False, soft_wrap=True)
         raise typer.Exit(errors.EXIT_INTERRUPTED) from None
     typer.echo(finished)
     typer.echo(f"card: {folder / 'card.md'}")
     raise typer.Exit(errors.EXIT_SOME_FAILED if finished.failed else errors.EXIT_DONE)
-
-
-def _log_to_console(quiet: bool, verbose: bool) -> None:
-    if not verbose:
-        os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # of this process and its children
-    if quiet:
-        warnings.simplefilter("ignore")
-        os.environ["PYTHONWARNINGS"] = "ignore"
-    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
-    handler = RichHandler(console=error_console, show_path=False, show_time=False)
-    logger = logging.getLogger("quantbench")
-    logger.setLevel(level)
-    logger.propagate = False
-    logger.handlers = [handler]
 
 
 @app.command()
@@ -286,6 +266,9 @@ def compare(
     raise typer.Exit(codes[bool(found.slower), bool(found.worse)])
 
 
+app.command()(cli_check.check)
+
+
 @app.command()
 def why(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")],
@@ -305,7 +288,7 @@ def why(
     Prints the answer and writes it to DIR/why.md: `quantbench why runs/demo`, or of some runs only
     `quantbench why runs/mine '*static*'`. Takes a minute or more; it looks at predictions, not at time.
     """
-    _log_to_console(quiet, verbose)
+    given.log_to_console(quiet, verbose)
     typer.echo(qb.diagnose(folder, only=run, progress=not quiet))
     typer.echo(f"written: {folder / 'why.md'}")
 
@@ -359,7 +342,7 @@ def env(
 
 
 def _check_machine() -> None:
-    error_console.print("Checking this machine, up to 60 s", highlight=False)
+    given.error_console.print("Checking this machine, up to 60 s", highlight=False)
     for finding in qb.check_machine(progress=True):
         advice = f"  -> {finding.advice}" if finding.advice else ""
         typer.echo(f"{finding.what:<17} {finding.value}{advice}")
@@ -388,4 +371,4 @@ def main() -> None:
 
 
 def _print_error(text: str) -> None:
-    error_console.print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    given.error_console.print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)

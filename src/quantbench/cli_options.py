@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from rich.console import Console
+from rich.logging import RichHandler
 
 import quantbench as qb
+
+error_console = Console(stderr=True)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder of a checkpoint, a name on the hub, or demo.")]
 Target = Annotated[
@@ -91,6 +98,21 @@ class Configured(NamedTuple):
     config: qb.Config
     name: str
     told: str = ""
+
+
+def log_to_console(quiet: bool, verbose: bool) -> None:
+    """Show warnings on standard error; with ``verbose`` details, with ``quiet`` errors alone."""
+    if not verbose:
+        os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # of this process and its children
+    if quiet:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    handler = RichHandler(console=error_console, show_path=False, show_time=False)
+    logger = logging.getLogger("quantbench")
+    logger.setLevel(level)
+    logger.propagate = False
+    logger.handlers = [handler]
 
 
 def settled_by(

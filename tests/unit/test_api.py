@@ -73,7 +73,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_function(name):
     assert printed(code).stdout.strip() == "True"
 
 
-@pytest.mark.parametrize("file", ["cli.py", "cli_options.py"])
+@pytest.mark.parametrize("file", ["cli.py", "cli_check.py", "cli_options.py"])
 def test_the_command_line_imports_only_what_is_public(file):
     tree = ast.parse((Path(qb.__file__).parent / file).read_text())
     imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

@@ -43,7 +43,7 @@ NAMING_RUNTIMES = {
     "api/drawn.py",
     "api/timing.py",
     "api/tuning.py",
-    "diagnose/run.py",
+    "diagnose/faults.py",
 }
 """Examples in help texts, defaults and values of settings, the session that ``why`` looks into, and files for ``time``."""
 HEAVY = ("torch", "transformers", "datasets", "onnxruntime", "openvino", "nncf", "huggingface_hub")

@@ -228,33 +228,15 @@ def _measured(
     machine: Environment,
     told: Reporter,
 ) -> list[Latency]:
-    """Raw samples by shape, with what the machine's cache knows of the first file against itself."""
-    from quantbench.timing import self_comparison
-    from quantbench.timing.looks import Watch
-    from quantbench.timing.session import time_arms
+    """Raw samples by shape."""
+    from quantbench.timing.several import time_against
 
-    arms = dict(zip(_arm_names(len(specs)), specs, strict=True)) | {NULL: specs[0]}
-    threads = args.num_threads or machine.threads
-    folder = cache.folder()
-    paths = self_comparison.paths(specs[0], shapes, args, threads, machine, folder)
-    with cache.alone(folder, told):
-        what = f"Timing {', '.join(names)} at {len(shapes)} shape(s), seconds"
-        with told.stage(what, int(len(arms) * args.duration * len(shapes))) as advance:
-            timings = time_arms(arms, BASELINE, shapes, args, threads, advance, watch=Watch(advance.tell))
-        if timings.failures:
-            called = dict(zip(arms, (*names, names[0]), strict=True))
-            raise ArmFailed("; ".join(f"{called[arm]} cannot be timed: {why}" for arm, why in timings.failures.items()))
-        spent = sum(arm.seconds for shape in timings.shapes for arm in shape.arms.values())
-        shorter = args.model_copy(update={"duration": min(args.duration, spent / len(shapes) / 2)})
-        noise = self_comparison.between_launches(specs[0], shapes, shorter, threads, paths, told)
-    return [
-        Latency(
-            batch_size=shape.batch_size,
-            input_length=shape.input_length,
-            arms=measured.arms,
-            slot_seconds=measured.slot_seconds,
-            extended=measured.extended,
-            noise=self_comparison.remember(known, measured.arms[BASELINE], False, path),
-        )
-        for shape, measured, known, path in zip(shapes, timings.shapes, noise, paths, strict=True)
-    ]
+    first, *others = specs
+    numbers = _arm_names(len(specs))
+    arms = dict(zip(numbers[1:], others, strict=True))
+    what = f"Timing {', '.join(names)}"
+    found = time_against(first, arms, shapes, args, machine, cache.folder(), told, what)
+    if found.failures:
+        called = dict(zip(numbers, names, strict=True)) | {NULL: names[0]}
+        raise ArmFailed("; ".join(f"{called[arm]} cannot be timed: {why}" for arm, why in found.failures.items()))
+    return found.latencies

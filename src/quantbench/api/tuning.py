@@ -191,7 +191,7 @@ def tune(
 
     """
     since = time.monotonic()
-    limits: Sequence[Limit] = [parse_limit(text, config) for text in _limit_texts(max_drop)]
+    limits: Sequence[Limit] = [parse_limit(text, config) for text in limit_texts(max_drop)]
     config, budget = single(config), Budget(max_evaluations, max_time, since)
     _check_budget(budget)
     folder, temporary = opened(out)
@@ -202,7 +202,7 @@ def tune(
     context = checked(config, None, (), told)
     from quantbench.tune.tuner import Tuning  # after the cap, which libraries read when they are loaded
 
-    limits = _scored(limits, config.base, context)
+    limits = scored_limits(limits, config.base, context)
     Tuned.read(folder, config.base, limits, only)
     with store.claimed(config):
         with cache.alone(context.cache.folder, told):
@@ -212,7 +212,8 @@ def tune(
     return Search(config, folder, tuned, results, temporary)
 
 
-def _limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> Sequence[str]:
+def limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> Sequence[str]:
+    """Limits in any of the forms that ``max_drop`` takes, as the command line has them."""
     if isinstance(max_drop, Mapping):
         return [f"{metric}={drop}" for metric, drop in max_drop.items()]
     return [max_drop] if isinstance(max_drop, str) else max_drop or ()
@@ -286,7 +287,7 @@ def parse_limit(text: str, config: Config) -> Limit:
     return Limit(metric=metric, drop=drop / 100 if relative else drop, relative=relative)
 
 
-def _scored(limits: Sequence[Limit], settings: Settings, context: Context) -> Sequence[Limit]:
+def scored_limits(limits: Sequence[Limit], settings: Settings, context: Context) -> Sequence[Limit]:
     """The limits, or the task's own for the model's labels where there are none.
 
     Raises:

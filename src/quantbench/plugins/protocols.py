@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from quantbench.plugins.arguments import LauncherArgs
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.plugins.signature import Signature
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
 from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, Sources, TaskArgs
@@ -219,6 +220,7 @@ class Runtime(Protocol):
 
     ``QUANTIZERS`` maps each quantization approach that models for it can be made with to the quantizer that makes them,
     ``OPERATORS`` to the operators that can then be named. ``LOADS_FOLDER`` says that a model is the folder of its file.
+    ``ENDINGS`` are those of files of any origin that it loads, tells the :meth:`signature` of and runs behind a wiring.
     ``FAST_PRODUCTS`` are the modes of int8 that it computes faster than float in ``mixed`` models; ``OWN_OPERATORS``
     says that ``placement.operators`` may be its name. ``Args`` is what may stand in ``framework_args``: options by
     their types, each with a default. ``RULES`` are asked for settings with this runtime only. ``LIBRARIES`` must be
@@ -233,6 +235,7 @@ class Runtime(Protocol):
     OPERATORS: Mapping[str, tuple[str, ...]]
     QUANTIZERS: Mapping[str, str]
     LOADS_FOLDER: bool
+    ENDINGS: tuple[str, ...]
     FAST_PRODUCTS: tuple[Mode, ...]
     OWN_OPERATORS: bool
     Args: type[FrameworkArgs]
@@ -270,6 +273,10 @@ class Runtime(Protocol):
 
     def load(self, spec: ArmSpec, num_threads: int) -> Session:
         """Load the model of ``spec`` on ``num_threads`` threads."""
+        ...
+
+    def signature(self, session: Any) -> Signature:
+        """What the file takes and gives that a session has loaded without a wiring."""
         ...
 
 

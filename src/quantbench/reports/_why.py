@@ -62,6 +62,18 @@ def render(diagnosis: Diagnosis, result: Result) -> str:
     return "\n".join(lines)
 
 
+def at_fault(diagnosis: Diagnosis) -> str:
+    """The tensors at fault and what sets their ranges, Markdown; of a model of which nothing else is known."""
+    if not diagnosis.faults:
+        return (
+            f"The ranges of its {len(diagnosis.tensors)} rounded activations are not to blame: rounding them in float "
+            f"arithmetic gives {_damage(diagnosis.rounded)}, rounding only the weights {_damage(diagnosis.weights)}, "
+            f"the file itself {_damage(diagnosis.file)} (predictions changed, in brackets nats)."
+        )
+    reasons = "\n".join(_reasons(diagnosis.faults))
+    return "\n\n".join([_kept(diagnosis), _fault_table(diagnosis.faults), _others(diagnosis), reasons])
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
 from quantbench.plugins.arguments import NoBool, OnEveryCard
 from quantbench.plugins.options import typed
-from quantbench.plugins.protocols import Rule
+from quantbench.plugins.protocols import Rule, Session
+from quantbench.plugins.signature import Signature, Tensor
 from quantbench.runtimes._caps import UNCAPPED
+from quantbench.runtimes._wired import wired
 from quantbench.schema.base import Record
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import Flag, FrameworkArgs, Mode, Precision, Settings
@@ -69,6 +71,9 @@ QUANTIZERS: Mapping[str, str] = {
     "none": "none",
 }
 LOADS_FOLDER = False
+ENDINGS = (".onnx",)
+TYPES = {"float": "float32", "double": "float64"}
+"""What ONNX calls otherwise than NumPy."""
 FAST_PRODUCTS: tuple[Mode, ...] = ("dynamic", "static")
 OWN_OPERATORS = True
 FLOAT_RUNTIME = "onnxruntime"
@@ -108,9 +113,21 @@ def _precision(settings: Settings) -> str | None:
 RULES = (Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),)
 
 
-def load(spec: ArmSpec, num_threads: int) -> served.OnnxSession:
+def load(spec: ArmSpec, num_threads: int) -> Session:
     """Load the ONNX file ``spec.path`` with the ``optimization_level`` and ``session_options`` in ``spec.options``."""
-    return served.load(spec.path, spec.options, num_threads)
+    return wired(served.load(spec.path, spec.options, num_threads), spec.options)
+
+
+def signature(session: Any) -> Signature:
+    """Inputs and outputs as ONNX Runtime reads them; it tells no tensor of unknown rank from a single number."""
+    own = session.session
+    return Signature(inputs=tuple(map(_tensor, own.get_inputs())), outputs=tuple(map(_tensor, own.get_outputs())))
+
+
+def _tensor(item: Any) -> Tensor:
+    kind = str(item.type).removeprefix("tensor(").removesuffix(")")
+    shape = tuple(size if isinstance(size, int) else None for size in item.shape)
+    return Tensor(name=item.name, type=TYPES.get(kind, kind), shape=shape or None)
 
 
 def options(settings: Settings) -> dict[str, JsonValue]:

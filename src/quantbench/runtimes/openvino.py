@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
 from quantbench.plugins.arguments import NoBool
 from quantbench.plugins.options import own_fields, typed
-from quantbench.plugins.protocols import Rule
+from quantbench.plugins.protocols import Rule, Session
+from quantbench.plugins.signature import Signature, Tensor
+from quantbench.runtimes._wired import wired
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import openvino as served
@@ -24,6 +26,7 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {"static": ("MatMul",), "mixed": ("Ma
 """With ``static`` NNCF chooses the operators; the default is all that can be named."""
 QUANTIZERS: Mapping[str, str] = {"mixed": "mixed", "static": "nncf", "none": "none"}
 LOADS_FOLDER = False
+ENDINGS = (".xml",)
 FAST_PRODUCTS: tuple[Mode, ...] = ("static",)
 OWN_OPERATORS = False
 LIBRARIES = ("openvino", "nncf")
@@ -97,9 +100,22 @@ RULES = (
 )
 
 
-def load(spec: ArmSpec, num_threads: int) -> served.OpenVinoSession:
+def load(spec: ArmSpec, num_threads: int) -> Session:
     """Compile the ONNX file or IR ``spec.path`` in the precision ``spec.options['precision']``."""
-    return served.load(spec.path, spec.options, num_threads)
+    return wired(served.load(spec.path, spec.options, num_threads), spec.options)
+
+
+def signature(session: Any) -> Signature:
+    """Inputs and outputs of the compiled model."""
+    compiled = session.compiled
+    return Signature(inputs=tuple(map(_tensor, compiled.inputs)), outputs=tuple(map(_tensor, compiled.outputs)))
+
+
+def _tensor(item: Any) -> Tensor:
+    names = sorted(item.get_names())
+    shape = item.get_partial_shape()
+    sizes = None if shape.rank.is_dynamic else tuple(size.get_length() if size.is_static else None for size in shape)
+    return Tensor(name=names[0] if names else "", type=item.get_element_type().to_dtype().name, shape=sizes)
 
 
 def options(settings: Settings) -> dict[str, JsonValue]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
+from quantbench.plugins.signature import Signature
 from quantbench.runtimes._caps import UNCAPPED
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
@@ -19,6 +21,7 @@ SUMMARY = "PyTorch, eager: the original in float32, or in bfloat16"
 OPERATORS: Mapping[str, tuple[str, ...]] = {"none": ()}
 QUANTIZERS: Mapping[str, str] = {"none": "checkpoint"}
 LOADS_FOLDER = True
+ENDINGS: tuple[str, ...] = ()
 FAST_PRODUCTS: tuple[Mode, ...] = ()
 OWN_OPERATORS = False
 LIBRARIES = ("torch", "transformers")
@@ -51,6 +54,11 @@ def load(spec: ArmSpec, num_threads: int) -> served.PyTorchSession:
     ``spec.options`` names the transformers class (``auto_class``) and, unless it is float32, the ``precision``.
     """
     return served.load(spec.path, spec.options, num_threads)
+
+
+def signature(session: Any) -> Signature:
+    """Never asked for: a checkpoint is no file by itself."""
+    return Signature()
 
 
 def options(settings: Settings) -> dict[str, JsonValue]:

@@ -78,7 +78,8 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     """The embedding, with as many digits as float32 has.
 
     Args:
-        outputs: states of tokens of shape (batch, tokens, width) as the first element.
+        outputs: as the first element states of tokens of shape (batch, tokens, width), or the embeddings themselves
+            of shape (batch, width).
         row: the text's place in the batch.
         encoded: the texts.
         index: the text's place among all.
@@ -88,10 +89,15 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
 
 
 def embedding(padded: np.ndarray[Any, Any], encoded: Any, index: int, prompt: int) -> tuple[float, ...]:
-    """The embedding of text ``index``, of whose states, ``padded``, the first ``prompt`` tokens are its prompt's."""
-    cost = encoded.costs[index]
-    states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
-    found = encoded.head.embedding(states, prompt)
+    """The embedding of text ``index``, of whose states, ``padded``, the first ``prompt`` tokens are its prompt's.
+
+    Where ``padded`` is a vector, a model has pooled by itself, and that is the embedding.
+    """
+    found = padded
+    if padded.ndim > 1:
+        cost = encoded.costs[index]
+        states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
+        found = encoded.head.embedding(states, prompt)
     length = float(np.linalg.norm(found))
     decimals = max(DIGITS, DIGITS - round(math.log10(length))) if length else DIGITS
     return tuple(round(float(value), decimals) for value in found)

@@ -17,19 +17,19 @@ CONFIG_ENTRIES = {
 
 
 class OnnxSession:
-    """A loaded ONNX model; arrays in, arrays out."""
+    """A loaded ONNX model; arrays in, arrays out. ``session`` is ONNX Runtime's own."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
+        self.session = session
         self._names = {item.name for item in session.get_inputs()}
 
     def predict(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Outputs of one batch as arrays."""
-        return list(self._session.run(None, self._known(inputs)))
+        return list(self.session.run(None, self._known(inputs)))
 
     def prepare(self, inputs: Mapping[str, Any]) -> Callable[[], object]:
         """A call that runs one batch."""
-        feed, run = self._known(inputs), self._session.run
+        feed, run = self._known(inputs), self.session.run
         return lambda: run(None, feed)
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

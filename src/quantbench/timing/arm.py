@@ -6,6 +6,9 @@ asked:
 
     ("ready",)                                       -> nothing, as soon as the libraries are imported
     ("load", ArmSpec as JSON, threads)               -> seconds to load
+    ("signature",)                                   -> what the loaded file takes and gives, as JSON
+    ("executed",)                                    -> operators that its session runs, by type
+    ("predict", inputs by name)                      -> outputs of one batch, as arrays
     ("shape", batches of inputs by name)             -> seconds of the first call
     ("warm", passes)                                 -> nanoseconds of each call
     ("peak",)                                        -> bytes of the largest resident size so far
@@ -21,6 +24,7 @@ import importlib
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,6 +44,7 @@ class Arm:
 
     def __init__(self, cpus: list[int]) -> None:
         self._session: Session | None = None
+        self._spec: ArmSpec | None = None
         self._calls: list[Callable[[], object]] = []
         self._cpus = cpus
 
@@ -48,11 +53,27 @@ class Arm:
 
     def load(self, spec: str, threads: int) -> float:
         """Load the model; seconds that it took."""
-        arm = ArmSpec.model_validate_json(spec)
+        arm = self._spec = ArmSpec.model_validate_json(spec)
         plugin = runtime(arm.runtime)
         begin = perf_counter()
         self._session = plugin.load(arm, threads)
         return perf_counter() - begin
+
+    def signature(self) -> str:
+        """What the loaded file takes and gives."""
+        assert self._spec is not None, "load comes first"
+        return runtime(self._spec.runtime).signature(self._session).model_dump_json()
+
+    def executed(self) -> dict[str, int]:
+        """Operators that the file's session runs; it is loaded once more for this."""
+        assert self._spec is not None, "load comes first"
+        with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
+            return runtime(self._spec.runtime).executed(self._spec, Path(scratch))
+
+    def predict(self, inputs: dict[str, Any]) -> list[Any]:
+        """Outputs of one batch."""
+        assert self._session is not None, "load comes first"
+        return self._session.predict(inputs)
 
     def shape(self, batches: list[dict[str, Any]]) -> float:
         """Take the batches that the following calls run in turn; seconds of the first call."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Rule
+from quantbench.plugins.signature import Signature
 from quantbench.schema.settings import FrameworkArgs, Positive
 from toys import served_toy as served
 
@@ -16,6 +20,9 @@ SUMMARY = "ONNX's reference implementation"
 QUANTIZERS = {"dynamic": "toy-int8", "none": "none"}
 OPERATORS = {"dynamic": ("MatMul",), "none": ()}
 LOADS_FOLDER = False
+ENDINGS = (".toy",)
+CRASHES = b"crash"
+"""What a file holds that takes the process down with it, as a runtime's own mistakes do."""
 FAST_PRODUCTS = ()
 OWN_OPERATORS = False
 LIBRARIES = ("toys", "onnx")
@@ -42,7 +49,14 @@ RULES = (Rule(("framework_args.precision", "framework"), _precision),)
 
 
 def load(spec, num_threads):
+    path = Path(spec.path)
+    if path.is_file() and path.read_bytes() == CRASHES:
+        os.kill(os.getpid(), signal.SIGSEGV)
     return served.load(spec.path, spec.options, num_threads)
+
+
+def signature(session):
+    return Signature()
 
 
 def options(settings):
