@@ -14,6 +14,7 @@ from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
 from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, Sources, TaskArgs
+from quantbench.served.modules import Head
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
@@ -294,6 +295,23 @@ class Quantizer(Protocol):
 
     def inspect(self, path: Path) -> Inspection:
         """Look at a model that was written."""
+        ...
+
+    def write_embedding(self, path: Path, head: Head, prompt: int, folder: Path) -> Path:
+        """Write a copy of a model that was written, with the modules behind it within; its main file.
+
+        Its first output is the embedding, float32 of shape (batch, width); what it had comes behind, none of it changed.
+
+        Args:
+            path: the main file of the model, which gives states of tokens.
+            head: the modules.
+            prompt: tokens in front of every text that some pooling leaves out.
+            folder: to write to, where programs that know such models look for them.
+
+        Raises:
+            ValueError: if that cannot be, with the reason.
+
+        """
         ...
 
     def candidates(self, base: Settings) -> list[Candidate]:

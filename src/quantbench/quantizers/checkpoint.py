@@ -11,6 +11,7 @@ from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.quantizers import _unquantized
 from quantbench.schema.settings import Settings
+from quantbench.served.modules import Head
 from quantbench.system.files import file_sha256
 
 SUMMARY = "the checkpoint in another precision"
@@ -43,6 +44,11 @@ def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, 
 def inspect(path: Path) -> Inspection:
     """There is no graph: what is computed is as different as the weights are."""
     return Inspection({}, file_sha256(path))
+
+
+def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:
+    """There is no graph that modules could go into."""
+    raise ValueError("it is a checkpoint of PyTorch, which its modules stand behind as in the original's folder")
 
 
 def candidates(base: Settings) -> list[Candidate]:

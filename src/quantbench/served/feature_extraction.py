@@ -26,7 +26,7 @@ class Encoded:
     Attributes:
         inputs: token values by input name; all first texts, then all second ones.
         costs: tokens of each text.
-        head: what makes an embedding of the states of its tokens.
+        head: what makes an embedding of the states of its tokens; None where the model's file does.
         prompt: tokens in front that some pooling leaves out.
         padded_left: whether padding stands before a text's tokens.
         seconds: rows that have a second text.
@@ -35,7 +35,7 @@ class Encoded:
 
     inputs: Sequence[Mapping[str, Sequence[int]]]
     costs: Sequence[int]
-    head: modules.Head
+    head: modules.Head | None
     prompt: int
     padded_left: bool
     seconds: Sequence[int]
@@ -52,7 +52,8 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     Args:
         rows: the texts.
         processor: a ``sentences.Sentences``.
-        args: ``steps``, those of a ``modules.Head``, and ``prompt``, which stands before every text.
+        args: ``steps``, those of a ``modules.Head``; ``prompt``, which stands before every text; ``in_graph`` where the
+            model's first output is the embedding, so that no step is left to do.
 
     Raises:
         ValueError: if no token of a text is left behind a prompt that is left out.
@@ -62,8 +63,8 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     texts = [row["primary"] for row in rows] + [rows[index]["secondary"] for index in seconds]
     inputs = processor.inputs(processor.encode([args["prompt"] + text for text in texts]))
     costs = tokens.costs(inputs)
-    head = modules.head(args["steps"], processor.folder)
-    prompt = processor.leading(args["prompt"]) if head.leaves_out_prompt else 0
+    head = None if args.get("in_graph") else modules.head(args["steps"], processor.folder)
+    prompt = processor.leading(args["prompt"]) if modules.leaves_out_prompt(args["steps"]) else 0
     for index, cost in enumerate(costs):
         if cost <= prompt:
             row = [*range(len(rows)), *seconds][index] + 1
@@ -78,15 +79,17 @@ def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[
     """The embedding, with as many digits as float32 has.
 
     Args:
-        outputs: states of tokens of shape (batch, tokens, width) as the first element.
+        outputs: as the first element states of tokens of shape (batch, tokens, width), or embeddings of shape
+            (batch, width) where the model's file makes them.
         row: the text's place in the batch.
         encoded: the texts.
         index: the text's place among all.
 
     """
-    cost, padded = encoded.costs[index], outputs[0][row]
-    states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
-    found = encoded.head.embedding(states, encoded.prompt)
+    cost, found = encoded.costs[index], outputs[0][row]
+    if encoded.head is not None:
+        states = found[len(found) - cost :] if encoded.padded_left else found[:cost]
+        found = encoded.head.embedding(states, encoded.prompt)
     length = float(np.linalg.norm(found))
     decimals = max(DIGITS, DIGITS - round(math.log10(length))) if length else DIGITS
     return tuple(round(float(value), decimals) for value in found)
