@@ -29,14 +29,7 @@ from quantbench.system.files import file_sha256
 from quantbench.tune.deploy import deploy
 
 FLOAT = {"quantization_approach": "none", "batch_sizes": []}
-ALWAYS = (
-    "several Dense, residual",
-    "all poolings without the prompt",
-    "a Dense of tokens and one of texts",
-    "in lower case",
-    "prompt as text",
-    "short texts with a prompt that is left out",
-)
+ALWAYS = ("several Dense, residual", "all poolings without the prompt", "in lower case")
 """The others take as long each: an export and two models of sentence-transformers."""
 INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 ROUNDING = {"rtol": 1e-6, "atol": 1e-5}
@@ -117,6 +110,7 @@ def test_programs_find_what_they_look_for(tmp_path):
     assert read("config_sentence_transformers.json")["default_prompt_name"] == "passage"
     assert read("config.json")["architectures"] == ["DistilBertModel"]
     assert read("config.json")["transformers.js_config"] == {"dtype": "fp32"}
+    assert (read("config.json")["hidden_size"], read("config.json")["num_hidden_layers"]) == (WIDTH, 2)
     assert read("tokenizer_config.json")["model_max_length"] == 128
     assert read("tokenizer.json")["truncation"]["max_length"] == 128
     assert read("tokenizer.json")["truncation"]["strategy"] == "LongestFirst"
@@ -160,7 +154,7 @@ def test_int8_stays_as_it_was_made(tmp_path, approach):
     np.testing.assert_allclose(answers, found, atol=2e-6)
 
 
-@pytest.mark.parametrize("approach", ["none", "static"])
+@pytest.mark.parametrize("approach", ["none", pytest.param("static", marks=pytest.mark.slow)])
 def test_openvino_gives_them_too(tmp_path, approach):
     openvino = pytest.importorskip("openvino")
     asked = behind("Dense", "Normalize", pooled=pooled("mean", "max"), write=(dense("2_Dense", 2 * WIDTH, 16),))
@@ -187,6 +181,7 @@ def test_where_it_cannot_be_one_file_the_folder_says_why(tmp_path):
     np.testing.assert_allclose(answered(folder, given), found, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_the_length_of_another_prompt_can_be_given(tmp_path):
     data, given = write(tmp_path, COMBINATIONS["all poolings without the prompt"])
     folder, *_ = deployed(tmp_path, {**data, **FLOAT})

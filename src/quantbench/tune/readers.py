@@ -4,7 +4,8 @@ The files and what is read of them (looked up in the sources of each in November
 
 * sentence-transformers 2 to 6: ``modules.json`` with a folder per module, ``sentence_bert_config.json`` (limit, lower
   case), ``config_sentence_transformers.json`` (prompts and the default one); pools states of tokens by itself.
-* text-embeddings-inference 1.8: ``config.json``, where an architecture that classifies is served as a classifier;
+* text-embeddings-inference 1.8: ``config.json``, with two sizes by one name for all models, and where an architecture
+  that classifies is served as a classifier;
   ``1_Pooling/config.json`` with one switch per mode; ``max_seq_length``, which must be a number; the prompts.
 * fastembed 0.7 to 0.9: ``tokenizer.json`` with its padding, ``model_max_length`` of ``tokenizer_config.json``, which
   must be a number.
@@ -31,6 +32,8 @@ NAME = "default"
 """Of a prompt that the model's folder has no name for."""
 TASK_HEAD = re.compile(r"For[A-Z]\w*$")
 """What an architecture is called after that has a head."""
+LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+"""Names of a size, first that which text-embeddings-inference must find, as it must ``hidden_size``."""
 FULL_NAME = {"dtype": "fp32"}
 """transformers.js looks for ``model.onnx`` then, whatever numbers are in it, and not for ``model_quantized.onnx``."""
 
@@ -67,7 +70,7 @@ def write(folder: Path, args: Mapping[str, Any], limit: int | None, lower: bool,
     _modules(folder, args["steps"], width)
     _limit(folder, limit, lower)
     _prompts(folder, args["prompt"])
-    _config(folder)
+    _config(folder, width)
 
 
 def default_prompt(folder: Path) -> str | None:
@@ -128,12 +131,14 @@ def _prompts(folder: Path, prompt: str) -> None:
     _write(folder / MODEL, {**found, "prompts": prompts, "default_prompt_name": name})
 
 
-def _config(folder: Path) -> None:
-    """The model's configuration, of the encoder alone, with the file that is meant."""
+def _config(folder: Path, width: int) -> None:
+    """The model's configuration, of the encoder alone, with its sizes by their usual names and the file that is meant."""
     found = load(folder / CONFIG)
     names = [TASK_HEAD.sub("Model", str(name)) for name in found.get("architectures") or []]
+    layers = next((found[name] for name in LAYERS if name in found), None)
+    sizes = {"hidden_size": width, **({} if layers is None else {LAYERS[0]: layers})}
     files = {"transformers.js_config": FULL_NAME} if (folder / "onnx").is_dir() else {}
-    _write(folder / CONFIG, {**found, "architectures": names, **files})
+    _write(folder / CONFIG, {**sizes, **found, "architectures": names, **files})
 
 
 def _write(file: Path, content: Any) -> None:
