@@ -300,7 +300,7 @@ class Quantizer(Protocol):
     def write_embedding(self, path: Path, head: Head, prompt: int, folder: Path) -> Path:
         """Write a copy of a model that was written, with the modules behind it within; its main file.
 
-        Its first output is the embedding, float32 of shape (batch, width); what it had comes behind, none of it changed.
+        Its first output is the embedding, float32 of shape (batch, width); what it had comes behind, unchanged.
 
         Args:
             path: the main file of the model, which gives states of tokens.

@@ -99,8 +99,8 @@ def _sizes(spec: ArmSpec, settings: Settings, loaded: Loaded, context: Context) 
     """Numbers of a token's state and of an embedding, of the shortest example."""
     examples, processor = loaded.examples, loaded.model.processor
     index = int(np.argmin(examples.costs))
-    outputs = registry.runtime(spec.runtime).load(spec, context.threads).predict(
-        processor.collate([examples.inputs[index]])
+    outputs = (
+        registry.runtime(spec.runtime).load(spec, context.threads).predict(processor.collate([examples.inputs[index]]))
     )
     return np.shape(outputs[0])[-1], len(registry.task(settings.task).decode(outputs, 0, examples, index))
 
@@ -136,9 +136,7 @@ def compared(costs: Sequence[int], batch_size: int | None) -> list[list[int]]:
     return [groups[place] for place in dict.fromkeys(places.tolist())]
 
 
-def hold_tokens(
-    folder: Path, settings: Settings, about: Mapping[str, Any], loaded: Loaded, context: Context
-) -> bool:
+def hold_tokens(folder: Path, settings: Settings, about: Mapping[str, Any], loaded: Loaded, context: Context) -> bool:
     """Hold that the tokenizer in a folder gives the tokens that were scored; whether ``tokenizer.json`` alone will do.
 
     Raises:
@@ -161,7 +159,9 @@ def hold_tokens(
     alone = Tokenizer.from_file(str(folder / "tokenizer.json"))
     padded = alone.padding is not None
     alone.no_padding()
-    return padded and [list(item.ids) for item in alone.encode_batch(texts)] == [list(item["input_ids"]) for item in wanted]
+    return padded and [list(item.ids) for item in alone.encode_batch(texts)] == [
+        list(item["input_ids"]) for item in wanted
+    ]
 
 
 def _texts(settings: Settings, loaded: Loaded, context: Context) -> list[str]:

@@ -4,7 +4,7 @@ The files and what is read of them (looked up in the sources of each in November
 
 * sentence-transformers 2 to 6: ``modules.json`` with a folder per module, ``sentence_bert_config.json`` (limit, lower
   case), ``config_sentence_transformers.json`` (prompts and the default one); pools states of tokens by itself.
-* text-embeddings-inference 1.8: ``config.json``, with two sizes by one name for all models, and where an architecture
+* text-embeddings-inference 1.9: ``config.json``, with two sizes by one name for all models, and where an architecture
   that classifies is served as a classifier;
   ``1_Pooling/config.json`` with one switch per mode; ``max_seq_length``, which must be a number; the prompts.
 * fastembed 0.7 to 0.9: ``tokenizer.json`` with its padding, ``model_max_length`` of ``tokenizer_config.json``, which
@@ -111,11 +111,10 @@ def _modules(folder: Path, steps: Sequence[Mapping[str, Any]], width: int) -> No
 
 
 def _limit(folder: Path, limit: int | None, lower: bool) -> None:
+    """The limit and lower case, which are as the folder says where there is no limit."""
     file = next((folder / name for name in TRANSFORMER if (folder / name).exists()), folder / TRANSFORMER[0])
-    found = load(file)
     if limit is not None:
-        found["max_seq_length"] = limit
-    _write(file, {**found, "do_lower_case": lower})
+        _write(file, {**load(file), "max_seq_length": limit, "do_lower_case": lower})
 
 
 def _prompts(folder: Path, prompt: str) -> None:
@@ -132,7 +131,7 @@ def _prompts(folder: Path, prompt: str) -> None:
 
 
 def _config(folder: Path, width: int) -> None:
-    """The model's configuration, of the encoder alone, with its sizes by their usual names and the file that is meant."""
+    """The configuration, of the encoder alone, with its sizes by their usual names and the file that is meant."""
     found = load(folder / CONFIG)
     names = [TASK_HEAD.sub("Model", str(name)) for name in found.get("architectures") or []]
     layers = next((found[name] for name in LAYERS if name in found), None)

@@ -1,4 +1,4 @@
-"""``README.md`` of an embedding model to deploy: what its file gives, and how programs that serve embeddings load it."""
+"""``README.md`` of an embedding model to deploy: what its file gives, and how programs load it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quantbench.served.modules import leaves_out_prompt
 from quantbench.tune import readers
 from quantbench.tune.one_file import OneFile
 
@@ -31,7 +32,7 @@ def render(folder: Path, about: Mapping[str, Any], file: OneFile, alone: bool) -
         _script(),
         _onnxruntime(about, file) if onnx and alone else "",
         _sentence_transformers(file) if within else _original(file),
-        _fastembed(about, file) if onnx else "",
+        _fastembed(about, file) if onnx and about["facts"]["limit"] else "",  # which wants one
         _inference(folder, about) if onnx else "",
         _javascript(about) if onnx else "",
         _vespa(about, file) if onnx else "",
@@ -57,14 +58,14 @@ def _made(about: Mapping[str, Any], file: OneFile) -> str:
         told = f"That is not within the model's file: {file.reason}. `served/` does it, and `modules.json` says it."
         return "\n\n".join([*lines, told])
     lines.append(
-        f"All but the prompt is within `{file.path}`: its output `sentence_embedding` is the embedding, float32 of shape "
-        f"(batch, {file.dimension}); `last_hidden_state` are the states of tokens, for programs that do the rest."
+        f"All but the prompt is within `{file.path}`: its output `sentence_embedding` is the embedding, float32 of "
+        f"shape (batch, {file.dimension}); `last_hidden_state` are the states of tokens, for programs that do the rest."
     )
-    if any(step["kind"] == "Pooling" and not step["include_prompt"] for step in about["args"]["steps"]):
+    if leaves_out_prompt(about["args"]["steps"]):
         lines.append(
-            f"Its pooling leaves out the prompt: the first {file.prompt} tokens of every text. **With another prompt, or "
-            "none, that is wrong** unless the number of its tokens, the special ones before it counted, is given as the "
-            "input `prompt_length`, int64 of shape (), which ONNX Runtime takes."
+            f"Its pooling leaves out the prompt: the first {file.prompt} tokens of every text. **With another prompt, "
+            "or none, that is wrong** unless the number of its tokens, the special ones before it counted, is given as "
+            "the input `prompt_length`, int64 of shape (), which ONNX Runtime takes."
         )
     return "\n\n".join(lines)
 
@@ -128,14 +129,16 @@ Pooling is disabled because it is done.{_by_hand(about)}"""
 def _inference(folder: Path, about: Mapping[str, Any]) -> str:
     name = readers.default_prompt(folder)
     options = f" --default-prompt-name {name}" if name is not None and about["args"]["prompt"] else ""
-    options += "" if readers.one_switch(folder) else " --pooling mean"
-    ignored = "" if readers.one_switch(folder) else " It asks for a pooling, and takes `sentence_embedding` all the same."
+    ignored = ""
+    if not readers.one_switch(folder):
+        options += " --pooling mean"
+        ignored = " It wants the name of a pooling that it knows, and takes `sentence_embedding` all the same."
     return f"""## text-embeddings-inference
 
     text-embeddings-router --model-id FOLDER --dtype float32{options}
 
-in a build with ONNX Runtime (the feature `ort`).{ignored} It brings embeddings to length 1 unless a request says
-`"normalize": false`."""
+in a build with ONNX Runtime (the feature `ort`), as its images for CPUs are.{ignored} It brings embeddings
+to length 1 unless a request says `"normalize": false`."""
 
 
 def _javascript(about: Mapping[str, Any]) -> str:
@@ -145,8 +148,8 @@ def _javascript(about: Mapping[str, Any]) -> str:
     const model = await AutoModel.from_pretrained(folder, {{ dtype: "fp32" }});
     const {{ sentence_embedding }} = await model(await tokenizer(texts, {{ padding: true, truncation: true }}));
 
-`dtype: "fp32"` stands for the file's name, `onnx/model.onnx`, whatever numbers are in it. The pipeline `feature-extraction`
-pools states of tokens by itself.{_by_hand(about)}"""
+`dtype: "fp32"` stands for the file's name, `onnx/model.onnx`, whatever numbers are in it. The pipeline
+`feature-extraction` pools states of tokens by itself.{_by_hand(about)}"""
 
 
 def _vespa(about: Mapping[str, Any], file: OneFile) -> str:
