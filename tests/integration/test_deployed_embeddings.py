@@ -98,7 +98,7 @@ def test_a_folder_that_declared_nothing_declares_what_was_scored(tmp_path):
 
 def test_programs_find_what_they_look_for(tmp_path):
     """Text-embeddings-inference wants one switch per mode, a limit and an encoder; fastembed a limit and a token."""
-    data, given = write(tmp_path, Combination(pooled=pooled("mean"), files=PROMPTED, asked={"prompt": "passage"}))
+    data, _ = write(tmp_path, Combination(pooled=pooled("mean"), files=PROMPTED, asked={"prompt": "passage"}))
     folder, *_ = deployed(tmp_path, {**data, **FLOAT})
 
     def read(name):
@@ -142,7 +142,7 @@ def test_int8_stays_as_it_was_made(tmp_path, approach):
     data, _ = write(tmp_path, behind("Dense", "Normalize", write=(dense("2_Dense", WIDTH, 16),)))
     calibration = {"calibration": {"num_calibration_samples": 8}}
     data["dataset"]["calibration_split"] = "train"
-    folder, examples, found = deployed(tmp_path, {**data, **approach, **calibration, "input_lengths": [16]})
+    folder, _, found = deployed(tmp_path, {**data, **approach, **calibration, "input_lengths": [16]})
     (before,) = [onnx.load(path) for path in (tmp_path / "models").glob("*/model.onnx")]
     after = onnx.load(folder / "onnx" / "model.onnx")
     assert quantized_operators(Graph(after)) == quantized_operators(Graph(before))
