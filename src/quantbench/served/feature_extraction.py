@@ -26,19 +26,21 @@ class Encoded:
     Attributes:
         inputs: token values by input name; all first texts, then all second ones.
         costs: tokens of each text.
-        head: what makes an embedding of the states of its tokens; None where the model's file does.
+        head: what makes an embedding of the states of its tokens.
         prompt: tokens in front that some pooling leaves out.
         padded_left: whether padding stands before a text's tokens.
         seconds: rows that have a second text.
+        states: the states' place among the model's outputs.
 
     """
 
     inputs: Sequence[Mapping[str, Sequence[int]]]
     costs: Sequence[int]
-    head: modules.Head | None
+    head: modules.Head
     prompt: int
     padded_left: bool
     seconds: Sequence[int]
+    states: int
 
 
 def fields(args: Mapping[str, Any]) -> tuple[str, ...]:
@@ -52,8 +54,8 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     Args:
         rows: the texts.
         processor: a ``sentences.Sentences``.
-        args: ``steps``, those of a ``modules.Head``; ``prompt``, which stands before every text; ``in_graph`` where the
-            model's first output is the embedding, so that no step is left to do.
+        args: ``steps``, those of a ``modules.Head``; ``prompt``, which stands before every text; ``states``, the place
+            of the states of tokens among the model's outputs, if they are not the first.
 
     Raises:
         ValueError: if no token of a text is left behind a prompt that is left out.
@@ -63,7 +65,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     texts = [row["primary"] for row in rows] + [rows[index]["secondary"] for index in seconds]
     inputs = processor.inputs(processor.encode([args["prompt"] + text for text in texts]))
     costs = tokens.costs(inputs)
-    head = None if args.get("in_graph") else modules.head(args["steps"], processor.folder)
+    head = modules.head(args["steps"], processor.folder)
     prompt = processor.leading(args["prompt"]) if modules.leaves_out_prompt(args["steps"]) else 0
     for index, cost in enumerate(costs):
         if cost <= prompt:
@@ -72,24 +74,22 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
                 f"row {row} has no token behind the {prompt} of the prompt {args['prompt']!r}, which its embedding "
                 "leaves out; set a shorter prompt, or leave the row out"
             )
-    return Encoded(inputs, costs, head, prompt, processor.facts.padding_left, seconds)
+    return Encoded(inputs, costs, head, prompt, processor.facts.padding_left, seconds, args.get("states", 0))
 
 
 def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
     """The embedding, with as many digits as float32 has.
 
     Args:
-        outputs: as the first element states of tokens of shape (batch, tokens, width), or embeddings of shape
-            (batch, width) where the model's file makes them.
+        outputs: of a batch, states of tokens of shape (batch, tokens, width) among them.
         row: the text's place in the batch.
         encoded: the texts.
         index: the text's place among all.
 
     """
-    cost, found = encoded.costs[index], outputs[0][row]
-    if encoded.head is not None:
-        states = found[len(found) - cost :] if encoded.padded_left else found[:cost]
-        found = encoded.head.embedding(states, encoded.prompt)
+    cost, padded = encoded.costs[index], outputs[encoded.states][row]
+    states = padded[len(padded) - cost :] if encoded.padded_left else padded[:cost]
+    found = encoded.head.embedding(states, encoded.prompt)
     length = float(np.linalg.norm(found))
     decimals = max(DIGITS, DIGITS - round(math.log10(length))) if length else DIGITS
     return tuple(round(float(value), decimals) for value in found)

@@ -89,7 +89,7 @@ def _embedding(
     made = one_file.write(folder, settings, about, spec, loaded, context)
     readers.write(folder, about["args"], facts["limit"], facts["lower"], made.width)
     if not made.reason:
-        about = {**about, "model": made.path, "args": {**about["args"], "in_graph": True}}
+        about = {**about, "model": made.path, "args": {**about["args"], "states": one_file.STATES}}
         _record(folder, made)
     write_atomically(folder / readme.FILE, readme.render(folder, about, made, alone).encode())
     return dict(about)
