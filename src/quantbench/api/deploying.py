@@ -10,6 +10,7 @@ from quantbench.api.running import checked
 from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
 from quantbench.schema.results import Result
+from quantbench.system.files import content_sha256
 
 
 def deploy(result: Result, *, progress: bool = False) -> Path:
@@ -36,8 +37,7 @@ def deploy(result: Result, *, progress: bool = False) -> Path:
         raise BadInput([Mistake(where, "is not finished, so that there is no model to deploy; run it again")])
     settings, folder, told = result.run.settings, result.folder, reporter(progress)
     context = checked(load_results(folder).config, [settings], [result], told)
-    from quantbench.pipeline.optimize import content_sha256  # after the cap, which libraries read when they are loaded
-    from quantbench.tune.deploy import deploy as laid_down
+    from quantbench.tune.deploy import deploy as laid_down  # after the cap, which libraries read when they are loaded
 
     quantizer = registry.quantizer_for(settings.framework, settings.quantization_approach)
     assert quantizer is not None, "rules refuse what cannot be made"

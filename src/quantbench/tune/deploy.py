@@ -20,12 +20,13 @@ from quantbench.pipeline.arms import arm
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import load, load_model
 from quantbench.pipeline.model import Model
-from quantbench.pipeline.optimize import RECORD, content_sha256
+from quantbench.pipeline.optimize import RECORD
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Settings
 from quantbench.served import command
+from quantbench.system.files import content_sha256
 from quantbench.system.writing import write_atomically
 from quantbench.tune import one_file, readers, readme
 

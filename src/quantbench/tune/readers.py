@@ -136,7 +136,9 @@ def _config(folder: Path, width: int) -> None:
     names = [TASK_HEAD.sub("Model", str(name)) for name in found.get("architectures") or []]
     layers = next((found[name] for name in LAYERS if name in found), None)
     sizes = {"hidden_size": width, **({} if layers is None else {LAYERS[0]: layers})}
-    files = {"transformers.js_config": FULL_NAME} if (folder / "onnx").is_dir() else {}
+    graphs = [*folder.glob("onnx/*")]
+    apart = {"use_external_data_format": True} if len(graphs) > 1 else {}
+    files = {"transformers.js_config": {**FULL_NAME, **apart}} if graphs else {}
     _write(folder / CONFIG, {**sizes, **found, "architectures": names, **files})
 
 
