@@ -26,7 +26,8 @@ from quantbench.graph.fingerprint import computation_hash
 from quantbench.graph.view import Graph
 from quantbench.quantize.inspection import quantized_operators
 from quantbench.served import command
-from quantbench.system.files import file_sha256
+from quantbench.system import onnx_files
+from quantbench.system.files import content_sha256, file_sha256
 from quantbench.tune.deploy import deploy
 
 FLOAT = {"quantization_approach": "none", "batch_sizes": []}
@@ -181,6 +182,23 @@ def test_where_it_cannot_be_one_file_the_folder_says_why(tmp_path):
     assert command.read(folder).about["model"] == "model.onnx"
     assert "not within the model's file: it is computed in bfloat16" in (folder / "README.md").read_text()
     np.testing.assert_allclose(answered(folder, given), found, atol=2e-6)
+
+
+def test_weights_that_lie_apart_lie_beside_the_graph(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_files, "LARGEST", 1000)
+    data, given = write(tmp_path, COMBINATIONS["Dense"])
+    folder, *_ = deployed(tmp_path, {**data, **FLOAT})
+    files = [folder / "onnx" / name for name in ("model.onnx", "model.onnx_data")]
+    assert sorted((folder / "onnx").iterdir()) == files
+    assert not list(folder.glob("model.onnx*"))
+    record = json.loads((folder / "quantbench.json").read_text())["deployed"]
+    assert (record["sha256"], record["bytes"]) == (content_sha256(files), sum(file.stat().st_size for file in files))
+    assert (
+        json.loads((folder / "config.json").read_text())["transformers.js_config"]["use_external_data_format"] is True
+    )
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    np.testing.assert_allclose(bare(moved, given), right(tmp_path, given), **ROUNDING)
 
 
 @pytest.mark.slow
