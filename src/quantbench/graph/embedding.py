@@ -59,9 +59,9 @@ def with_embedding(
         ValueError: if the model has no such input or output.
 
     """
-    for kind, name, there in (("input", mask, model.graph.input), ("output", states, model.graph.output)):
-        if name not in {item.name for item in there}:
-            raise ValueError(f"the model has no {kind} {name!r}, from which its embedding would be made")
+    problem = lacking(model, states, mask)
+    if problem:
+        raise ValueError(problem)
     copied = edit.copy(model)
     nodes = _Nodes(copied)
     features = {TOKENS: states}
@@ -70,6 +70,14 @@ def with_embedding(
     nodes.add("Identity", features[OUTPUT], name=OUTPUT)
     copied.graph.output.insert(0, helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch_size", None]))
     return copied
+
+
+def lacking(model: onnx.ModelProto, states: str = STATES, mask: str = MASK) -> str:
+    """What a model has not of which its embedding would be made, as a sentence; empty if it has it."""
+    for kind, name, there in (("input", mask, model.graph.input), ("output", states, model.graph.output)):
+        if name not in {item.name for item in there}:
+            return f"the model has no {kind} {name!r}, of which its embedding would be made"
+    return ""
 
 
 def alone(steps: Sequence[Step], weights: Weights, width: int, prompt: int = 0) -> onnx.ModelProto:

@@ -309,7 +309,7 @@ class Quantizer(Protocol):
             folder: to write to, where programs that know such models look for them.
 
         Raises:
-            ValueError: if that cannot be, with the reason.
+            NoEmbedding: if that cannot be, with the reason.
 
         """
         ...

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench.graph.embedding import MASK, OUTPUT, STATES, TOKENS, alone
+from quantbench.plugins.quantizing import NoEmbedding
 from quantbench.quantize.calibration.ranges import Sample
 from quantbench.quantize.silence import silence
 from quantbench.runtimes.openvino import Args
@@ -79,7 +80,7 @@ def write_embedding(path: Path, head: Head, prompt: int, target: Path) -> None:
     """Write an IR with the modules behind it within: those of ``graph.embedding``, read and joined at states and mask.
 
     Raises:
-        ValueError: if the IR has no such input or output.
+        NoEmbedding: if the IR has no such input or output.
 
     """
     import openvino
@@ -88,7 +89,7 @@ def write_embedding(path: Path, head: Head, prompt: int, target: Path) -> None:
     try:
         states, mask = model.output(STATES), model.input(MASK)
     except RuntimeError as error:
-        raise ValueError(f"the IR has no output {STATES!r} or no input {MASK!r}") from error
+        raise NoEmbedding(f"the IR has no output {STATES!r} or no input {MASK!r}") from error
     width = states.get_partial_shape()[2].get_length()
     with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
         modules = Path(scratch) / "modules.onnx"

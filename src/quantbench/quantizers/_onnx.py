@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quantbench.plugins.quantizing import Inspection
-from quantbench.served.modules import Head
+from quantbench.plugins.quantizing import Inspection, NoEmbedding
+
+if TYPE_CHECKING:
+    from quantbench.served.modules import Head
 
 FILE = "model.onnx"
 EMBEDDING = "onnx/model.onnx"
@@ -33,9 +36,12 @@ def inspect(path: Path) -> Inspection:
 def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:
     """See ``graph.embedding``: nodes are added behind those that there are, of which none changes."""
     from quantbench.graph import external
-    from quantbench.graph.embedding import with_embedding
+    from quantbench.graph.embedding import lacking, with_embedding
     from quantbench.system import onnx_files
 
-    target = folder / EMBEDDING
-    onnx_files.write(with_embedding(external.read(path), head.steps, head.weights, prompt), target)
+    model, target = external.read(path), folder / EMBEDDING
+    problem = lacking(model)
+    if problem:
+        raise NoEmbedding(problem)
+    onnx_files.write(with_embedding(model, head.steps, head.weights, prompt), target)
     return target

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding, QuantizerInputs, Reads
 from quantbench.quantizers import _unquantized
 from quantbench.schema.settings import Settings
 from quantbench.served.modules import Head
@@ -48,7 +48,7 @@ def inspect(path: Path) -> Inspection:
 
 def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:
     """There is no graph that modules could go into."""
-    raise ValueError("it is a checkpoint of PyTorch, which its modules stand behind as in the original's folder")
+    raise NoEmbedding("it is a checkpoint of PyTorch, which its modules stand behind as in the original's folder")
 
 
 def candidates(base: Settings) -> list[Candidate]:

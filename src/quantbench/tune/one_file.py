@@ -17,6 +17,7 @@ from quantbench.pipeline import predict
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import Loaded, load_rows
 from quantbench.plugins import registry
+from quantbench.plugins.quantizing import NoEmbedding
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings
 from quantbench.served import modules
@@ -82,13 +83,12 @@ def write(
     processor: Any = loaded.model.processor
     prompt = processor.leading(args["prompt"]) if modules.leaves_out_prompt(args["steps"]) else 0
     width, dimension = _sizes(spec, settings, loaded, context)
-    path = folder / quantizer.FILE
-    precision = settings.framework_args.precision
+    path, precision = folder / quantizer.FILE, settings.framework_args.precision
     try:
         if precision != "float32" and not whole:
-            raise ValueError(f"it is computed in {precision}, in which sums over tokens would not be those scored")
+            raise NoEmbedding(f"it is computed in {precision}, in which sums over tokens would not be those scored")
         written = quantizer.write_embedding(path, modules.head(args["steps"], folder), prompt, folder)
-    except ValueError as error:
+    except NoEmbedding as error:
         return OneFile(about["model"], (), str(error), prompt, width, dimension)
     kept = quantizer.files(written)
     for file in quantizer.files(path):
@@ -102,9 +102,8 @@ def _sizes(spec: ArmSpec, settings: Settings, loaded: Loaded, context: Context) 
     """Numbers of a token's state and of an embedding, of the shortest example."""
     examples, processor = loaded.examples, loaded.model.processor
     index = int(np.argmin(examples.costs))
-    outputs = (
-        registry.runtime(spec.runtime).load(spec, context.threads).predict(processor.collate([examples.inputs[index]]))
-    )
+    session = registry.runtime(spec.runtime).load(spec, context.threads)
+    outputs = session.predict(processor.collate([examples.inputs[index]]))
     return np.shape(outputs[0])[-1], len(registry.task(settings.task).decode(outputs, 0, examples, index))
 
 

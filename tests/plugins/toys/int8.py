@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, Inspection
+from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding
 from quantbench.system.writing import write_atomically
 
 SUMMARY = "8-bit weights, one scale each"
@@ -71,7 +71,7 @@ def inspect(path):
 
 
 def write_embedding(path, head, prompt, folder):
-    raise ValueError("it is a toy")
+    raise NoEmbedding("it is a toy")
 
 
 def candidates(base):
