@@ -14,13 +14,13 @@ from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
 from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, Sources, TaskArgs
-from quantbench.served.modules import Head
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
     import numpy as np
 
     from quantbench.graph.view import Graph
+    from quantbench.served.modules import Head
 
 Inputs = Mapping[str, "np.ndarray[Any, Any]"]
 """A batch by input name, as arrays of shape (batch, …)."""

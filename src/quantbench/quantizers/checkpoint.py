@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -11,8 +12,10 @@ from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding, QuantizerInputs, Reads
 from quantbench.quantizers import _unquantized
 from quantbench.schema.settings import Settings
-from quantbench.served.modules import Head
 from quantbench.system.files import file_sha256
+
+if TYPE_CHECKING:
+    from quantbench.served.modules import Head
 
 SUMMARY = "the checkpoint in another precision"
 FILE = "model.safetensors"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -14,7 +14,9 @@ from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.runtimes import openvino
 from quantbench.schema.settings import Calibration, Settings
-from quantbench.served.modules import Head
+
+if TYPE_CHECKING:
+    from quantbench.served.modules import Head
 
 SUMMARY = "static int8 by NNCF, which decides what is quantized"
 FILE = "model.xml"
