@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantbench.api.configs import config, load_config
     from quantbench.api.conformance import NotConforming, check_quantizer, check_runtime, check_task
     from quantbench.api.deciding import Decision, decide
+    from quantbench.api.deploying import deploy
     from quantbench.api.diagnosing import Diagnoses, diagnose
     from quantbench.api.listing import exclusions, metrics, runtimes, tasks
     from quantbench.api.machine import cache_folder, cache_size, check_machine, clear_cache, cpus_used, environment
@@ -68,6 +69,7 @@ __all__ = [
     "config",
     "cpus_used",
     "decide",
+    "deploy",
     "diagnose",
     "environment",
     "exclusions",
@@ -90,6 +92,7 @@ _WHERE = {
     "api.configs": ("config", "load_config"),
     "api.conformance": ("NotConforming", "check_quantizer", "check_runtime", "check_task"),
     "api.deciding": ("Decision", "decide"),
+    "api.deploying": ("deploy",),
     "api.diagnosing": ("Diagnoses", "diagnose"),
     "api.listing": ("exclusions", "metrics", "runtimes", "tasks"),
     "api.machine": ("cache_folder", "cache_size", "check_machine", "clear_cache", "cpus_used", "environment"),

@@ -10,6 +10,8 @@ from tests.cases.case import Case, Right
 from tests.cases.execute import all_cases
 from tests.support import tiny_tasks
 from tests.support.command import quantbench
+from tests.support.sentence_models import texts as sentences
+from tests.support.sentence_models import write_sentence_model
 
 import quantbench as qb
 from quantbench.config.load import build_config
@@ -195,3 +197,14 @@ def test_mistakes_are_one_message_and_write_nothing(arguments, says, texts, tmp_
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_setfit_folder_is_measured_as_embeddings_only_where_that_is_asked_for(tmp_path):
+    write_sentence_model(tmp_path / "model")
+    (tmp_path / "model" / "config_setfit.json").write_text('{"labels": ["no", "yes"]}')
+    rows = Dataset.from_dict({"text": sentences(count=100), "label": [0, 1] * 50})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    given = tmp_path / "model", tmp_path / "rows.csv"
+    with pytest.raises(qb.BadInput, match=r"is a model of SetFit.*\(--task feature-extraction\)"):
+        qb.decide(*given, text_column="text")
+    assert qb.decide(*given, text_column="text", task="feature-extraction").config.base.task == "feature-extraction"

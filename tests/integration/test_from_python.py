@@ -66,8 +66,15 @@ def test_a_result_knows_where_its_model_lies(write_config, tmp_path):
     assert "`static`" in str(found)
     loose = bench["static"].model_copy()
     loose._folder = None
-    with pytest.raises(qb.BadInput, match="was read from no folder"):
-        qb.diagnose(loose)
+    for job in (qb.diagnose, qb.deploy):
+        with pytest.raises(qb.BadInput, match="was read from no folder"):
+            job(loose)
+    folder = qb.deploy(bench["static"])
+    assert folder == tmp_path / "out" / "models" / "best"
+    assert {"infer.py", "serving.json", "model.onnx"} <= {path.name for path in folder.iterdir()}
+    (tmp_path / "out" / bench["static"].artifact.path).write_bytes(b"")
+    with pytest.raises(qb.BadInput, match="has changed since the run, or is gone"):
+        qb.deploy(bench["static"])
 
 
 def test_a_run_that_cannot_be_explained_says_why(write_config, tmp_path):

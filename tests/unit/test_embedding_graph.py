@@ -9,7 +9,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from quantbench.graph import edit
+from quantbench.graph.embedding import PROMPT as PROMPT_LENGTH
 from quantbench.graph.embedding import with_embedding
+from quantbench.graph.fingerprint import computation_hash
 from quantbench.served.modules import ACTIVATIONS, MODES, SENTENCE, TOKENS, Head
 
 WIDTH, WIDER = 16, 40
@@ -77,15 +80,35 @@ def test_the_graph_gives_what_the_modules_give(name, opset):
     model = with_embedding(passing_on(opset), steps, weights, PROMPT)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    assert [item.name for item in session.get_outputs()] == ["last_hidden_state", "sentence_embedding"]
+    assert [item.name for item in session.get_outputs()] == ["sentence_embedding", "last_hidden_state"]
     states = np.random.default_rng(0).normal(size=(len(LENGTHS), max(LENGTHS), WIDTH)).astype(np.float32)
     counted = np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
     head = Head(steps, weights)
     for mask in (counted, counted[:, ::-1]):
         given = {"in": states, "attention_mask": mask.astype(np.int64)}
-        _, found = session.run(None, given)
+        found, _ = session.run(None, given)
         right = np.stack([head.embedding(row[there], PROMPT) for row, there in zip(states, mask, strict=True)])
         np.testing.assert_allclose(found, right, rtol=1e-6, atol=1e-6)
+
+
+def test_the_length_of_another_prompt_can_be_given():
+    steps = [pooling(*MODES, include_prompt=False), NORMALIZE]
+    model = with_embedding(passing_on(17), steps, {}, PROMPT)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    states = np.random.default_rng(0).normal(size=(2, 9, WIDTH)).astype(np.float32)
+    given = {"in": states, "attention_mask": np.ones((2, 9), dtype=np.int64)}
+    assert [item.name for item in session.get_inputs()] == list(given), "nobody needs to know of it"
+    for prompt in (0, 1, 4):
+        found, _ = session.run(None, {**given, PROMPT_LENGTH: np.array(prompt)})
+        right = np.stack([Head(steps, {}).embedding(row, prompt) for row in states])
+        np.testing.assert_allclose(found, right, rtol=1e-6, atol=1e-6)
+
+
+def test_the_nodes_that_were_there_stay_as_they_are():
+    before = passing_on(17)
+    after = with_embedding(before, [pooling("mean")], {})
+    assert list(after.graph.node)[: len(before.graph.node)] == list(before.graph.node)
+    assert computation_hash(edit.with_outputs(after, ["last_hidden_state"])) == computation_hash(before)
 
 
 def test_a_model_without_a_mask_is_refused():

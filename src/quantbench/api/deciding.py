@@ -244,7 +244,7 @@ class _Model:
     def read(cls, name: str, asked: _Asked) -> _Model:
         pickled, trusted = (bool(asked.set_to(key)) for key in ("allow_pickled_weights", "trust_remote_code"))
         folder = models.locate_model(name, pickled, trusted)
-        models.check_kind(folder, head=False)
+        models.check_kind(folder, head=asked.task is None)  # a head that is there is not passed over unasked
         config = models.check_model_folder(folder, pickled, trusted)
         names = sorted(registry.names("tasks"), key=_ranked.TASKS.__contains__)  # what takes rankings follows from data
         suffixes = {task: registry.task(task).ARCHITECTURE_SUFFIX for task in names}

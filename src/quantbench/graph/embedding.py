@@ -18,11 +18,16 @@ from quantbench.graph import edit
 
 OUTPUT = "sentence_embedding"
 TOKENS = "token_embeddings"
+STATES, MASK = "last_hidden_state", "attention_mask"
+PROMPT = "prompt_length"
+"""Input with a default that says how many tokens in front of every text belong to its prompt."""
 SMALLEST, NORM_EPSILON = 1e-12, 1e-5
 """As in ``torch.nn.functional.normalize`` and ``torch.nn.LayerNorm``."""
 AXES_ARE_INPUTS = {"ReduceSum": 13, "Unsqueeze": 13}
 """Opset from which axes are an input and no attribute; for other reductions it is 18."""
 LATER = 18
+OPSET, IR_VERSION = 17, 8
+"""Of modules by themselves."""
 Step = Mapping[str, Any]
 Weights = Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
 
@@ -32,16 +37,21 @@ def with_embedding(
     steps: Sequence[Step],
     weights: Weights,
     prompt: int = 0,
-    states: str = "last_hidden_state",
-    mask: str = "attention_mask",
+    states: str = STATES,
+    mask: str = MASK,
 ) -> onnx.ModelProto:
-    """A copy of a model that also gives ``sentence_embedding``, float32 of shape (batch, width), as its last output.
+    """A copy of a model that also gives ``sentence_embedding``, float32 of shape (batch, width).
+
+    It is the first output, because there are readers that take the first whatever its name is; others ask by name.
+    Where a pooling leaves out the prompt, the length of the prompt is an input ``prompt_length``, int64 of shape (),
+    with ``prompt`` as its default, so that only those who have another prompt need to know of it.
 
     Args:
         model: gives ``states``, float32 of shape (batch, tokens, width).
         steps: see ``served.modules``.
         weights: of the steps, by file and tensor.
-        prompt: tokens in front of every text that a pooling leaves out which does not include the prompt.
+        prompt: tokens in front of every text, the special ones counted, that a pooling leaves out which does not
+            include the prompt.
         states: the output that is pooled.
         mask: the input of shape (batch, tokens), int64, which is 1 where there is no padding.
 
@@ -49,17 +59,36 @@ def with_embedding(
         ValueError: if the model has no such input or output.
 
     """
-    for kind, name, there in (("input", mask, model.graph.input), ("output", states, model.graph.output)):
-        if name not in {item.name for item in there}:
-            raise ValueError(f"the model has no {kind} {name!r}, from which its embedding would be made")
+    problem = lacking(model, states, mask)
+    if problem:
+        raise ValueError(problem)
     copied = edit.copy(model)
     nodes = _Nodes(copied)
     features = {TOKENS: states}
     for step in steps:
         features[step["writes"]] = _step(nodes, step, features[step["reads"]], weights, mask, prompt)
     nodes.add("Identity", features[OUTPUT], name=OUTPUT)
-    copied.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch_size", None]))
+    copied.graph.output.insert(0, helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch_size", None]))
     return copied
+
+
+def lacking(model: onnx.ModelProto, states: str = STATES, mask: str = MASK) -> str:
+    """What a model has not of which its embedding would be made, as a sentence; empty if it has it."""
+    for kind, name, there in (("input", mask, model.graph.input), ("output", states, model.graph.output)):
+        if name not in {item.name for item in there}:
+            return f"the model has no {kind} {name!r}, of which its embedding would be made"
+    return ""
+
+
+def alone(steps: Sequence[Step], weights: Weights, width: int, prompt: int = 0) -> onnx.ModelProto:
+    """The modules by themselves: from ``token_embeddings`` of shape (batch, tokens, width) and the mask."""
+    sizes = ["batch_size", "sequence_length"]
+    given = helper.make_tensor_value_info(TOKENS, TensorProto.FLOAT, [*sizes, width])
+    passed = helper.make_tensor_value_info(STATES, TensorProto.FLOAT, [*sizes, width])
+    mask = helper.make_tensor_value_info(MASK, TensorProto.INT64, sizes)
+    graph = helper.make_graph([helper.make_node("Identity", [TOKENS], [STATES])], "modules", [given, mask], [passed])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    return with_embedding(model, steps, weights, prompt)
 
 
 class _Nodes:
@@ -80,6 +109,13 @@ class _Nodes:
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype=kind), name))
         return name
 
+    def default(self, name: str, value: int) -> str:
+        """An int64 input of shape () that need not be given."""
+        if name not in {item.name for item in self.graph.input}:
+            self.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, []))
+            self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype=np.int64), name))
+        return name
+
     def along(self, kind: str, given: str, axis: int, **attributes: Any) -> str:
         """A reduction, or an axis of one, wherever axes stand in this opset."""
         if self.opset >= AXES_ARE_INPUTS.get(kind, LATER):
@@ -93,7 +129,8 @@ class _Nodes:
 
 def _step(nodes: _Nodes, step: Step, given: str, weights: Weights, mask: str, prompt: int) -> str:
     if step["kind"] == "Pooling":
-        return _pooled(nodes, step["modes"], given, mask, 0 if step["include_prompt"] else prompt)
+        left_out = nodes.constant(0, np.int64) if step["include_prompt"] else nodes.default(PROMPT, prompt)
+        return _pooled(nodes, step["modes"], given, mask, left_out)
     if step["kind"] == "Dense":
         return _dense(nodes, step, given, weights[step["weights"]])
     if step["kind"] == "LayerNorm":
@@ -102,8 +139,11 @@ def _step(nodes: _Nodes, step: Step, given: str, weights: Weights, mask: str, pr
     return nodes.add("Div", given, nodes.add("Max", length, nodes.constant(SMALLEST)))
 
 
-def _pooled(nodes: _Nodes, modes: Sequence[str], states: str, mask: str, prompt: int) -> str:
-    """Sums under a mask, of which those of single tokens have one term; a token's position counts no padding."""
+def _pooled(nodes: _Nodes, modes: Sequence[str], states: str, mask: str, prompt: str) -> str:
+    """Sums under a mask, of which those of single tokens have one term; a token's position counts no padding.
+
+    ``prompt`` is the number of tokens in front that are passed over.
+    """
     positions = nodes.add("CumSum", mask, nodes.constant(1, np.int64))
     last = nodes.along("ReduceSum", mask, 1, keepdims=1)
 
@@ -118,11 +158,11 @@ def _pooled(nodes: _Nodes, modes: Sequence[str], states: str, mask: str, prompt:
     def mean(shares: str, divisor: Callable[[str], str] = str) -> str:
         return nodes.add("Div", total(shares), divisor(nodes.along("ReduceSum", shares, 1, keepdims=0)))
 
-    own = where("Greater", nodes.constant(prompt, np.int64))
+    own = where("Greater", prompt)
     made = []
     for mode in modes:
         if mode == "cls":
-            made.append(total(where("Equal", nodes.constant(prompt + 1, np.int64))))
+            made.append(total(where("Equal", nodes.add("Add", prompt, nodes.constant(1, np.int64)))))
         elif mode == "lasttoken":
             made.append(total(where("Equal", last)))
         elif mode == "max":

@@ -27,7 +27,10 @@ from quantbench.schema.settings import Settings
 from quantbench.sources import sentence_transformers
 from quantbench.system import instruction_sets
 from quantbench.system.files import content_sha256
-from quantbench.system.writing import write_atomically
+from quantbench.system.writing import write_atomically, write_saved
+
+RECORD = "quantbench.json"
+"""Beside a model, how it was made."""
 
 
 def optimize(
@@ -161,10 +164,7 @@ def select_nodes(groups: Sequence[str], graph: Graph) -> dict[str, tuple[str, ..
 
 def _write_folder(folder: Path, run: Run, artifact: Artifact, model: Model, context: Context) -> None:
     """Put beside the model file what is needed to use it and to know how it was made."""
-    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
-        model.processor.raw.save_pretrained(scratch)
-        for file in Path(scratch).iterdir():
-            write_atomically(folder / file.name, file.read_bytes())
+    write_saved(folder, model.processor.raw.save_pretrained)
     for name in sentence_transformers.files(model.folder):
         write_atomically(folder / name, (model.folder / name).read_bytes())
     if not registry.runtime(run.settings.framework).LOADS_FOLDER:  # of which the configuration was written as a part
@@ -179,4 +179,4 @@ def _write_folder(folder: Path, run: Run, artifact: Artifact, model: Model, cont
         "sources": fingerprints(run.settings, model, context),
         "environment": context.environment.model_dump(mode="json"),
     }
-    write_atomically(folder / "quantbench.json", json.dumps(recipe, indent=2).encode())
+    write_atomically(folder / RECORD, json.dumps(recipe, indent=2).encode())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from quantbench.graph.view import Graph
+    from quantbench.served.modules import Head
 
 Inputs = Mapping[str, "np.ndarray[Any, Any]"]
 """A batch by input name, as arrays of shape (batch, …)."""
@@ -318,6 +319,23 @@ class Quantizer(Protocol):
 
     def inspect(self, path: Path) -> Inspection:
         """Look at a model that was written."""
+        ...
+
+    def write_embedding(self, path: Path, head: Head, prompt: int, folder: Path) -> Path:
+        """Write a copy of a model that was written, with the modules behind it within; its main file.
+
+        Its first output is the embedding, float32 of shape (batch, width); what it had comes behind, unchanged.
+
+        Args:
+            path: the main file of the model, which gives states of tokens.
+            head: the modules.
+            prompt: tokens in front of every text that some pooling leaves out.
+            folder: to write to, where programs that know such models look for them.
+
+        Raises:
+            NoEmbedding: if that cannot be, with the reason.
+
+        """
         ...
 
     def candidates(self, base: Settings) -> list[Candidate]:

@@ -15,6 +15,10 @@ Reads = Literal["nothing", "ranges", "statistics", "samples"]
 weights read, or the samples themselves."""
 
 
+class NoEmbedding(Exception):
+    """A model's file cannot give embeddings; the message is the reason, as a part of a sentence."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """Calibration samples: how many, and each as arrays of shape (1, length)."""

@@ -14,10 +14,13 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from quantbench.graph.embedding import MASK, OUTPUT, STATES, TOKENS, alone
+from quantbench.plugins.quantizing import NoEmbedding
 from quantbench.quantize.calibration.ranges import Sample
 from quantbench.quantize.silence import silence
 from quantbench.runtimes.openvino import Args
 from quantbench.schema.base import digest
+from quantbench.served.modules import Head
 from quantbench.system.writing import write_atomically
 
 SWITCHED_OFF = -1.0
@@ -71,6 +74,35 @@ def write_int8(float_model: Path, args: Args, samples: int, sample: Sample, path
             openvino.save_model(quantized, str(Path(scratch) / path.name), compress_to_fp16=False)
             for file in reversed(files(path)):  # the graph last: where it is, its weights are
                 write_atomically(file, (Path(scratch) / file.name).read_bytes())
+
+
+def write_embedding(path: Path, head: Head, prompt: int, target: Path) -> None:
+    """Write an IR with the modules behind it within: those of ``graph.embedding``, read and joined at states and mask.
+
+    Raises:
+        NoEmbedding: if the IR has no such input or output.
+
+    """
+    import openvino
+
+    model = read(path)
+    try:
+        states, mask = model.output(STATES), model.input(MASK)
+    except RuntimeError as error:
+        raise NoEmbedding(f"the IR has no output {STATES!r} or no input {MASK!r}") from error
+    width = states.get_partial_shape()[2].get_length()
+    with tempfile.TemporaryDirectory(prefix="quantbench-") as scratch:
+        modules = Path(scratch) / "modules.onnx"
+        modules.write_bytes(alone(head.steps, head.weights, width, prompt).SerializeToString())
+        behind = read(modules)
+        joined = {TOKENS: states.get_node().input_value(0), MASK: mask}
+        embedding = behind.output(OUTPUT).get_node()
+        for name, source in joined.items():
+            behind.input(name).replace(source)
+        whole = openvino.Model([embedding, *model.get_results()], model.get_parameters(), model.get_name())
+        openvino.save_model(whole, str(Path(scratch) / target.name), compress_to_fp16=False)
+        for file in reversed(files(target)):
+            write_atomically(file, (Path(scratch) / file.name).read_bytes())
 
 
 def files(path: Path) -> tuple[Path, Path]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding, QuantizerInputs, Reads
 from quantbench.quantizers import _unquantized
 from quantbench.schema.settings import Settings
 from quantbench.system.files import file_sha256
+
+if TYPE_CHECKING:
+    from quantbench.served.modules import Head
 
 SUMMARY = "the checkpoint in another precision"
 FILE = "model.safetensors"
@@ -43,6 +47,11 @@ def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, 
 def inspect(path: Path) -> Inspection:
     """There is no graph: what is computed is as different as the weights are."""
     return Inspection({}, file_sha256(path))
+
+
+def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:
+    """There is no graph that modules could go into."""
+    raise NoEmbedding("it is a checkpoint of PyTorch, which its modules stand behind as in the original's folder")
 
 
 def candidates(base: Settings) -> list[Candidate]:

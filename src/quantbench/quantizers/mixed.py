@@ -23,6 +23,7 @@ RULES: tuple[Rule, ...] = ()
 NOTE = ""
 files = _onnx.files
 inspect = _onnx.inspect
+write_embedding = _onnx.write_embedding
 
 
 def reads(settings: Settings) -> Reads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -15,8 +15,13 @@ from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs
 from quantbench.runtimes import openvino
 from quantbench.schema.settings import Calibration, Settings
 
+if TYPE_CHECKING:
+    from quantbench.served.modules import Head
+
 SUMMARY = "static int8 by NNCF, which decides what is quantized"
 FILE = "model.xml"
+EMBEDDING = "openvino/openvino_model.xml"
+"""Where sentence-transformers looks for it."""
 LIBRARIES = ("openvino", "nncf")
 EXTRA = "openvino"
 DECIDES: Mapping[str, JsonValue] = {
@@ -76,6 +81,15 @@ def inspect(path: Path) -> Inspection:
 
     model = with_nncf.read(path)
     return Inspection(with_nncf.quantized_operators(model), with_nncf.computation_hash(model))
+
+
+def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:
+    """See ``quantize.with_nncf``: nodes are added behind those that there are, of which none changes."""
+    from quantbench.quantize import with_nncf
+
+    target = folder / EMBEDDING
+    with_nncf.write_embedding(path, head, prompt, target)
+    return target
 
 
 def candidates(base: Settings) -> list[Candidate]:

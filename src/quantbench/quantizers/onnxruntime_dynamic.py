@@ -20,6 +20,7 @@ RULES: tuple[Rule, ...] = ()
 NOTE = ""
 files = _onnx.files
 inspect = _onnx.inspect
+write_embedding = _onnx.write_embedding
 write = _onnxruntime.write
 candidates = _onnxruntime.candidates
 

@@ -30,6 +30,7 @@ class Encoded:
         prompt: tokens in front that some pooling leaves out.
         padded_left: whether padding stands before a text's tokens.
         seconds: rows that have a second text.
+        states: the states' place among the model's outputs.
 
     """
 
@@ -39,6 +40,7 @@ class Encoded:
     prompt: int
     padded_left: bool
     seconds: Sequence[int]
+    states: int
 
 
 def fields(args: Mapping[str, Any]) -> tuple[str, ...]:
@@ -52,7 +54,8 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     Args:
         rows: the texts.
         processor: a ``sentences.Sentences``.
-        args: ``steps``, those of a ``modules.Head``, and ``prompt``, which stands before every text.
+        args: ``steps``, those of a ``modules.Head``; ``prompt``, which stands before every text; ``states``, the place
+            of the states of tokens among the model's outputs, if they are not the first.
 
     Raises:
         ValueError: if no token of a text is left behind a prompt that is left out.
@@ -63,7 +66,7 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
     inputs = processor.inputs(processor.encode([args["prompt"] + text for text in texts]))
     costs = tokens.costs(inputs)
     head = modules.head(args["steps"], processor.folder)
-    prompt = processor.leading(args["prompt"]) if head.leaves_out_prompt else 0
+    prompt = processor.leading(args["prompt"]) if modules.leaves_out_prompt(args["steps"]) else 0
     for index, cost in enumerate(costs):
         if cost <= prompt:
             row = [*range(len(rows)), *seconds][index] + 1
@@ -71,21 +74,21 @@ def encode(rows: Sequence[Mapping[str, Any]], processor: Any, args: Mapping[str,
                 f"row {row} has no token behind the {prompt} of the prompt {args['prompt']!r}, which its embedding "
                 "leaves out; set a shorter prompt, or leave the row out"
             )
-    return Encoded(inputs, costs, head, prompt, processor.facts.padding_left, seconds)
+    return Encoded(inputs, costs, head, prompt, processor.facts.padding_left, seconds, args.get("states", 0))
 
 
 def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
     """The embedding, with as many digits as float32 has.
 
     Args:
-        outputs: as the first element states of tokens of shape (batch, tokens, width), or the embeddings themselves
+        outputs: of a batch, states of tokens of shape (batch, tokens, width) among them, or the embeddings themselves
             of shape (batch, width).
         row: the text's place in the batch.
         encoded: the texts.
         index: the text's place among all.
 
     """
-    return embedding(outputs[0][row], encoded, index, encoded.prompt)
+    return embedding(outputs[encoded.states][row], encoded, index, encoded.prompt)
 
 
 def embedding(padded: np.ndarray[Any, Any], encoded: Any, index: int, prompt: int) -> tuple[float, ...]:

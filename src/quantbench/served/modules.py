@@ -71,11 +71,6 @@ class Head:
     steps: Sequence[Step]
     weights: Mapping[str, Mapping[str, Array]]
 
-    @property
-    def leaves_out_prompt(self) -> bool:
-        """Whether some pooling passes over the tokens of the prompt."""
-        return any(step["kind"] == "Pooling" and not step["include_prompt"] for step in self.steps)
-
     def embedding(self, states: Array, prompt: int) -> Array:
         """The embedding of one text.
 
@@ -97,6 +92,11 @@ class Head:
                 made = given / np.maximum(np.linalg.norm(given, axis=-1, keepdims=True), SMALLEST)
             features[step["writes"]] = made
         return features[SENTENCE]
+
+
+def leaves_out_prompt(steps: Sequence[Step]) -> bool:
+    """Whether some pooling passes over the tokens of the prompt."""
+    return any(step["kind"] == "Pooling" and not step["include_prompt"] for step in steps)
 
 
 def head(steps: Sequence[Step], folder: Path) -> Head:

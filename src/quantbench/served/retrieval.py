@@ -86,7 +86,7 @@ def encode_texts(
         inputs += queries.compact(processor.inputs(encoded))
     costs = tokens.costs(inputs)
     leading = [processor.leading(args[name]) for name in ("query_prompt", "passage_prompt")]
-    prompts = (leading[0], leading[1]) if head.leaves_out_prompt else (0, 0)
+    prompts = (leading[0], leading[1]) if modules.leaves_out_prompt(args["steps"]) else (0, 0)
     found = Encoded(inputs, costs, head, prompts, processor.facts.padding_left, len(asked), members)
     for index, cost in enumerate(costs):
         if cost <= prompts[index >= len(asked)]:

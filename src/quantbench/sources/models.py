@@ -113,7 +113,7 @@ def check_kind(folder: Path, head: bool) -> None:
     elif head and any((folder / name).exists() for name in SETFIT):
         message = (
             "is a model of SetFit, whose head is a file of scikit-learn that cannot be exported; its body, the "
-            "embeddings, can be measured with task: feature-extraction"
+            "embeddings, can be measured with task: feature-extraction (--task feature-extraction)"
         )
     elif onnx and not weights:
         message = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from quantbench.errors import BadInput, Mistake
@@ -40,6 +40,19 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> 
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise BadInput([Mistake(str(path), write_problem(error, path))]) from error
+
+
+def write_saved(folder: Path, save: Callable[[str], object]) -> None:
+    """Write the files that ``save`` puts into a folder, each as a whole.
+
+    Raises:
+        BadInput: as :func:`write_atomically`.
+
+    """
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+        save(scratch)
+        for file in Path(scratch).iterdir():
+            write_atomically(folder / file.name, file.read_bytes())
 
 
 def write_problem(error: OSError, path: Path) -> str:

@@ -16,15 +16,19 @@ from typing import Any, cast
 import yaml
 
 from quantbench import embedded
+from quantbench.pipeline.arms import arm
 from quantbench.pipeline.context import Context
-from quantbench.pipeline.load import load_model
+from quantbench.pipeline.load import load, load_model
 from quantbench.pipeline.model import Model
+from quantbench.pipeline.optimize import RECORD
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Settings
 from quantbench.served import command
+from quantbench.system.files import content_sha256
 from quantbench.system.writing import write_atomically
+from quantbench.tune import one_file, readers, readme
 
 BEST = "best"
 RECIPE = "recipe.yaml"
@@ -41,21 +45,66 @@ def deploy(result: Result, models: Path, threads: int, context: Context) -> Path
         threads: that the version was timed with.
         context: where the run's model is loaded.
 
+    Raises:
+        RunFailed: if an embedding model's folder would give something else than was scored; there is none then.
+
     """
-    settings = result.run.settings
     target, fresh = models / BEST, models / f".{BEST}.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(models / result.run.name, fresh)
-    write_atomically(fresh / command.SCRIPT, (Path(command.__file__).parent / command.SCRIPT).read_bytes())
-    for file in code(settings):
-        write_atomically(fresh / CODE / file.name, file.read_bytes())
-    about = serving(settings, threads, load_model(settings.sources, context))
-    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(fresh / command.SERVING, text.encode())
-    write_atomically(fresh / RECIPE, recipe(settings, context.places).encode())
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    try:
+        _write(fresh, result, models, threads, context)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     return target
+
+
+def _write(folder: Path, result: Result, models: Path, threads: int, context: Context) -> None:
+    settings = result.run.settings
+    shutil.copytree(models / result.run.name, folder)
+    write_atomically(folder / command.SCRIPT, (Path(command.__file__).parent / command.SCRIPT).read_bytes())
+    for file in code(settings):
+        write_atomically(folder / CODE / file.name, file.read_bytes())
+    about = serving(settings, threads, load_model(settings.sources, context))
+    if one_file.embeds(about["args"]):
+        about = _embedding(folder, result, models, about, context)
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / command.SERVING, text.encode())
+    write_atomically(folder / RECIPE, recipe(settings, context.places).encode())
+
+
+def _embedding(
+    folder: Path, result: Result, models: Path, about: Mapping[str, Any], context: Context
+) -> dict[str, Any]:
+    """Make the folder of an embedding model one that other programs read too; what ``serving.json`` is to say then."""
+    settings, artifact = result.run.settings, result.artifact
+    assert artifact is not None, "what is deployed was made"
+    loaded = load(settings, context)
+    scored = models.parent / artifact.path
+    whole = scored.parent if registry.runtime(settings.framework).LOADS_FOLDER else scored
+    spec = arm(settings.framework, whole, artifact.sha256, settings)
+    facts = about["facts"]
+    readers.write_tokenizer(folder, loaded.model.processor.SERVED.load(folder, facts))
+    alone = one_file.hold_tokens(folder, settings, about, loaded, context)
+    made = one_file.write(folder, settings, about, spec, loaded, context)
+    readers.write(folder, about["args"], facts["limit"], facts["lower"], made.width)
+    if not made.reason:
+        about = {**about, "model": made.path, "args": {**about["args"], "states": one_file.STATES}}
+        _record(folder, made)
+    write_atomically(folder / readme.FILE, readme.render(folder, about, made, alone).encode())
+    return dict(about)
+
+
+def _record(folder: Path, made: one_file.OneFile) -> None:
+    """Add to the record of how the model was made what its file has become."""
+    record = json.loads((folder / RECORD).read_bytes())
+    record["deployed"] = {
+        "path": made.path,
+        "sha256": content_sha256(made.files),
+        "bytes": sum(file.stat().st_size for file in made.files),
+    }
+    write_atomically(folder / RECORD, json.dumps(record, indent=2).encode())
 
 
 def parts(settings: Settings) -> dict[str, ModuleType]:

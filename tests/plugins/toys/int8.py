@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, Inspection
+from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding
 from quantbench.system.writing import write_atomically
 
 SUMMARY = "8-bit weights, one scale each"
@@ -68,6 +68,10 @@ def inspect(path):
     model = onnx.load(str(path))
     count = sum(item.data_type == onnx.TensorProto.INT8 for item in model.graph.initializer)
     return Inspection({"MatMul": count}, computation_hash(model))
+
+
+def write_embedding(path, head, prompt, folder):
+    raise NoEmbedding("it is a toy")
 
 
 def candidates(base):
