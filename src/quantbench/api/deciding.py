@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ OPTIONS = {
 BATCH_SIZES = [1, 4]
 GRID: Mapping[str, Sequence[Any]] = {"quantization_approach": ["static", "dynamic"], "per_channel": [False, True]}
 """What is tried with every value."""
+UNLABELLED = "no labels: held against the original's own predictions"
 FEWEST = 4
 """Rows of the only split that are needed to cut it in two."""
 
@@ -121,7 +122,8 @@ def decide(
 
     Args:
         model: a folder, a name on the hub, or ``demo``.
-        data: a file, a folder or a name on the hub. Needed for all models but ``demo``.
+        data: a file, a folder or a name on the hub; without it, texts that the package has, whose labels are left out
+            for all models but ``demo``.
         task: needed where the model's configuration does not tell.
         text_column: the column that is read, or both of a pair.
         label_column: the column of labels, or several.
@@ -142,8 +144,9 @@ def decide(
             raise BadInput(mistakes)
         asked = _Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
         source = _Model.read(str(model), asked)
-        rows = _Rows.read(_data_name(str(model), data), asked)
-        chosen = _columns(source, rows, asked)
+        on_embedded = data is None and str(model) != embedded.NAME
+        rows = _Rows.read(embedded.NAME if data is None else str(data), asked)
+        chosen = _of_embedded(source, rows, asked) if on_embedded else _columns(source, rows, asked)
         plain = _plain(source, rows, chosen, grid)
         lines = {**OPTIONS}
         plain, mistakes = applied(plain, lines, overrides)
@@ -158,15 +161,6 @@ def decide(
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _data_name(model: str, data: str | Path | None) -> str:
-    if data is not None:
-        return str(data)
-    if model == embedded.NAME:
-        return embedded.NAME
-    message = "is missing; a model is not measured without data yet: give a file, a folder or a hub name after MODEL"
-    raise BadInput([Mistake(DATA, message)])
 
 
 def _built(plain: Mapping[str, Any], lines: Mapping[str, str]) -> Config:
@@ -218,7 +212,9 @@ class _Asked:
         mapping = mapping if isinstance(mapping, Mapping) else {}
         texts = tuple(map(str, keys.values())) if isinstance(keys, Mapping) else ()
         labels = tuple(map(str, refs)) if isinstance(refs, list) else ()
-        return Given(self.option_texts or texts, self.option_labels or labels, bool(named or mapping), mapping)
+        labels = self.option_labels or labels
+        unlabelled = refs == [] and not labels
+        return Given(self.option_texts or texts, labels, bool(named or mapping), mapping, unlabelled)
 
     @property
     def splits(self) -> tuple[str | None, str | None]:
@@ -285,6 +281,22 @@ def _columns(source: _Model, rows: _Rows, asked: _Asked) -> Chosen:
     args = _guesses.args_of(source.task, source.config)
     found = columns.columns_of(rows.evaluation)
     return _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
+
+
+def _of_embedded(source: _Model, rows: _Rows, asked: _Asked) -> Chosen:
+    """Columns of the texts that the package has, without their labels, which are those of another task.
+
+    Raises:
+        BadInput: at ``DATA``, if the task reads something else.
+
+    """
+    args = _guesses.args_of(source.task, source.config)
+    given = replace(asked.columns, labels=(), unlabelled=True)
+    try:
+        return _guesses.choose_columns(source.task, columns.columns_of(rows.evaluation), source.labels, args, given)
+    except BadInput as error:
+        message = f"is missing; {source.task} cannot be measured on the texts that quantbench has"
+        raise BadInput([Mistake(DATA, f"{message}: give a file, a folder or a hub name after MODEL")]) from error
 
 
 def _plain(source: _Model, rows: _Rows, chosen: Chosen, grid: bool) -> dict[str, Any]:
@@ -355,10 +367,12 @@ def _told(config: Config, source: _Model, rows: _Rows, measured: bool) -> tuple[
     base, dataset = config.base, config.base.dataset
     args = ", ".join(name for name, value in base.task_args.model_dump().items() if value is True)
     held = ", ".join(f"{key} {column!r}" for key, column in dataset.data_keys.items())
-    labels = f", references {', '.join(map(repr, dataset.ref_keys))}" if dataset.ref_keys else ", no references"
-    read = {*dataset.data_keys.values(), *dataset.ref_keys}
+    labels = f", references {', '.join(map(repr, dataset.ref_keys))}" if dataset.ref_keys else f", {UNLABELLED}"
+    read = {name.partition(".")[0] for name in (*dataset.data_keys.values(), *dataset.ref_keys)}
     rest = [name for name in rows.evaluation.column_names if name not in read]
     unread = f", not read: {some(rest)}" if rest else ""
+    if absent := [name for name in rows.calibration.column_names if name not in rows.evaluation.column_names]:
+        unread += f", only in {dataset.calibration_split}: {some(absent)}"
     splits = (
         f"{len(rows.calibration)} rows of {dataset.calibration_split} to calibrate, "
         f"{len(rows.evaluation)} of {dataset.eval_split} to evaluate"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quantbench.sources.cells import item, missing
+from quantbench.sources.cells import field, item, missing
 
 Kind = Literal[
     "text", "label", "integer", "truth", "number", "texts", "integers", "numbers", "image", "answers", "none"
@@ -79,8 +79,8 @@ class Column:
 
     @property
     def plain(self) -> str:
-        """Its name in lower case and without blanks around it."""
-        return self.name.strip().lower()
+        """Its name in lower case, without blanks around it and without that of the record that it is a field of."""
+        return self.name.strip().lower().rpartition(".")[2] or self.name
 
     def fits(self, labels: Collection[str]) -> bool:
         """Whether all of its labels are among the model's."""
@@ -110,7 +110,11 @@ def kind_of(feature: Any) -> Kind:
 def columns_of(data: Any) -> list[Column]:
     """The columns of a ``datasets.Dataset``, by its features and at most ``SAMPLED`` rows from all over it."""
     rows = sample(data, SAMPLED)
-    return [_column(name, feature, rows) for name, feature in data.features.items()]
+    found = []
+    for name, feature in data.features.items():
+        read = isinstance(feature, Mapping) or kind_of(feature) not in ("image", "none")
+        found += _columns(name, feature, list(rows[name]) if read else ())
+    return found
 
 
 def sample(data: Any, most: int) -> Any:
@@ -119,11 +123,20 @@ def sample(data: Any, most: int) -> Any:
     return data if count <= most else data.select([count * place // most for place in range(most)])
 
 
-def _column(name: str, feature: Any, rows: Any) -> Column:
+def _columns(name: str, feature: Any, cells: Sequence[Any]) -> Iterator[Column]:
+    """A column; of records each of their fields, under a dotted name."""
+    if not (isinstance(feature, Mapping) and kind_of(feature) == "none"):
+        yield _column(name, feature, cells)
+        return
+    for part, inner in feature.items():
+        yield from _columns(f"{name}.{part}", inner, [field(cell, [part]) for cell in cells])
+
+
+def _column(name: str, feature: Any, every: Sequence[Any]) -> Column:
     kind = kind_of(feature)
     if kind in ("image", "none"):
         return Column(name, kind)
-    cells = [cell for cell in rows[name] if not missing(cell)]
+    cells = [cell for cell in every if not missing(cell)]
     if kind == "answers":
         texts = [cell["text"] if isinstance(cell, Mapping) else cell for cell in cells]
         return Column(name, kind, empty=_some_empty(texts))
