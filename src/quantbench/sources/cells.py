@@ -15,8 +15,8 @@ NAMED = 8
 READ = "quantbench: reference"
 """Column that is added to the rows that count: each one's reference, read once over the whole split."""
 NO_LABELS = (
-    "there are no labels: the original's own predictions are the reference, so that scores say how far a version agrees "
-    "with it, not how often either is right"
+    "there are no labels: the original's own predictions are the reference, so that scores say how far a version "
+    "agrees with it, not how often either is right"
 )
 """The note on scores without references."""
 ROW = "quantbench: row"

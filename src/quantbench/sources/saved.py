@@ -1,4 +1,4 @@
-"""Folders that ``save_to_disk`` of the library ``datasets`` wrote: a data set, or several splits in folders of theirs."""
+"""Folders that ``save_to_disk`` of the library ``datasets`` wrote: a data set, or splits in folders of their own."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ decode = served.decode
 
 
 def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
-    """Cosines to the original's embeddings (of a pair their mean), with neighbours, or within pairs their similarity."""
+    """Cosines to the original's embeddings (of a pair their mean), with neighbours, or the similarity within pairs."""
     found, before = np.asarray(predictions), np.asarray(original)
     near = served.cosines(found, before)
     if examples.similarities is None:
