@@ -11,16 +11,17 @@ from datasets import load_dataset
 from seqeval.metrics import f1_score as entity_f1
 from sklearn.metrics import accuracy_score
 from sklearn.neighbors import NearestNeighbors
-from tests.cases.case import Answer, Case, Refused, Right, case
+from tests.cases.case import Answer, Case, Refused, case
 from tests.cases.flow import inputs_of, run, session_of
 from tests.cases.labels import SENTENCES, TEXTS, classes, settings, tags
+from tests.support import stages
 from tests.support.tiny_tasks import write_images, write_questions, write_texts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import quantbench as qb
+from quantbench.config.load import build_config
+from quantbench.sources.cells import NO_LABELS
 from quantbench.tasks import _neighbours
-
-NOTE = "there are no labels"
 
 
 def _unlabelled(found: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -29,8 +30,15 @@ def _unlabelled(found: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**kept, "dataset": {**found["dataset"], "ref_keys": []}, "quantization_approach": "dynamic", **changes}
 
 
-def _agrees(found: dict[str, Any], *names: str) -> Case:
-    return Case(_unlabelled(found), Right(dict.fromkeys(names, 1.0), notes=[NOTE]))
+def _itself(folder: Path, found: dict[str, Any], *names: str) -> Answer:
+    """The original against itself, with the note on it."""
+    settings = build_config(_unlabelled(found), {}, "case").base
+    context = stages.context_at(folder / "cache")
+    notes = stages.examples(settings, context).notes
+    scores = stages.scores(stages.original(settings, context), settings, context)
+    right = {**dict.fromkeys(names, 1.0), "changed": 0, "noted": 1}
+    told = ", ".join(f"{name} {value:.3f}" for name, value in scores.metrics.items())
+    return Answer({**scores.metrics, "changed": scores.changed, "noted": int(NO_LABELS in notes)}, right, told)
 
 
 @case("texts without labels, their int8 version", "onnxruntime on the run's file, transformers, scikit-learn")
@@ -55,28 +63,28 @@ def texts(folder: Path) -> Answer:
 
 
 @case("texts without labels, the original", "an answer equals itself")
-def texts_themselves(folder: Path) -> Case:
-    return _agrees(write_texts(folder, count=8), "agreement", "overlap")
+def texts_themselves(folder: Path) -> Answer:
+    return _itself(folder, write_texts(folder, count=8), "agreement", "overlap")
 
 
 @case("several labels of a text, none of them given", "an answer equals itself")
-def sets(folder: Path) -> Case:
-    return _agrees(write_texts(folder, kind="sets", count=8), "agreement", "overlap")
+def sets(folder: Path) -> Answer:
+    return _itself(folder, write_texts(folder, kind="sets", count=8), "agreement", "overlap")
 
 
 @case("a number of a text, none of them given", "an answer equals itself")
-def numbers(folder: Path) -> Case:
-    return _agrees(write_texts(folder, kind="numbers", count=8), "agreement", "correlation_with_original")
+def numbers(folder: Path) -> Answer:
+    return _itself(folder, write_texts(folder, kind="numbers", count=8), "agreement", "correlation_with_original")
 
 
 @case("questions without answers", "an answer equals itself")
-def questions(folder: Path) -> Case:
-    return _agrees(write_questions(folder, count=8), "agreement", "answer_overlap")
+def questions(folder: Path) -> Answer:
+    return _itself(folder, write_questions(folder, count=8), "agreement", "answer_overlap")
 
 
 @case("pictures without labels", "an answer equals itself")
-def pictures(folder: Path) -> Case:
-    return _agrees(write_images(folder, count=6), "agreement")
+def pictures(folder: Path) -> Answer:
+    return _itself(folder, write_images(folder, count=6), "agreement")
 
 
 LABELS = ("O", "B-PER", "B-LOC", "I-LOC")
@@ -84,8 +92,8 @@ GIVEN = (("B-PER", "O", "O"), ("O", "O", "O", "O", "B-LOC", "I-LOC"), ("O", "O",
 
 
 @case("words without labels", "an answer equals itself")
-def words(folder: Path) -> Case:
-    return _agrees(tags(folder, GIVEN, GIVEN, LABELS), "entity_agreement", "agreement")
+def words(folder: Path) -> Answer:
+    return _itself(folder, tags(folder, GIVEN, GIVEN, LABELS), "entity_agreement", "agreement")
 
 
 @case("texts without labels for a tagger, which are split into words", "seqeval on what the model was fitted to")

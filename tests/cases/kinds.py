@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +32,21 @@ def _csv(folder: Path, header: str, rows: Sequence[str], name: str = "a.csv") ->
     return file
 
 
+def _named(names: tuple[str, ...]) -> tuple[Any, Any]:
+    """A classifier that is right on ``NUMBERS``, of two labels or three, under other names."""
+    model, tokenizer = classes(TOPICS if len(names) == len(TOPICS) else ("no", "yes"))
+    model = copy.deepcopy(model)
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: number for number, name in enumerate(names)}
+    return model, tokenizer
+
+
 def _labelled(
     folder: Path, labels: Sequence[object], right: Right | Refused, names: tuple[str, ...] = TOPICS, **dataset: Any
 ) -> Case:
     """A CSV file of texts with these labels."""
     file = _csv(folder, "text,label", [f"{text},{label}" for text, label in zip(TEXTS, labels, strict=True)])
-    return Case(settings(folder, classes(names), path=str(file), eval_split="train", **dataset), right)
+    return Case(settings(folder, _named(names), path=str(file), eval_split="train", **dataset), right)
 
 
 def _decided(model: str | Path, file: Path, told: str, right: Sequence[Any], **options: Any) -> Answer:
@@ -103,7 +113,7 @@ def json_null(folder: Path) -> Case:
     rows[2]["label"] = None  # type: ignore[assignment]
     file.write_text("\n".join(map(json.dumps, rows)))
     right = Right({"accuracy": 1.0}, examples=7, notes=["1 row without a label was left out: row 3"])
-    return Case(settings(folder, classes(names), path=str(file), eval_split="train"), right)
+    return Case(settings(folder, _named(names), path=str(file), eval_split="train"), right)
 
 
 @case("a label that is a field of a record", FITTED)

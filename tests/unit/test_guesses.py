@@ -225,7 +225,7 @@ def test_options_count_more_than_names():
             "--text-column: several columns may hold texts: a1 (texts), b1",
         ),
         (ONE, [TEXT, SCORE], Given(), "--label-column: no column is known to hold labels"),
-        (ONE, [text("x"), text("y")], Given(), "--label-column: no column is known to hold labels"),
+        (ONE, [text("one"), text("other")], Given(), "--label-column: no column is known to hold labels"),
         (WORDS, [TOKENS, Column("t", "texts", values=("A",))], Given(), "--label-column: no column is known to hold"),
         (ONE, [TEXT, Column("u", "label", ("A",)), Column("v", "label", ("B",))], Given(), "--label-column: several"),
         (ONE, [TEXT, Column("label", "integer", values=("0", "2"))], Given(), "--set dataset.label_names: "),

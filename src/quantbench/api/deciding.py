@@ -144,10 +144,9 @@ def decide(
             raise BadInput(mistakes)
         asked = _Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
         source = _Model.read(str(model), asked)
-        on_embedded = data is None and str(model) != embedded.NAME
         rows = _Rows.read(embedded.NAME if data is None else str(data), asked)
-        chosen = _of_embedded(source, rows, asked) if on_embedded else _columns(source, rows, asked)
-        plain = _plain(source, rows, chosen, grid)
+        unread = data is None and str(model) != embedded.NAME
+        plain = _plain(source, rows, (_of_embedded if unread else _columns)(source, rows, asked), grid)
         lines = {**OPTIONS}
         plain, mistakes = applied(plain, lines, overrides)
         config = _built(plain, lines)

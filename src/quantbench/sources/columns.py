@@ -46,6 +46,8 @@ TYPES: Mapping[str, Kind] = {
     "large_binary": "image",
 }
 """What a cell is by how the name of its type begins."""
+UNREAD: tuple[Kind, ...] = ("image", "none")
+"""Kinds of which no cell is looked at."""
 SAMPLED = 1000
 """Rows that are looked at."""
 ASIDE = re.compile(r"(.*[_ ])?(id|idx|index|guid|uid|uuid|url|split|lang|language|source|date|timestamp)|unnamed.*|_*")
@@ -97,9 +99,12 @@ def kind_of(feature: Any) -> Kind:
     if type(feature).__name__ == "Image":
         return "image"
     if isinstance(feature, Mapping):
-        return "image" if set(feature) == {"bytes", "path"} else "answers" if "text" in feature else "none"
+        answers = "text" in feature and ("answer_start" in feature or item(feature["text"]) is not None)
+        return "image" if set(feature) == {"bytes", "path"} else "answers" if answers else "none"
     inner = item(feature)
     if inner is not None:
+        if isinstance(inner, Mapping) and "text" in inner:
+            return "answers"
         return LISTS.get(kind_of(inner), "none")
     if getattr(feature, "names", None):
         return "label"
@@ -107,14 +112,17 @@ def kind_of(feature: Any) -> Kind:
     return next((kind for start, kind in TYPES.items() if dtype.startswith(start)), "none")
 
 
+def _is_record(feature: Any) -> bool:
+    return isinstance(feature, Mapping) and kind_of(feature) == "none"
+
+
 def columns_of(data: Any) -> list[Column]:
     """The columns of a ``datasets.Dataset``, by its features and at most ``SAMPLED`` rows from all over it."""
-    rows = sample(data, SAMPLED)
-    found = []
-    for name, feature in data.features.items():
-        read = isinstance(feature, Mapping) or kind_of(feature) not in ("image", "none")
-        found += _columns(name, feature, list(rows[name]) if read else ())
-    return found
+    read = [name for name, feature in data.features.items() if _is_record(feature) or kind_of(feature) not in UNREAD]
+    cells = sample(data, SAMPLED).select_columns(read)[:] if read else {}
+    return [
+        column for name, feature in data.features.items() for column in _columns(name, feature, cells.get(name, ()))
+    ]
 
 
 def sample(data: Any, most: int) -> Any:
@@ -125,7 +133,7 @@ def sample(data: Any, most: int) -> Any:
 
 def _columns(name: str, feature: Any, cells: Sequence[Any]) -> Iterator[Column]:
     """A column; of records each of their fields, under a dotted name."""
-    if not (isinstance(feature, Mapping) and kind_of(feature) == "none"):
+    if not _is_record(feature):
         yield _column(name, feature, cells)
         return
     for part, inner in feature.items():
@@ -134,7 +142,7 @@ def _columns(name: str, feature: Any, cells: Sequence[Any]) -> Iterator[Column]:
 
 def _column(name: str, feature: Any, every: Sequence[Any]) -> Column:
     kind = kind_of(feature)
-    if kind in ("image", "none"):
+    if kind in UNREAD:
         return Column(name, kind)
     cells = [cell for cell in every if not missing(cell)]
     if kind == "answers":
