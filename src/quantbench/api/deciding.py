@@ -122,8 +122,7 @@ def decide(
 
     Args:
         model: a folder, a name on the hub, or ``demo``.
-        data: a file, a folder or a name on the hub; without it, texts that the package has, whose labels are left out
-            for all models but ``demo``.
+        data: a file, a folder or a name on the hub; without it, texts of the package, for ``demo`` with their labels.
         task: needed where the model's configuration does not tell.
         text_column: the column that is read, or both of a pair.
         label_column: the column of labels, or several.
