@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +10,18 @@ from typing import Any
 import torch
 from sklearn.metrics import accuracy_score
 from tests.cases.case import Answer, Case, Refused, Right, case
-from tests.cases.data import FITTED, LABELS
+from tests.cases.data import LABELS
 from tests.cases.labels import MATRIX, NUMBERS, SENTENCES, TEXTS, TOPICS, classes, sets, settings, tags
 from tests.support.fitted import save, tiny_config, tiny_tokenizer
 from transformers import DistilBertForSequenceClassification
 
 import quantbench as qb
 from quantbench.schema.settings import Dataset as Source
+from quantbench.schema.settings import Sources
 from quantbench.sources.datasets import load_split
+from quantbench.tasks import text_classification
 
 PLANTED = "planted"
-ALL = Right({"accuracy": 1.0}, examples=8)
 PLAIN = ("O", "PER", "LOC")
 WORDS = (("PER", "O", "O"), ("O", "O", "O", "O", "LOC", "LOC"), ("O", "O", "O"), ("LOC", "LOC", "O"))
 
@@ -32,21 +32,33 @@ def _csv(folder: Path, header: str, rows: Sequence[str], name: str = "a.csv") ->
     return file
 
 
-def _named(names: tuple[str, ...]) -> tuple[Any, Any]:
-    """A classifier that is right on ``NUMBERS``, of two labels or three, under other names."""
-    model, tokenizer = classes(TOPICS if len(names) == len(TOPICS) else ("no", "yes"))
-    model = copy.deepcopy(model)
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: number for number, name in enumerate(names)}
-    return model, tokenizer
-
-
-def _labelled(
-    folder: Path, labels: Sequence[object], right: Right | Refused, names: tuple[str, ...] = TOPICS, **dataset: Any
-) -> Case:
+def _labelled(folder: Path, labels: Sequence[object], right: Refused, **dataset: Any) -> Case:
     """A CSV file of texts with these labels."""
     file = _csv(folder, "text,label", [f"{text},{label}" for text, label in zip(TEXTS, labels, strict=True)])
-    return Case(settings(folder, _named(names), path=str(file), eval_split="train", **dataset), right)
+    return Case(settings(folder, classes(), path=str(file), eval_split="train", **dataset), right)
+
+
+def _read(file: Path, names: Sequence[str], right: Sequence[int | None] = NUMBERS, **dataset: Any) -> Answer:
+    """The number of the model's label of each row of a file."""
+    given = Source(**{"path": str(file), "data_keys": {"primary": "text"}, "ref_keys": ("label",), **dataset})
+    sources = Sources(task="text-classification", model_name_or_path="-", dataset=given)
+    found = text_classification.references(sources, load_split(given, "train", "dataset.eval_split"), names)
+    missing = sum(number is None for number in right)
+    told = f"{len(right) - missing} labels, each the model's of that name" + f"; {missing} rows without one" * (
+        missing > 0
+    )
+    return Answer(list(found), list(right), told)
+
+
+def _in_csv(folder: Path, labels: Sequence[object], names: Sequence[str] = TOPICS, **rest: Any) -> Answer:
+    file = _csv(folder, "text,label", [f"{text},{label}" for text, label in zip(TEXTS, labels, strict=True)])
+    return _read(file, names, **rest)
+
+
+def _in_json(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    file = folder / "a.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return file
 
 
 def _decided(model: str | Path, file: Path, told: str, right: Sequence[Any], **options: Any) -> Answer:
@@ -55,48 +67,58 @@ def _decided(model: str | Path, file: Path, told: str, right: Sequence[Any], **o
     return Answer([dict(dataset.data_keys), *dataset.ref_keys], list(right), told)
 
 
-@case("labels with blanks in them", FITTED)
-def blanks(folder: Path) -> Case:
+@case("labels with blanks in them", PLANTED)
+def blanks(folder: Path) -> Answer:
     names = ("very good", "not so good", "bad")
-    return _labelled(folder, [names[number] for number in NUMBERS], ALL, names)
+    return _in_csv(folder, [names[number] for number in NUMBERS], names)
 
 
-@case("labels in other scripts", FITTED)
-def scripts(folder: Path) -> Case:
+@case("labels in other scripts", PLANTED)
+def scripts(folder: Path) -> Answer:
     names = ("мир", "お金", "möglich")
-    return _labelled(folder, [names[number] for number in NUMBERS], ALL, names)
+    return _in_csv(folder, [names[number] for number in NUMBERS], names)
 
 
-@case("labels 0.0, 1.0 and 2.0 in a CSV", FITTED)
-def floats(folder: Path) -> Case:
-    return _labelled(folder, [float(number) for number in NUMBERS], ALL, label_names=list(TOPICS))
+@case("labels 0.0, 1.0 and 2.0 in a CSV", PLANTED)
+def floats(folder: Path) -> Answer:
+    return _in_csv(folder, [float(number) for number in NUMBERS], label_names=TOPICS)
 
 
-@case("labels -100 in some rows of a CSV", FITTED)
-def ignored(folder: Path) -> Case:
-    note = "2 rows without a label were left out, the first is row 1"
-    right = Right({"accuracy": 1.0}, examples=6, notes=[note])
-    return _labelled(folder, [-100, -100, *NUMBERS[2:]], right, label_names=list(TOPICS))
+@case("labels -100 in some rows of a CSV", PLANTED)
+def ignored(folder: Path) -> Answer:
+    return _in_csv(folder, [-100, *NUMBERS[1:]], right=[None, *NUMBERS[1:]], label_names=TOPICS)
 
 
-@case("labels true and false in a CSV for a model of True and False", FITTED)
-def truths(folder: Path) -> Case:
-    names = ("False", "True")
-    return _labelled(folder, [str(bool(number % 2)).lower() for number in NUMBERS], ALL, names)
+@case("labels true and false in a CSV for a model of True and False", PLANTED)
+def truths(folder: Path) -> Answer:
+    bits = [number % 2 for number in NUMBERS]
+    return _in_csv(folder, [str(bool(bit)).lower() for bit in bits], ("False", "True"), right=bits)
 
 
-@case("labels yes and no in a CSV", FITTED)
-def yes_and_no(folder: Path) -> Case:
-    return _labelled(folder, [("no", "yes")[number % 2] for number in NUMBERS], ALL, ("no", "yes"))
+@case("labels yes and no in a CSV, of which the model has no first", PLANTED)
+def yes_and_no(folder: Path) -> Answer:
+    bits = [number % 2 for number in NUMBERS]
+    return _in_csv(folder, [("no", "yes")[bit] for bit in bits], ("no", "yes"), right=bits)
 
 
-@case("numbers written as texts, with dataset.label_names", FITTED)
-def written_numbers(folder: Path) -> Case:
-    file = folder / "a.jsonl"
+@case("numbers written as texts, with dataset.label_names", PLANTED)
+def written_numbers(folder: Path) -> Answer:
     rows = [{"text": text, "label": str(number)} for text, number in zip(TEXTS, NUMBERS, strict=True)]
-    file.write_text("\n".join(map(json.dumps, rows)))
-    names = {"label_names": list(TOPICS)}
-    return Case(settings(folder, classes(), path=str(file), eval_split="train", **names), ALL)
+    return _read(_in_json(folder, rows), TOPICS, label_names=TOPICS)
+
+
+@case("null for a label in JSON where a class is called null", PLANTED)
+def json_null(folder: Path) -> Answer:
+    names: tuple[str, ...] = ("null", "money", "weather")
+    rows: list[dict[str, Any]] = [{"text": a, "label": names[n]} for a, n in zip(TEXTS, NUMBERS, strict=True)]
+    rows[2]["label"] = None
+    return _read(_in_json(folder, rows), names, [*NUMBERS[:2], None, *NUMBERS[3:]])
+
+
+@case("a label that is a field of a record", PLANTED)
+def label_of_record(folder: Path) -> Answer:
+    rows = [{"text": text, "gold": {"name": label}} for text, label in zip(TEXTS, LABELS, strict=True)]
+    return _read(_in_json(folder, rows), TOPICS, ref_keys=("gold.name",))
 
 
 @case("a label number that no name stands for", PLANTED)
@@ -104,24 +126,6 @@ def number_without_name(folder: Path) -> Case:
     says = ["a label number without a name: 7", "gives 3 names"]
     right = Refused("dataset.label_names", says)
     return _labelled(folder, [7, *NUMBERS[1:]], right, label_names=list(TOPICS))
-
-
-@case("null for a label in JSON where a class is called null", FITTED)
-def json_null(folder: Path) -> Case:
-    file, names = folder / "a.jsonl", ("null", "money", "weather")
-    rows = [{"text": text, "label": names[number]} for text, number in zip(TEXTS, NUMBERS, strict=True)]
-    rows[2]["label"] = None  # type: ignore[assignment]
-    file.write_text("\n".join(map(json.dumps, rows)))
-    right = Right({"accuracy": 1.0}, examples=7, notes=["1 row without a label was left out: row 3"])
-    return Case(settings(folder, _named(names), path=str(file), eval_split="train"), right)
-
-
-@case("a label that is a field of a record", FITTED)
-def label_of_record(folder: Path) -> Case:
-    file = folder / "a.jsonl"
-    rows = [{"text": text, "gold": {"name": label}} for text, label in zip(TEXTS, LABELS, strict=True)]
-    file.write_text("\n".join(map(json.dumps, rows)))
-    return Case(settings(folder, classes(), path=str(file), eval_split="train", ref_keys=["gold.name"]), ALL)
 
 
 @case("3,000 labels", "transformers, scikit-learn")
@@ -178,9 +182,7 @@ def columns_of_bits(folder: Path) -> Answer:
 def field_decided(folder: Path) -> Answer:
     model = settings(folder, classes())["model_name_or_path"]
     rows = [{"review": {"text": text, "stars": 1}, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
-    file = folder / "a.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
-    return _decided(model, file, "review.text is read", [{"primary": "review.text"}, "label"])
+    return _decided(model, _in_json(folder, rows), "review.text is read", [{"primary": "review.text"}, "label"])
 
 
 @case("several labels in one text, sport;money", PLANTED)

@@ -103,9 +103,9 @@ def _names(sentences: Sequence[Sequence[Sequence[str]]]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _counts(cells: Sequence[str]) -> bool:
+def _counts(cells: list[str]) -> bool:
     """Whether cells are 1, 2, 3 and so on, or begin with 0."""
-    return cells in ([str(number) for number in range(start, start + len(cells))] for start in (0, 1))
+    return cells in tuple([str(number) for number in range(start, start + len(cells))] for start in (0, 1))
 
 
 def _sentences(path: Path) -> Iterator[list[list[str]]]:

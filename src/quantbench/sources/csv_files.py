@@ -144,8 +144,11 @@ def _lines(text: str) -> Iterator[str]:
 
 def _uneven(text: str, layout: Layout) -> str | None:
     """The first row that has not as many cells as the header, by its line, and what to do."""
-    quoting = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.separator, quoting=quoting)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=layout.separator,
+        quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
+    )
     width = len(layout.names)
     for row in reader:
         if row and len(row) != width:
