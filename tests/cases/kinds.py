@@ -95,7 +95,7 @@ def truths(folder: Path) -> Answer:
     return _in_csv(folder, [str(bool(bit)).lower() for bit in bits], ("False", "True"), right=bits)
 
 
-@case("labels yes and no in a CSV, of which the model has no first", PLANTED)
+@case("labels yes and no in a CSV", PLANTED)
 def yes_and_no(folder: Path) -> Answer:
     bits = [number % 2 for number in NUMBERS]
     return _in_csv(folder, [("no", "yes")[bit] for bit in bits], ("no", "yes"), right=bits)

@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ UNIVERSAL = ("id", WORDS, "lemma", "upos", "xpos", "feats", "head", "deprel", "d
 NO_WORD = re.compile(r"\d+[-.]\d+")
 """First cells of CoNLL-U that stand for no word."""
 DOCUMENT = "-DOCSTART-"
+BLOCK = 10_000
+"""Sentences that are held as lists at once."""
 BLANKS = re.compile("[ \t]+")
 """What stands between columns without tabs; other blanks of Unicode are parts of words."""
 
@@ -77,19 +80,36 @@ def read_columns(paths: Sequence[Path]) -> Any:
 def _table(path: Path) -> Any:
     import pyarrow
 
-    sentences = list(_sentences(path))
-    if not sentences:
+    sentences = _sentences(path)
+    first = list(islice(sentences, BLOCK))
+    if not first:
         raise mistake("dataset.path", f"{path} has no words; give a file with a word a line")
-    universal = suffix_of(path) == ".conllu" and len(sentences[0][0]) == len(UNIVERSAL)
-    names = UNIVERSAL if universal else _names(sentences)
-    if names is UNIVERSAL:
-        sentences = [kept for s in sentences if (kept := [row for row in s if not NO_WORD.fullmatch(row[0])])]
-    kind = pyarrow.list_(pyarrow.string())
-    columns = {
-        name: pyarrow.array(([row[place] for row in sentence] for sentence in sentences), kind)
-        for place, name in enumerate(names)
-    }
-    return pyarrow.table(columns)
+    universal = suffix_of(path) == ".conllu" and len(first[0][0]) == len(UNIVERSAL)
+    names = UNIVERSAL if universal else _names(first)
+    blocks, block = [], first
+    while block:
+        blocks.append(_block([_words(sentence) for sentence in block] if universal else block, names))
+        block = list(islice(sentences, BLOCK))
+    return pyarrow.concat_tables(blocks)
+
+
+def _words(sentence: Sequence[list[str]]) -> list[list[str]]:
+    """What are words in CoNLL-U."""
+    return [row for row in sentence if not NO_WORD.fullmatch(row[0])]
+
+
+def _block(sentences: Sequence[Sequence[Sequence[str]]], names: Sequence[str]) -> Any:
+    """Sentences as a table with a row for each."""
+    import pyarrow
+
+    ends = pyarrow.array([0, *accumulate(map(len, sentences))], pyarrow.int32())
+    flat = ([row[place] for sentence in sentences for row in sentence] for place in range(len(names)))
+    return pyarrow.table(
+        {
+            name: pyarrow.ListArray.from_arrays(ends, pyarrow.array(cells, pyarrow.string()))
+            for name, cells in zip(names, flat, strict=True)
+        }
+    )
 
 
 def _names(sentences: Sequence[Sequence[Sequence[str]]]) -> tuple[str, ...]:

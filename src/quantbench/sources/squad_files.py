@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from quantbench.sources.text_files import head_of, read_text
 
 BEGINS = re.compile(r'\s*\{[^{]*"data"\s*:\s*\[\s*\{[^{]*"paragraphs"\s*:\s*\[')
 """How a JSON file of this form begins."""
+BLOCK = 10_000
+"""Questions that are held as rows at once."""
 FORM = 'its form is {"data": [{"paragraphs": [{"context": …, "qas": [{"question": …, "answers": […]}]}]}]}'
 
 
@@ -33,16 +36,18 @@ def read_squad(paths: Sequence[Path]) -> Any:
 
     """
     import datasets
+    import pyarrow
 
-    answers = {"text": datasets.List(datasets.Value("string")), "answer_start": datasets.List(datasets.Value("int64"))}
-    texts = dict.fromkeys(("id", "title", "context", "question"), datasets.Value("string"))
-    features = datasets.Features({**texts, "answers": answers})
-    columns: dict[str, list[Any]] = {name: [] for name in features}
-    for path in paths:
-        for row in _rows(path):
-            for name, value in row.items():
-                columns[name].append(value)
-    return datasets.Dataset.from_dict(columns, features=features)
+    texts = [(name, pyarrow.string()) for name in ("id", "title", "context", "question")]
+    lists = [("text", pyarrow.list_(pyarrow.string())), ("answer_start", pyarrow.list_(pyarrow.int64()))]
+    schema = pyarrow.schema([*texts, ("answers", pyarrow.struct(lists))])
+    tables, block = [], []
+    for row in chain.from_iterable(map(_rows, paths)):
+        block.append(row)
+        if len(block) == BLOCK:
+            tables.append(pyarrow.Table.from_pylist(block, schema))
+            block = []
+    return datasets.Dataset(pyarrow.concat_tables([*tables, pyarrow.Table.from_pylist(block, schema)]))
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
