@@ -31,8 +31,6 @@ NO_WORD = re.compile(r"\d+[-.]\d+")
 DOCUMENT = "-DOCSTART-"
 BLOCK = 10_000
 """Sentences that are held as lists at once."""
-BLANKS = re.compile("[ \t]+")
-"""What stands between columns without tabs; other blanks of Unicode are parts of words."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,16 @@ class Form:
     width: int
 
     def cells(self, line: str) -> list[str]:
-        """What a line holds, without blanks around it."""
-        if self.tabs:
-            return [cell.strip(" ") for cell in line.rstrip("\r\n").split("\t")]
-        return BLANKS.split(line.strip(" \t\r\n"))
+        """What a line without its end holds, without blanks around it; other blanks of Unicode are parts of words."""
+        if not self.tabs:
+            return [cell for cell in line.replace("\t", " ").split(" ") if cell]
+        cells = line.split("\t")
+        return [cell.strip(" ") for cell in cells] if " " in line else cells
 
 
 def is_columns(path: Path) -> bool:
     """Whether a file of any ending looks like columns: two or more, on all of its lines, with empty lines between."""
-    lines = head_of(path).split("\n")
+    lines = list(_lines(head_of(path)))
     form = _form(lines)
     words = [line for line in lines[:-1] if line.strip() and not line.startswith(("#", DOCUMENT))]
     even = all(len(form.cells(line)) == form.width for line in words)
@@ -135,9 +134,9 @@ def _sentences(path: Path) -> Iterator[list[list[str]]]:
         BadInput: at the first line that has not as many cells as the first word.
 
     """
-    form = _form(head_of(path).split("\n"))
+    form = _form(list(_lines(head_of(path))))
     sentence: list[list[str]] = []
-    for number, line in enumerate(io.StringIO(read_text(path)), start=1):
+    for number, line in enumerate(_lines(read_text(path)), start=1):
         if not line.strip():
             if sentence:
                 yield sentence
@@ -152,6 +151,11 @@ def _sentences(path: Path) -> Iterator[list[list[str]]]:
         sentence.append(cells)
     if sentence:
         yield sentence
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines without their ends; only line feeds end them."""
+    return (line.rstrip("\r\n") for line in io.StringIO(text))
 
 
 def _form(lines: Sequence[str]) -> Form:
