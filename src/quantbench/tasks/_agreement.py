@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from quantbench.plugins import registry
 from quantbench.schema.results import Scores
 from quantbench.schema.settings import Settings, Sources
 from quantbench.sources.cells import NO_LABELS
@@ -39,6 +40,11 @@ NOTES = (NO_LABELS,)
 def unlabelled(sources: Sources) -> bool:
     """Whether no column of references is named, so that the original's predictions are the reference."""
     return not sources.dataset.ref_keys
+
+
+def needs(sources: Sources) -> bool:
+    """Whether a task that checks its data as one of this folder does needs references: it has no agreement."""
+    return AGREEMENT not in registry.task(sources.task).METRICS
 
 
 def check(settings: Settings, labels: Sequence[str]) -> list[tuple[str, str]]:

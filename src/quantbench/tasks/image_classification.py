@@ -113,7 +113,7 @@ def likelihood(sources: Sources) -> Likelihood:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    found = names_of_labels.columns(settings, features, split, {"primary": "images"}, needed=False)
+    found = names_of_labels.columns(settings, features, split, {"primary": "images"}, needed=_agreement.needs(settings))
     if found:
         return found
     images = settings.dataset.data_keys["primary"]

@@ -107,7 +107,9 @@ def likelihood(sources: Sources) -> Likelihood:
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in the columns of a split, given its ``datasets.Features``."""
     wanted = {"question": "questions", "context": "contexts"}
-    found = names_of_labels.columns(settings, features, split, wanted, example="answers", needed=False)
+    found = names_of_labels.columns(
+        settings, features, split, wanted, example="answers", needed=_agreement.needs(settings)
+    )
     if found:
         return found
     found = names_of_labels.no_texts(settings, features)

@@ -85,7 +85,7 @@ class TextExamples(served.Encoded):
     references: Sequence[Prediction] | None
     fingerprint: str
     notes: tuple[str, ...]
-    labels: int = 0
+    labels: int
 
 
 def kind_of(sources: Sources) -> str:
@@ -126,7 +126,9 @@ def likelihood(sources: Sources) -> Likelihood:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    found = names_of_labels.columns(settings, features, split, {"primary": "texts"}, refs=None, needed=False)
+    found = names_of_labels.columns(
+        settings, features, split, {"primary": "texts"}, refs=None, needed=_agreement.needs(settings)
+    )
     if found:
         return found
     if _agreement.unlabelled(settings):

@@ -115,7 +115,9 @@ def likelihood(sources: Sources) -> Likelihood:
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
     wanted = {"primary": "words"}
-    found = names_of_labels.columns(settings, features, split, wanted, example="ner_tags", needed=False)
+    found = names_of_labels.columns(
+        settings, features, split, wanted, example="ner_tags", needed=_agreement.needs(settings)
+    )
     if found:
         return found
     words = settings.dataset.data_keys["primary"]
