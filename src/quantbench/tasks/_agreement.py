@@ -47,8 +47,17 @@ def needs(sources: Sources) -> bool:
     return AGREEMENT not in registry.task(sources.task).METRICS
 
 
-def check(settings: Settings, labels: Sequence[str]) -> list[tuple[str, str]]:
-    """The mistake of asking for the overlap of more labels than are compared, as (dotted key, message)."""
+def metrics_of(kind: str) -> tuple[str, ...]:
+    """Those of ``numbers``, or of labels."""
+    return (AGREEMENT, CORRELATION) if kind == "numbers" else LABELS
+
+
+def check(settings: Settings, labels: Sequence[str], kind: str) -> list[tuple[str, str]]:
+    """Mistakes in metrics as (dotted key, message): those of labels, and the overlap of more than are compared."""
+    wrong = [name for name in settings.metrics if name not in metrics_of(kind)]
+    if wrong:
+        message = f"metric {wrong[0]} is not for this kind of labels, which are none"
+        return [("metrics", f"{message}; there is: {', '.join(metrics_of(kind))}")]
     if OVERLAP not in settings.metrics or len(labels) <= MOST:
         return []
     return [("metrics", f"{OVERLAP} is of {MOST} labels at most, the model has {len(labels)}; use {AGREEMENT}")]

@@ -17,7 +17,7 @@ from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Flag, Settings, Sources, TaskArgs
+from quantbench.schema.settings import Dataset, Flag, Settings, Sources, TaskArgs
 from quantbench.served import text_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
@@ -88,6 +88,9 @@ class TextExamples(served.Encoded):
     labels: int
 
 
+_LABELLED = Dataset(path="-", ref_keys=("-",))
+
+
 def kind_of(sources: Sources) -> str:
     """What a model of these sources gives: ``single``, ``sets`` or ``numbers``."""
     args = typed(Args, sources)
@@ -95,10 +98,11 @@ def kind_of(sources: Sources) -> str:
 
 
 def known_metrics(sources: Sources) -> tuple[str, ...]:
-    """Those for one label, for several, or for a number; without labels those of agreement."""
+    """Those for one label, for several, or for a number; without labels :func:`check` refuses all but agreement."""
     kind = kind_of(sources)
     if _agreement.unlabelled(sources):
-        return (_agreement.AGREEMENT, _agreement.CORRELATION) if kind == "numbers" else _agreement.LABELS
+        labelled = known_metrics(sources.model_copy(update={"dataset": _LABELLED}))
+        return (*_agreement.metrics_of(kind), *labelled)
     if kind == "sets":
         return tuple(_label_metrics.MULTI_LABEL_METRICS)
     values = _label_metrics.NUMBER_METRICS if kind == "numbers" else _label_metrics.LABEL_METRICS
@@ -108,7 +112,7 @@ def known_metrics(sources: Sources) -> tuple[str, ...]:
 def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Accuracy and macro F1 of one label, micro and macro F1 of sets of labels, both correlations of numbers."""
     if _agreement.unlabelled(sources):
-        return known_metrics(sources)[: 1 if len(labels) > _agreement.MOST else None]
+        return _agreement.metrics_of(kind_of(sources))[: 1 if len(labels) > _agreement.MOST else None]
     kinds = {"single": ("accuracy", "f1_macro"), "sets": ("f1_micro", "f1_macro"), "numbers": ("pearson", "spearmanr")}
     return kinds[kind_of(sources)]
 
@@ -132,7 +136,7 @@ def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) 
     if found:
         return found
     if _agreement.unlabelled(settings):
-        return names_of_labels.no_texts(settings, features) + _agreement.check(settings, labels)
+        return names_of_labels.no_texts(settings, features) + _agreement.check(settings, labels, kind_of(settings))
     return names_of_labels.no_texts(settings, features) + _check_references(settings, features, labels)
 
 
