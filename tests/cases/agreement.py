@@ -110,7 +110,9 @@ def texts_for_a_tagger(folder: Path) -> Answer:
 
 @case("accuracy asked for without labels", "planted")
 def accuracy_without_labels(folder: Path) -> Case:
-    found = _unlabelled(settings(folder, classes()), metrics=["accuracy"])
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    found = settings(folder, classes(), path=str(folder / "texts.txt"), eval_split="train", calibration_split="train")
+    found = _unlabelled(found, metrics=["accuracy"])
     return Case(found, Refused("metrics", ["metric accuracy is not for this kind of labels", "agreement"]))
 
 
