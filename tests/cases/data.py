@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import torch
-from datasets import Dataset
 from PIL import Image
 from sklearn.metrics import accuracy_score
 from tests.cases.case import Answer, Case, Refused, Right, case
@@ -202,26 +201,6 @@ def utf_16(folder: Path) -> Case:
 def latin_1(folder: Path) -> Case:
     says = ["is not UTF-8 (byte 0xe9 in line 2)", "iconv"]
     return _file(folder, "data.csv", "text,label\né,sport\n".encode("latin-1"), Refused("dataset.path", says))
-
-
-@case("a file of tab-separated text", "planted")
-def tab_separated(folder: Path) -> Case:
-    return _file(folder, "dev.tsv", b"text\tlabel\n", Refused("dataset.path", ["is tab-separated", "write it as CSV"]))
-
-
-@case("a folder that was written by save_to_disk", "planted")
-def saved_to_disk(folder: Path) -> Case:
-    Dataset.from_list([{"text": "Oslo", "label": "sport"}]).save_to_disk(folder / "disk")
-    found = settings(folder, classes(), path=str(folder / "disk"))
-    return Case(found, Refused("dataset.path", ["was written by save_to_disk", "to_parquet"]))
-
-
-@case("a JSON file of SQuAD's own form", "planted")
-def nested_squad(folder: Path) -> Case:
-    content = b'{"version": "2", "data": [{"title": "x", "paragraphs": [{"context": "c", "qas": []}]}]}'
-    return _file(
-        folder, "dev.json", content, Refused("dataset.path", ["the nested form of SQuAD", "a row per question"])
-    )
 
 
 @case("calibration without labels", FITTED)

@@ -26,7 +26,7 @@ SENTENCES = 100
 OUTLIER = "1996"
 
 
-def _run(folder: Path, settings: dict[str, Any]) -> Result:
+def run(folder: Path, settings: dict[str, Any]) -> Result:
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump({**DEFAULTS, **settings}), encoding="utf-8")
     qb.run(load_config(file), out=folder / "out")
@@ -35,28 +35,28 @@ def _run(folder: Path, settings: dict[str, Any]) -> Result:
     return result
 
 
-def _session(folder: Path, result: Result) -> onnxruntime.InferenceSession:
+def session_of(folder: Path, result: Result) -> onnxruntime.InferenceSession:
     assert result.artifact is not None
     path = folder / "out" / result.artifact.path
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def _inputs(session: onnxruntime.InferenceSession, encoded: Any) -> dict[str, Any]:
+def inputs_of(session: onnxruntime.InferenceSession, encoded: Any) -> dict[str, Any]:
     return {item.name: np.asarray(encoded[item.name], dtype=np.int64) for item in session.get_inputs()}
 
 
 @case("dynamic int8 of the demo, one sentence at a time", "onnxruntime on the run's file, seqeval")
 def sentences_alone(folder: Path) -> Answer:
     settings = {"task": "token-classification", "model_name_or_path": "demo", "dataset": "demo"}
-    result = _run(folder, {**settings, "max_eval_samples": SENTENCES})
-    session, tokenizer = _session(folder, result), AutoTokenizer.from_pretrained(embedded.MODEL)
+    result = run(folder, {**settings, "max_eval_samples": SENTENCES})
+    session, tokenizer = session_of(folder, result), AutoTokenizer.from_pretrained(embedded.MODEL)
     names = yaml.safe_load((Path(embedded.MODEL) / "config.json").read_text())["id2label"]
     split = Dataset.from_parquet(str(embedded.DATA / "test.parquet")).select(range(SENTENCES))
     told = getattr(split.features["ner_tags"], "feature", split.features["ner_tags"])
     said, true = [], []
     for words, tags in zip(split["tokens"], split["ner_tags"], strict=True):
         encoded = tokenizer([words], is_split_into_words=True, return_tensors="np", truncation=True)
-        best = session.run(None, _inputs(session, encoded))[0][0].argmax(-1)
+        best = session.run(None, inputs_of(session, encoded))[0][0].argmax(-1)
         ids = encoded.word_ids(0)
         said.append([names[str(int(best[ids.index(place)]))] for place in range(len(words))])
         true.append([told.int2str(tag) for tag in tags])
@@ -101,14 +101,14 @@ def embeddings_alone(folder: Path) -> Answer:
     model, tokenizer, texts = _planted(folder)
     dataset = {"path": str(folder / "data"), "data_keys": {"primary": "text"}}
     settings = {"task": "feature-extraction", "model_name_or_path": str(folder / "model"), "dataset": dataset}
-    result = _run(folder, {**settings, "per_channel": True, "metrics": ["cosine", "lowest_cosine"]})
-    session, alone, together = _session(folder, result), [], []
+    result = run(folder, {**settings, "per_channel": True, "metrics": ["cosine", "lowest_cosine"]})
+    session, alone, together = session_of(folder, result), [], []
     whole = tokenizer(texts, padding=True, return_tensors="np")
-    states = session.run(None, _inputs(session, whole))[0]
+    states = session.run(None, inputs_of(session, whole))[0]
     for row, text in enumerate(texts):
         with torch.inference_mode():
             one = model(**tokenizer([text], return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
-        other = session.run(None, _inputs(session, tokenizer([text], return_tensors="np")))[0][0].mean(0)
+        other = session.run(None, inputs_of(session, tokenizer([text], return_tensors="np")))[0][0].mean(0)
         alone.append(_cosine(one, other))
         together.append(_cosine(one, states[row][whole["attention_mask"][row] > 0].mean(0)))
     got = result.scores["optimized"].metrics

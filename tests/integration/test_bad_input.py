@@ -228,7 +228,7 @@ def test_pickled_weights_are_not_loaded_unless_asked_for(refused, checked, model
         ("broken.json", b'{"tokens": ["a", ', "is broken or not in a known format: "),
         ("broken.jsonl", b"<html></html>", "is broken or not in a known format: "),
         ("broken.csv", b'tokens,ner_tags\n"a\n\xff\xfe,b,c\n', "is not UTF-8 (byte 0xff in line 3)"),
-        ("notes.txt", b"words", "is none of .parquet, .json, .jsonl, .csv"),
+        ("notes.doc", b"words", "is none of .parquet, .json, .jsonl, "),
     ],
 )
 def test_files_without_data(name, content, words, refused, tmp_path):

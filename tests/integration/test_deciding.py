@@ -16,12 +16,10 @@ from tests.support.sentence_models import write_sentence_model
 import quantbench as qb
 from quantbench.config.load import build_config
 
-MODULES = ("basics", "data", "doubts", "embeddings", "labels", "models", "rankings")
+MODULES = ("basics", "data", "doubts", "embeddings", "labels", "models", "rankings", "readers")
 OPTIONS = {
     "a pair without its similarity": {"task": "feature-extraction"},
     "a tagger without pooler, for its embeddings": {"task": "feature-extraction"},
-    "a compressed CSV with an ending in capitals": {"eval_split": "train", "calibration_split": "train"},
-    "a CSV in UTF-16": {"eval_split": "train", "calibration_split": "train"},
     "one split to calibrate and to evaluate on": {"eval_split": "validation", "calibration_split": "validation"},
 }
 """What cannot be told of some cases, or is another choice than the usual one."""
@@ -50,9 +48,9 @@ def test_the_decided_configuration_is_the_one_written_by_hand(registered, tmp_pa
     by_hand = build_config(dict(made.settings), {}, "by hand")
     dataset = by_hand.base.dataset
     known = {f"dataset.{key}": getattr(dataset, key) for key in ("label_names", "label_map") if getattr(dataset, key)}
-    decided = qb.decide(
-        by_hand.base.model_name_or_path, dataset.path, set=known, **OPTIONS.get(registered.name, {})
-    ).config
+    file = {"eval_split": "train", "calibration_split": "train"} if dataset.eval_split == "train" else {}
+    options = {**file, **OPTIONS.get(registered.name, {})}
+    decided = qb.decide(by_hand.base.model_name_or_path, dataset.path, set=known, **options).config
     calibrated = dataset.calibration_split is not None
     assert sources(decided, calibrated) == sources(by_hand, calibrated)
 
@@ -158,7 +156,7 @@ LABELLED = {"text": "x", "label": "sport"}
     [
         ([LABELLED] * 8, {"label_column": "none"}, ["--label-column: there is no column 'none'", "label (texts)"]),
         ([{"head": "x", "tail": "y", "label": "sport"}] * 8, {}, ["--text-column: several columns", "head (texts), t"]),
-        ([{"text": "x"}] * 8, {}, ["--label-column", "text (texts)", "without labels"]),
+        ([{"text": "x", "n": 0.5}] * 8, {}, ["--label-column", "n (numbers)", "without labels, --set 'dataset.ref_k"]),
         ([{"text": "x", "label": n % 3} for n in range(8)], {}, ["'dataset.label_names=[sport, money, weather]'"]),
         ([{"number": 1, "label": "sport"}] * 8, {}, ["--text-column: no column is known to hold texts"]),
         ([LABELLED] * 2, {}, ["DATA: has 2 rows"]),
@@ -179,7 +177,7 @@ def test_what_cannot_be_told_is_asked_for(rows, options, says, texts, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "MODEL"], "DATA: is missing"),
+        (["run", "MODEL", "--task", "question-answering"], "DATA: is missing; question-answering cannot"),
         (["run", "mine.yaml", "DATA"], "mine.yaml is a configuration"),
         (["tune", "mine.yaml", "--task", "text-classification"], "error: --task: belongs to a model"),
         (["run", "MODEL", "DATA", "--task", "chess"], "error: --task: unknown task 'chess'"),

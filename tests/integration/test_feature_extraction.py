@@ -47,7 +47,7 @@ def test_embeddings_are_those_of_the_pipeline(context, tmp_path):
     rows = load_dataset("parquet", data_files=str(tmp_path / "data" / "validation.parquet"), split="train")
     assert np.asarray(found) == pytest.approx(pooled(tmp_path, rows["text"]), abs=1e-5)
     scores = stages.scores(stages.original(settings, context), settings, context)
-    assert scores.metrics == {"cosine": pytest.approx(1, abs=1e-5)}
+    assert scores.metrics == {"cosine": pytest.approx(1, abs=1e-5), "neighbours_kept": 1.0}
     assert scores.changed == 0
 
 

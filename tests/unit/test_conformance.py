@@ -16,7 +16,7 @@ import quantbench
 import quantbench as qb
 from quantbench.api.conformance import plugin_faults
 from quantbench.plugins import protocols, registry
-from quantbench.tasks import _label_metrics, feature_extraction, question_answering, token_classification
+from quantbench.tasks import _agreement, _label_metrics, feature_extraction, question_answering, token_classification
 
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 LOADERS = {
@@ -166,16 +166,28 @@ def _labels(generator):
 
 
 OUTCOMES = {
-    "token-classification": [(token_classification.COLUMNS, lambda g: np.sort(g.integers(0, 9, (40, 5))))],
+    "token-classification": [
+        (token_classification.COLUMNS, lambda g: np.sort(g.integers(0, 9, (40, 5)))),
+        (token_classification.AGREED, lambda g: np.sort(g.integers(0, 9, (40, 5)))),
+    ],
     "text-classification": [
         (_label_metrics.SINGLE, _labels),
         (_label_metrics.NUMBERS, lambda g: g.normal(size=(40, 2)).round(1)),
         (tuple("abcdef"), lambda g: g.integers(0, 2, (40, 6))),
+        (_agreement.LABELS, lambda g: g.random((40, 2))),
+        (_agreement.NUMBERS, lambda g: g.normal(size=(40, 3)).round(1)),
     ],
-    "image-classification": [((*_label_metrics.SINGLE, "top"), lambda g: np.c_[_labels(g), g.integers(0, 2, 40)])],
-    "question-answering": [(question_answering.COLUMNS, lambda g: g.integers(0, 2, (40, 3)))],
+    "image-classification": [
+        ((*_label_metrics.SINGLE, "top"), lambda g: np.c_[_labels(g), g.integers(0, 2, 40)]),
+        ((_agreement.AGREEMENT,), lambda g: g.integers(0, 2, (40, 1))),
+    ],
+    "question-answering": [
+        (question_answering.COLUMNS, lambda g: g.integers(0, 2, (40, 3))),
+        (question_answering.AGREED, lambda g: g.random((40, 2))),
+    ],
     "feature-extraction": [
-        (feature_extraction.COLUMNS, lambda g: g.random((40, 1))),
+        (feature_extraction.COLUMNS, lambda g: g.random((40, 2))),
+        (("cosine",), lambda g: g.random((40, 1))),  # of earlier versions
         (feature_extraction.PAIR_COLUMNS, lambda g: g.random((40, 3))),
     ],
     "retrieval": [(("ndcg_at_10", "mrr_at_10", "recall_at_10", "kept_at_10", "cosine"), lambda g: g.random((40, 5)))],

@@ -102,6 +102,16 @@ def test_kinds_of_columns(feature, kind):
     assert kind_of(feature) == kind
 
 
+def test_fields_of_records_are_columns():
+    rows = [{"review": {"text": "x", "by": {"name": "y"}}, "answers": {"text": ["a"], "answer_start": [0]}}, {}]
+    found = columns_of(Dataset.from_list(rows))
+    assert [(column.name, column.kind, column.plain) for column in found] == [
+        ("review.text", "text", "text"),
+        ("review.by.name", "text", "name"),
+        ("answers", "answers", "answers"),
+    ]
+
+
 def test_values_of_columns_are_names_of_labels():
     features = Features({"t": List(ClassLabel(names=["O", "B"])), "n": Value("float32"), "b": Value("bool")})
     rows = [{"t": [0], "n": 1.0, "b": True}, {"t": [], "n": None, "b": False}]
@@ -167,6 +177,31 @@ def test_columns(task, columns, labels, data_keys, ref_keys, args):
     assert dict(chosen.task_args) == args
 
 
+@pytest.mark.parametrize(
+    ("task", "columns", "given", "data_keys"),
+    [
+        (ONE, [text("id"), TEXT], Given(), {"primary": "text"}),
+        (ONE, [text("odd")], Given(), {"primary": "odd"}),
+        (ONE, [text("title"), TEXT], Given(), {"primary": "text"}),
+        (ONE, [text("premise"), text("hypothesis")], Given(), {"primary": "premise", "secondary": "hypothesis"}),
+        (ONE, [TEXT, LABEL], Given(unlabelled=True), {"primary": "text"}),
+        (WORDS, [TOKENS], Given(), {"primary": "tokens"}),
+        (WORDS, [text("id"), TEXT], Given(), {"primary": "text"}),
+        (WORDS, [TOKENS, ENTITIES], Given(unlabelled=True), {"primary": "tokens"}),
+        (SPANS, [QUESTION, CONTEXT, text("title")], Given(), {"question": "question", "context": "context"}),
+        (PICTURES, [IMAGE, Column("id", "integer")], Given(), {"primary": "image"}),
+    ],
+)
+def test_without_labels_there_are_no_references(task, columns, given, data_keys):
+    chosen = guesses.choose_columns(task, columns, TOPICS, {}, given)
+    assert (dict(chosen.data_keys), chosen.ref_keys) == (data_keys, ())
+
+
+def test_a_text_may_be_the_answer():
+    columns = [QUESTION, CONTEXT, text("answer")]
+    assert guesses.choose_columns(SPANS, columns, (), {}, Given()).ref_keys == ("answer",)
+
+
 def test_a_number_is_a_column_of_numbers():
     columns = [Column("id", "integer"), TEXT, SCORE]
     assert guesses.choose_columns(ONE, columns, ["LABEL_0"], {"is_regression": True}, Given()).ref_keys == ("score",)
@@ -189,7 +224,9 @@ def test_options_count_more_than_names():
             Given(),
             "--text-column: several columns may hold texts: a1 (texts), b1",
         ),
-        (ONE, [TEXT], Given(), "--label-column: no column is known to hold labels"),
+        (ONE, [TEXT, SCORE], Given(), "--label-column: no column is known to hold labels"),
+        (ONE, [text("one"), text("other")], Given(), "--label-column: no column is known to hold labels"),
+        (WORDS, [TOKENS, Column("t", "texts", values=("A",))], Given(), "--label-column: no column is known to hold"),
         (ONE, [TEXT, Column("u", "label", ("A",)), Column("v", "label", ("B",))], Given(), "--label-column: several"),
         (ONE, [TEXT, Column("label", "integer", values=("0", "2"))], Given(), "--set dataset.label_names: "),
         (WORDS, [TEXT, LABEL], Given(), "--label-column: no column is known to hold a label per word"),

@@ -54,17 +54,30 @@ SPLITS = (
 
 @dataclass(frozen=True)
 class Given:
-    """What was settled by options: columns, whether labels are named, and which label of the model each stands for."""
+    """What was settled by options.
+
+    Attributes:
+        texts: columns that are read.
+        labels: columns of references.
+        named: whether labels are named.
+        mapping: which label of the model a label of the data stands for.
+        unlabelled: whether there are to be no references.
+
+    """
 
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     named: bool = False
     mapping: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Columns by what they are to the task, with options of the task that follow from them."""
+    """Columns by what they are to the task, with options of the task that follow from them.
+
+    Without columns of references, the original's predictions are the reference.
+    """
 
     data_keys: Mapping[str, str]
     ref_keys: tuple[str, ...]
@@ -154,8 +167,12 @@ def _words(columns: Sequence[Column], labels: Sequence[str], args: Mapping[str, 
     lists = [column for column in columns if column.kind in ("texts", "integers") and column.name not in given.texts]
     fitting = [column for column in lists if column.fits(labels)]
     tags = [column for column in lists if column.kind == "integers" or column in fitting or column.plain in TAGS]
-    refs = given.labels or (_one(fitting or tags, TAGS, LABEL, "a label per word", columns),)
+    refs, named = given.labels, any(column.plain in (*TAGS, *LABELS) for column in columns)
+    if not refs and not given.unlabelled and (fitting or named or len(lists) + bool(given.texts) > 1):
+        refs = (_one(fitting or tags, TAGS, LABEL, "a label per word", columns),)
     words = [column for column in columns if column.kind == "texts" and column.name not in refs]
+    if not refs and not words:  # texts are split into words
+        words = [column for column in columns if column.kind == "text" and not column.aside]
     data = given.texts or (_one(words, WORDS, TEXT, "words", columns),)
     _need_names(columns, refs, labels, given)
     return Chosen({"primary": _single(data, "words")}, refs)
@@ -164,6 +181,8 @@ def _words(columns: Sequence[Column], labels: Sequence[str], args: Mapping[str, 
 def _classes(columns: Sequence[Column], labels: Sequence[str], args: Mapping[str, bool], given: Given) -> Chosen:
     args = dict(args)
     refs = given.labels or _label_columns(columns, labels, args, given)
+    if not refs:
+        return Chosen(_texts(columns, columns, given), (), args)
     kinds = {column.kind for column in columns if column.name in refs}
     if not args and (len(refs) > 1 or kinds & {"texts", "integers", "numbers"}):
         args["is_multi_label"] = True
@@ -175,6 +194,8 @@ def _classes(columns: Sequence[Column], labels: Sequence[str], args: Mapping[str
 def _label_columns(
     columns: Sequence[Column], labels: Sequence[str], args: Mapping[str, bool], given: Given
 ) -> tuple[str, ...]:
+    if given.unlabelled or _only_texts(columns, labels, given):
+        return ()
     if args.get("is_regression"):
         return (_score(columns, given, "a number"),)
     counted = [column.name for column in columns if column.kind in ("integer", "truth", "number")]
@@ -186,6 +207,16 @@ def _label_columns(
         kinds = ("texts", "integers", "numbers")
     usable = [column for column in columns if column.kind in kinds and not column.aside]
     return (_label(usable, columns, labels, given),)
+
+
+def _only_texts(columns: Sequence[Column], labels: Sequence[str], given: Given) -> bool:
+    """Whether no column can hold labels: there are texts, by their names if there are several, and what is aside."""
+    if any(column.fits(labels) for column in columns):
+        return False
+    rest = [column for column in columns if not column.aside and column.name not in given.texts]
+    texts = [column for column in rest if column.kind == "text" and column.plain not in LABELS]
+    known = [column for column in texts if column.plain in TEXTS or any(column.plain in pair for pair in PAIRS)]
+    return len(texts) == len(rest) and (len(texts) + bool(given.texts) == 1 or len(known) == len(texts))
 
 
 def _label(usable: Sequence[Column], columns: Sequence[Column], labels: Sequence[str], given: Given) -> str:
@@ -248,7 +279,10 @@ def _questions(columns: Sequence[Column], labels: Sequence[str], args: Mapping[s
         _one([column for column in texts if column.plain in QUESTIONS], QUESTIONS, TEXT, "questions", columns),
         _one([column for column in texts if column.plain in CONTEXTS], CONTEXTS, TEXT, "contexts", columns),
     )
-    answers = [column for column in columns if column.kind in ("answers", "texts")]
+    answers = [column for column in columns if column.kind in ("answers", "texts") and column.name not in given.texts]
+    answers = answers or [column for column in texts if column.plain in ANSWERS]
+    if given.unlabelled or not (given.labels or answers):
+        return Chosen({"question": question, "context": context}, ())
     ref = _single(given.labels, "answers") if given.labels else _one(answers, ANSWERS, LABEL, "answers", columns)
     empty = any(column.empty for column in columns if column.name == ref)
     found = {"handle_impossible": True} if empty else {}
@@ -259,7 +293,9 @@ def _images(columns: Sequence[Column], labels: Sequence[str], args: Mapping[str,
     pictures = [column for column in columns if column.kind == "image"]
     data = given.texts or (_one(pictures, IMAGES, TEXT, "images", columns),)
     usable = [column for column in columns if column.kind in ("label", "integer", "truth", "text") and not column.aside]
-    refs = given.labels or (_label(usable, columns, labels, given),)
+    refs = given.labels
+    if not refs and usable and not given.unlabelled:
+        refs = (_label(usable, columns, labels, given),)
     _need_names(columns, refs, labels, given)
     return Chosen({"primary": _single(data, "images")}, refs)
 
@@ -276,6 +312,8 @@ _CHOOSERS: Mapping[str, _Chooser] = {
 
 def _need_names(columns: Sequence[Column], refs: Sequence[str], labels: Sequence[str], given: Given) -> None:
     """Refuse whole numbers as labels that nothing names: labels are matched by name, and never by number."""
+    if not refs:
+        return
     column = next(column for column in columns if column.name == refs[0])
     if given.named or column.kind not in ("integer", "integers") or column.names or column.fits(labels):
         return
@@ -305,8 +343,9 @@ def _one(
     if name is not None:
         return name
     if not found:
-        without = " Data without labels cannot be measured yet." if option == LABEL else ""
-        ask(option, f"no column is known to hold {what}; name it, there is: {_listed(columns)}.{without}")
+        without = "; without labels, --set 'dataset.ref_keys=[]' measures agreement with the original"
+        without = without if option == LABEL else ""
+        ask(option, f"no column is known to hold {what}; name it, there is: {_listed(columns)}{without}")
     ask(option, f"several columns may hold {what}: {_listed(found)}; name the right one{more}")
 
 

@@ -145,7 +145,12 @@ def _args_faults(plugin: Task | Runtime, shared: type[Options]) -> Iterator[str]
 
 def _metric_faults(task: Task, name: str) -> Iterator[str]:
     """Metrics that are reported by default must be among those that there are, the limit on one that is reported."""
-    settings = Settings(task=name, model_name_or_path="-", dataset=Dataset(path="-"))
+    cases = (Dataset(path="-", ref_keys=refs) for refs in (("-",), ()))
+    found = [Settings(task=name, model_name_or_path="-", dataset=dataset) for dataset in cases]
+    yield from dict.fromkeys(fault for settings in found for fault in _faults_of(task, settings))
+
+
+def _faults_of(task: Task, settings: Settings) -> Iterator[str]:
     usual, known = set(task.default_metrics(settings)), set(task.known_metrics(settings))
     if not usual <= known <= set(task.METRICS):
         yield "default_metrics must be among known_metrics, and these among METRICS"

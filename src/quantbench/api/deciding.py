@@ -14,21 +14,20 @@ import yaml
 
 from quantbench import embedded
 from quantbench.api import _guesses, _ranked
-from quantbench.api._guesses import Chosen, Given
+from quantbench.api._found import DATA, MODEL, Asked, ModelFiles, Rows
+from quantbench.api._guesses import Chosen
 from quantbench.api.configs import override_texts
 from quantbench.config import load, paths
-from quantbench.config.keys import GRID_KEY, lookup
+from quantbench.config.keys import GRID_KEY
 from quantbench.config.overrides import applied
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.plugins import registry
-from quantbench.schema.settings import ORDER, Config, Dataset, Settings
-from quantbench.sources import columns, models, sentence_modules
+from quantbench.schema.settings import ORDER, Config, Settings
+from quantbench.sources import columns, models
 from quantbench.sources.cells import missing, some
-from quantbench.sources.datasets import load_split, split_names
+from quantbench.sources.datasets import load_split
 from quantbench.system.writing import write_atomically
 
-MODEL, DATA = "MODEL", "DATA"
-"""What a message calls both, as the commands do."""
 OPTIONS = {
     "model_name_or_path": MODEL,
     "dataset": DATA,
@@ -47,8 +46,7 @@ OPTIONS = {
 BATCH_SIZES = [1, 4]
 GRID: Mapping[str, Sequence[Any]] = {"quantization_approach": ["static", "dynamic"], "per_channel": [False, True]}
 """What is tried with every value."""
-FEWEST = 4
-"""Rows of the only split that are needed to cut it in two."""
+UNLABELLED = "no labels: held against the original's own predictions"
 
 logger = logging.getLogger("quantbench")
 
@@ -121,7 +119,7 @@ def decide(
 
     Args:
         model: a folder, a name on the hub, or ``demo``.
-        data: a file, a folder or a name on the hub. Needed for all models but ``demo``.
+        data: a file, a folder or a name on the hub; without it, texts of the package, for ``demo`` with their labels.
         task: needed where the model's configuration does not tell.
         text_column: the column that is read, or both of a pair.
         label_column: the column of labels, or several.
@@ -140,10 +138,13 @@ def decide(
         found, mistakes = applied({}, {}, overrides)
         if mistakes:
             raise BadInput(mistakes)
-        asked = _Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
-        source = _Model.read(str(model), asked)
-        rows = _Rows.read(_data_name(str(model), data), asked)
-        source, chosen = _columns(source, rows, asked)
+        asked = Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
+        source = ModelFiles.read(str(model), asked)
+        rows = Rows.read(embedded.NAME if data is None else str(data), asked)
+        if data is None and str(model) != embedded.NAME:
+            chosen = _of_embedded(source, rows, asked)
+        else:
+            source, chosen = _columns(source, rows, asked)
         plain = _plain(source, rows, chosen, grid)
         lines = {**OPTIONS}
         plain, mistakes = applied(plain, lines, overrides)
@@ -160,15 +161,6 @@ def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _data_name(model: str, data: str | Path | None) -> str:
-    if data is not None:
-        return str(data)
-    if model == embedded.NAME:
-        return embedded.NAME
-    message = "is missing; a model is not measured without data yet: give a file, a folder or a hub name after MODEL"
-    raise BadInput([Mistake(DATA, message)])
-
-
 def _built(plain: Mapping[str, Any], lines: Mapping[str, str]) -> Config:
     made = load.build_config(plain, lines, "decided")
     return made.model_copy(update={"places": paths.found(made, Path.cwd(), {})})
@@ -183,106 +175,7 @@ def _at_options() -> Iterator[None]:
         raise BadInput(Mistake(OPTIONS.get(item.where, item.where), item.message) for item in error.mistakes) from None
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What options and ``--set`` settle; an option counts more."""
-
-    found: Mapping[str, Any]
-    option_task: str | None
-    option_texts: tuple[str, ...]
-    option_labels: tuple[str, ...]
-    option_evaluation: str | None
-    option_calibration: str | None
-
-    def set_to(self, key: str, default: Any = None) -> Any:
-        """The value of a dotted key."""
-        try:
-            return lookup(self.found, key)
-        except KeyError:
-            return default
-
-    @property
-    def task(self) -> str | None:
-        """The task, if it is known."""
-        name = self.option_task or self.set_to("task")
-        if name is not None and name not in registry.names("tasks"):
-            message = registry.unknown_name(str(name), registry.names("tasks"), "task")
-            raise BadInput([Mistake(_guesses.TASK, message)])
-        return name
-
-    @property
-    def columns(self) -> Given:
-        """What is known of columns."""
-        keys, refs = self.set_to("dataset.data_keys"), self.set_to("dataset.ref_keys")
-        named, mapping = self.set_to("dataset.label_names"), self.set_to("dataset.label_map")
-        mapping = mapping if isinstance(mapping, Mapping) else {}
-        texts = tuple(map(str, keys.values())) if isinstance(keys, Mapping) else ()
-        labels = tuple(map(str, refs)) if isinstance(refs, list) else ()
-        return Given(self.option_texts or texts, self.option_labels or labels, bool(named or mapping), mapping)
-
-    @property
-    def splits(self) -> tuple[str | None, str | None]:
-        """Those to evaluate and to calibrate on."""
-        return (
-            self.option_evaluation or self.set_to("dataset.eval_split"),
-            self.option_calibration or self.set_to("dataset.calibration_split"),
-        )
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A model by its files: nothing of it is loaded."""
-
-    name: str
-    folder: Path
-    config: Mapping[str, Any]
-    task: str
-    why: str
-    labels: list[str]
-
-    @classmethod
-    def read(cls, name: str, asked: _Asked) -> _Model:
-        pickled, trusted = (bool(asked.set_to(key)) for key in ("allow_pickled_weights", "trust_remote_code"))
-        folder = models.locate_model(name, pickled, trusted)
-        models.check_kind(folder, head=asked.task is None)  # a head that is there is not passed over unasked
-        config = models.check_model_folder(folder, pickled, trusted)
-        names = sorted(registry.names("tasks"), key=_ranked.TASKS.__contains__)  # what takes rankings follows from data
-        suffixes = {task: registry.task(task).ARCHITECTURE_SUFFIX for task in names}
-        told = (asked.task, "as asked for") if asked.task else None
-        task, why = told or _guesses.task_of(config, (folder / sentence_modules.MODULES).exists(), suffixes)
-        models.check_kind(folder, head=bool(suffixes[task]))
-        labels = _guesses.labels_of(config)
-        return cls(name, folder, {**config, "id2label": dict(enumerate(labels))}, task, why, labels)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A data set with the splits that were chosen, which are loaded."""
-
-    name: str
-    splits: tuple[str, str]
-    evaluation: Any
-    calibration: Any
-    cut: bool
-    known: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, name: str, asked: _Asked) -> _Rows:
-        known = {key: asked.set_to(f"dataset.{key}") for key in ("name", "revision")}
-        known = {key: str(value) for key, value in known.items() if value is not None}
-        dataset = Dataset(path=name, **known)
-        names = split_names(dataset)
-        splits = _guesses.choose_splits(names, *asked.splits)
-        cut = asked.splits == (None, None) and len(names) == 1
-        if cut and (count := len(load_split(dataset, names[0], "dataset.path"))) < FEWEST:
-            message = f"has {count} rows, too few to be cut in two; at least {FEWEST} are needed, and many more wanted"
-            raise BadInput([Mistake(DATA, message)])
-        keys = ("dataset.eval_split", "dataset.calibration_split")
-        loaded = [load_split(dataset, split, key) for split, key in zip(splits, keys, strict=True)]
-        return cls(name, splits, loaded[0], loaded[1], cut, known)
-
-
-def _columns(source: _Model, rows: _Rows, asked: _Asked) -> tuple[_Model, Chosen]:
+def _columns(source: ModelFiles, rows: Rows, asked: Asked) -> tuple[ModelFiles, Chosen]:
     """The model, with the task of rankings where no other was asked for and the data are for one, and the columns."""
     found = columns.columns_of(rows.evaluation)
     task = None if asked.task else _ranked.task_of(source.task, source.config, source.labels, found)
@@ -295,7 +188,23 @@ def _columns(source: _Model, rows: _Rows, asked: _Asked) -> tuple[_Model, Chosen
     return source, _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
 
 
-def _plain(source: _Model, rows: _Rows, chosen: Chosen, grid: bool) -> dict[str, Any]:
+def _of_embedded(source: ModelFiles, rows: Rows, asked: Asked) -> Chosen:
+    """Columns of the texts that the package has, without their labels, which are those of another task.
+
+    Raises:
+        BadInput: at ``DATA``, if the task reads something else.
+
+    """
+    args = _guesses.args_of(source.task, source.config)
+    given = replace(asked.columns, labels=(), unlabelled=True)
+    try:
+        return _guesses.choose_columns(source.task, columns.columns_of(rows.evaluation), source.labels, args, given)
+    except BadInput as error:
+        message = f"is missing; {source.task} cannot be measured on the texts that quantbench has"
+        raise BadInput([Mistake(DATA, f"{message}: give a file, a folder or a hub name after MODEL")]) from error
+
+
+def _plain(source: ModelFiles, rows: Rows, chosen: Chosen, grid: bool) -> dict[str, Any]:
     """The configuration as a file has it, but for its lengths."""
     evaluation, calibration = rows.splits
     columns_read = {"data_keys": dict(chosen.data_keys), "ref_keys": list(chosen.ref_keys)}
@@ -313,7 +222,7 @@ def _plain(source: _Model, rows: _Rows, chosen: Chosen, grid: bool) -> dict[str,
     return plain
 
 
-def _lengths(settings: Settings, source: _Model) -> list[int]:
+def _lengths(settings: Settings, source: ModelFiles) -> list[int]:
     """Lengths to time at, those of evaluation examples in tokens; none where inputs have no length."""
     task, keys = registry.task(settings.task), settings.dataset.data_keys
     if not task.PROCESSOR.HAS_LENGTH:
@@ -350,7 +259,7 @@ def _lacks(value: Any) -> bool:
     return missing(value) or (isinstance(value, list) and (not value or any(map(missing, value))))
 
 
-def _reasons(source: _Model, rows: _Rows) -> dict[str, str]:
+def _reasons(source: ModelFiles, rows: Rows) -> dict[str, str]:
     """How each parameter was decided, as comments of a file."""
     seed = f"the only split, in an order drawn by seed {_guesses.SEED} and cut in two"
     counts = f"{len(rows.calibration)} rows to calibrate and {len(rows.evaluation)} to evaluate on"
@@ -365,15 +274,17 @@ def _reasons(source: _Model, rows: _Rows) -> dict[str, str]:
     }
 
 
-def _told(config: Config, source: _Model, rows: _Rows, measured: bool) -> tuple[str, str, str]:
+def _told(config: Config, source: ModelFiles, rows: Rows, measured: bool) -> tuple[str, str, str]:
     """What was decided, in three lines: model and task; data, columns and splits; shapes and grid."""
     base, dataset = config.base, config.base.dataset
     args = ", ".join(name for name, value in base.task_args.model_dump().items() if value is True)
     held = ", ".join(f"{key} {column!r}" for key, column in dataset.data_keys.items())
-    labels = f", references {', '.join(map(repr, dataset.ref_keys))}" if dataset.ref_keys else ", no references"
-    read = {*dataset.data_keys.values(), *dataset.ref_keys}
+    labels = f", references {', '.join(map(repr, dataset.ref_keys))}" if dataset.ref_keys else f", {UNLABELLED}"
+    read = {name.partition(".")[0] for name in (*dataset.data_keys.values(), *dataset.ref_keys)}
     rest = [name for name in rows.evaluation.column_names if name not in read]
     unread = f", not read: {some(rest)}" if rest else ""
+    if absent := [name for name in rows.calibration.column_names if name not in rows.evaluation.column_names]:
+        unread += f", only in {dataset.calibration_split}: {some(absent)}"
     splits = (
         f"{len(rows.calibration)} rows of {dataset.calibration_split} to calibrate, "
         f"{len(rows.evaluation)} of {dataset.eval_split} to evaluate"

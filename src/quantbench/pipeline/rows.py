@@ -90,7 +90,7 @@ def no_label(where: str) -> str:
     """The message for a split without labels."""
     return (
         f"no row of {where} has a label (all are empty or -1, as in test splits whose labels are not published); "
-        "choose another split"
+        "choose another split, or take ref_keys out: then agreement with the original is measured"
     )
 
 

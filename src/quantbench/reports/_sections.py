@@ -13,6 +13,7 @@ from quantbench.plugins import registry
 from quantbench.reports._markdown import counts, spread, table
 from quantbench.schema.results import Artifact, Latency, Noise, Result
 from quantbench.schema.settings import Config
+from quantbench.sources.cells import NO_LABELS
 
 ARMS = ("pytorch", "onnx-float", "optimized")
 
@@ -227,6 +228,12 @@ def job_table(config: Config, results: Sequence[Result]) -> str:
         where = [result.run.settings.backend.name, str(machines[id(result)]), result.environment.host or "–"]
         rows.append([*run_cells(result), *where, *(str(result.job.get(name, "–")) for name in facts)])
     return table([*run_header(config), "backend", "machine", "host", *facts], rows)
+
+
+def unlabelled(done: Sequence[Result]) -> str:
+    """That scores are no scores of labels, where there are none."""
+    there = any(NO_LABELS in result.notes for result in done)
+    return f"{NO_LABELS[0].upper()}{NO_LABELS[1:]}." if there else ""
 
 
 def notes(done: Sequence[Result]) -> list[str]:

@@ -109,6 +109,7 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
     return {
         "title": title,
         "quality": _quality(config, done),
+        "unlabelled": _sections.unlabelled(done),
         "shapes": _shapes(config, done),
         "longest": _longest(config, done),
         "speed": _sections.speed_table(config, done),

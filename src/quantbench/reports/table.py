@@ -10,7 +10,7 @@ from quantbench.analysis.machines import by_machine
 from quantbench.analysis.speedups import shape_name
 from quantbench.config.plan import numbers, told
 from quantbench.reports._markdown import spread
-from quantbench.reports._sections import busy_machine
+from quantbench.reports._sections import busy_machine, unlabelled
 from quantbench.schema.base import canonical_json
 from quantbench.schema.results import Latency, Result, Skipped
 from quantbench.schema.settings import Config
@@ -27,7 +27,7 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
     width = terminal.width()
     done = [result for result in results if result.done]
     parts = [_table(config, done, width)] if done else ["No run was finished."]
-    parts += [terminal.printed(busy_machine(done), width)] if busy_machine(done) else []
+    parts += [terminal.printed(line, width) for line in (unlabelled(done), busy_machine(done)) if line]
     parts += [terminal.printed(line, width) for line in (*_failures(results), *_left_out(skipped))]
     return "\n".join(parts) + "\n"
 

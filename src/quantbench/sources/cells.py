@@ -14,6 +14,11 @@ NAMED = 8
 """Names that a message lists; of more, it says how many."""
 READ = "quantbench: reference"
 """Column that is added to the rows that count: each one's reference, read once over the whole split."""
+NO_LABELS = (
+    "there are no labels: the original's own predictions are the reference, so that scores say how far a version "
+    "agrees with it, not how often either is right"
+)
+"""The note on scores without references."""
 ROW = "quantbench: row"
 """Column that is added to the rows that count: their numbers, from 1."""
 
@@ -50,6 +55,13 @@ def item(feature: Any) -> Any | None:
     """The feature of a list's items, None for what is no list."""
     inner = getattr(feature, "feature", None)
     return feature[0] if isinstance(feature, list) and feature else inner
+
+
+def field(cell: Any, path: Sequence[str]) -> Any:
+    """What stands in a record, or in a record in it; None where one of both is missing."""
+    for name in path:
+        cell = None if cell is None else cell.get(name)
+    return cell
 
 
 def number(value: Any) -> float | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quantbench.sources.cells import item, missing
+from quantbench.sources.cells import field, item, missing
 
 Kind = Literal[
     "text", "label", "integer", "truth", "number", "texts", "integers", "numbers", "image", "answers", "none"
@@ -46,6 +46,8 @@ TYPES: Mapping[str, Kind] = {
     "large_binary": "image",
 }
 """What a cell is by how the name of its type begins."""
+UNREAD: tuple[Kind, ...] = ("image", "none")
+"""Kinds of which no cell is looked at."""
 SAMPLED = 1000
 """Rows that are looked at."""
 ASIDE = re.compile(r"(.*[_ ])?(id|idx|index|guid|uid|uuid|url|split|lang|language|source|date|timestamp)|unnamed.*|_*")
@@ -79,8 +81,8 @@ class Column:
 
     @property
     def plain(self) -> str:
-        """Its name in lower case and without blanks around it."""
-        return self.name.strip().lower()
+        """Its name in lower case, without blanks around it and without that of the record that it is a field of."""
+        return self.name.strip().lower().rpartition(".")[2] or self.name
 
     def fits(self, labels: Collection[str]) -> bool:
         """Whether all of its labels are among the model's."""
@@ -97,9 +99,12 @@ def kind_of(feature: Any) -> Kind:
     if type(feature).__name__ == "Image":
         return "image"
     if isinstance(feature, Mapping):
-        return "image" if set(feature) == {"bytes", "path"} else "answers" if "text" in feature else "none"
+        answers = "text" in feature and ("answer_start" in feature or item(feature["text"]) is not None)
+        return "image" if set(feature) == {"bytes", "path"} else "answers" if answers else "none"
     inner = item(feature)
     if inner is not None:
+        if isinstance(inner, Mapping) and "text" in inner:
+            return "answers"
         return LISTS.get(kind_of(inner), "none")
     if getattr(feature, "names", None):
         return "label"
@@ -107,10 +112,17 @@ def kind_of(feature: Any) -> Kind:
     return next((kind for start, kind in TYPES.items() if dtype.startswith(start)), "none")
 
 
+def _is_record(feature: Any) -> bool:
+    return isinstance(feature, Mapping) and kind_of(feature) == "none"
+
+
 def columns_of(data: Any) -> list[Column]:
     """The columns of a ``datasets.Dataset``, by its features and at most ``SAMPLED`` rows from all over it."""
-    rows = sample(data, SAMPLED)
-    return [_column(name, feature, rows) for name, feature in data.features.items()]
+    read = [name for name, feature in data.features.items() if _is_record(feature) or kind_of(feature) not in UNREAD]
+    cells = sample(data, SAMPLED).select_columns(read)[:] if read else {}
+    return [
+        column for name, feature in data.features.items() for column in _columns(name, feature, cells.get(name, ()))
+    ]
 
 
 def sample(data: Any, most: int) -> Any:
@@ -119,11 +131,20 @@ def sample(data: Any, most: int) -> Any:
     return data if count <= most else data.select([count * place // most for place in range(most)])
 
 
-def _column(name: str, feature: Any, rows: Any) -> Column:
+def _columns(name: str, feature: Any, cells: Sequence[Any]) -> Iterator[Column]:
+    """A column; of records each of their fields, under a dotted name."""
+    if not _is_record(feature):
+        yield _column(name, feature, cells)
+        return
+    for part, inner in feature.items():
+        yield from _columns(f"{name}.{part}", inner, [field(cell, [part]) for cell in cells])
+
+
+def _column(name: str, feature: Any, every: Sequence[Any]) -> Column:
     kind = kind_of(feature)
-    if kind in ("image", "none"):
+    if kind in UNREAD:
         return Column(name, kind)
-    cells = [cell for cell in rows[name] if not missing(cell)]
+    cells = [cell for cell in every if not missing(cell)]
     if kind == "answers":
         texts = [cell["text"] if isinstance(cell, Mapping) else cell for cell in cells]
         return Column(name, kind, empty=_some_empty(texts))

@@ -15,6 +15,7 @@ from quantbench.errors import BadInput, first_line
 from quantbench.schema.base import digest
 from quantbench.schema.settings import Dataset
 from quantbench.sources import beir
+from quantbench.sources.cells import field
 from quantbench.sources.hub import hub_problem, mistake
 from quantbench.sources.local import folder_splits, format_of, read_file, read_folder, sliced
 from quantbench.system.files import file_sha256
@@ -29,6 +30,8 @@ LITERALLY = {"keep_default_na": False, "na_values": [""]}
 """Options of the CSV reader for files on the hub: only the empty cell is missing."""
 SHUFFLED = re.compile(r"(?P<name>\w+)\.shuffle\((?P<seed>\d+)\)(?P<part>\[.*\])?")
 """A split, or a slice of one, whose rows are put into another order by a seed before it is cut."""
+EMBEDDED_TEXT = "text"
+"""Column of the embedded data whose texts are its words with blanks between them."""
 BYTES = ("binary", "large_binary")
 """Types of pictures in files that were not written by ``datasets``."""
 
@@ -64,7 +67,8 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     folder = Path(dataset.path).expanduser()
     if beir.is_layout(folder):
         loaded = beir.with_texts(folder, loaded)
-    return _plain_types(loaded, (*dataset.data_keys.values(), *dataset.ref_keys))
+    columns = (*dataset.data_keys.values(), *dataset.ref_keys)
+    return _plain_types(_with_fields(loaded, columns), columns)
 
 
 def split_names(dataset: Dataset) -> list[str]:
@@ -129,6 +133,18 @@ def _shuffled(dataset: Dataset, split: str) -> Any:
     return sliced({name: whole}, f"{name}{asked['part'] or ''}")
 
 
+def _with_fields(data: Any, columns: Iterable[str]) -> Any:
+    """The data with fields of records as columns of their own, where a dotted name such as ``review.text`` asks."""
+    for column in dict.fromkeys(columns):
+        parent, *path = column.split(".")
+        feature = data.features.get(parent)
+        for name in path:
+            feature = feature.get(name) if isinstance(feature, dict) else None
+        if column not in data.column_names and path and feature is not None:
+            data = data.add_column(column, [field(cell, path) for cell in data[parent]], feature=feature)
+    return data
+
+
 def _plain_types(data: Any, columns: Iterable[str]) -> Any:
     """The columns with one type for texts, one for lists and one for pictures, however a file stores them."""
     for column in dict.fromkeys(columns):
@@ -163,7 +179,8 @@ def _load(dataset: Dataset, split: str) -> Any:
     import datasets
 
     if dataset.path == embedded.NAME:
-        return datasets.load_dataset(str(embedded.DATA), split=split)
+        loaded = datasets.load_dataset(str(embedded.DATA), split=split)
+        return loaded.add_column(EMBEDDED_TEXT, [" ".join(words) for words in loaded["tokens"]])
     path, texts = Path(dataset.path).expanduser(), set(dataset.data_keys.values())
     if path.is_file():
         return read_file(path, split, texts)

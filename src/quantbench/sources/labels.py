@@ -41,6 +41,7 @@ def columns(
     wanted: Mapping[str, str],
     refs: int | None = 1,
     example: str = "label",
+    needed: bool = True,
 ) -> list[tuple[str, str]]:
     """Mistakes in the names of columns as (dotted key, message).
 
@@ -51,6 +52,7 @@ def columns(
         wanted: what each data key that is needed is, such as ``{"primary": "the text"}``.
         refs: how many columns of references are needed; None where one or several may be.
         example: of a column of references.
+        needed: whether there must be a reference; else there may be none at all.
 
     """
     keys, found = sources.dataset.data_keys, []
@@ -61,12 +63,15 @@ def columns(
         if column not in features:
             found.append(("dataset.data_keys", no_column(f"data_keys.{key}", column, split, features)))
     given = len(sources.dataset.ref_keys)
+    if not given and not needed:
+        return found
     if given != refs and (refs is not None or not given):
         number = "no column" if refs == 0 else f"{refs} columns" if refs and refs > 1 else "one column"
         found.append(("dataset.ref_keys", f"{sources.task} needs {number} in ref_keys, such as [{example}]"))
         return found
     absent = [column for column in sources.dataset.ref_keys if column not in features]
-    return found + [("dataset.ref_keys", no_column("ref_keys", column, split, features)) for column in absent]
+    hint = "" if needed else "; without labels, ref_keys: [] measures agreement with the original"
+    return found + [("dataset.ref_keys", no_column("ref_keys", column, split, features) + hint) for column in absent]
 
 
 def no_texts(sources: Sources, features: Any) -> list[tuple[str, str]]:

@@ -15,23 +15,31 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.sources.cells import some
+from quantbench.sources.conll_files import is_columns, read_columns
 from quantbench.sources.csv_files import read_csv
 from quantbench.sources.hub import mistake
+from quantbench.sources.saved import read_saved, saved_splits
+from quantbench.sources.squad_files import is_squad, read_squad
+from quantbench.sources.text_files import read_lines, suffix_of
 
-FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+FORMATS = {
+    ".parquet": "parquet",
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
+    **dict.fromkeys((".csv", ".tsv", ".tab"), "table"),
+    **dict.fromkeys((".conll", ".conllu", ".bio", ".iob", ".iob2"), "columns"),
+    ".txt": "lines",
+}
+"""What files hold by their ending; what JSON and text really hold, :func:`kind_of` sees."""
+ASIDE = ("readme", "license", "licence")
+"""How names of text files begin that say something of the data beside them."""
 WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
 """Words in a file's path that say which split it is of."""
-ELSEWHERE = {
-    ".tsv": "is tab-separated text; write it as CSV: pandas.read_csv(FILE, sep='\\t', quoting=3).to_csv('data.csv')",
-    ".conll": 'is a CoNLL file; write it as JSON lines, a sentence a line: {"tokens": ["EU"], "ner_tags": ["B-ORG"]}',
-    ".xlsx": "is a table of Excel; save it as CSV",
-}
-"""What some other endings are, and how to convert them."""
-SIMILAR = {".bio": ".conll", ".iob": ".conll", ".iob2": ".conll", ".conllu": ".conll", ".xls": ".xlsx", ".tab": ".tsv"}
+TABLES = (".xlsx", ".xls")
+"""Endings of tables that are saved as CSV."""
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SHARD = re.compile(r"(?P<split>\w+)-\d{5}-of-\d{5}\..*")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -41,10 +49,15 @@ MAGIC = re.compile(r"[*?\[\]{}]")
 
 def format_of(path: Path) -> str | None:
     """The format of a file by its ending, also in capitals and compressed; None if it is none that is read."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return FORMATS.get(suffixes[-1]) if suffixes else None
+    return FORMATS.get(suffix_of(path))
+
+
+def kind_of(path: Path) -> str | None:
+    """The format of a file by its ending and its beginning: JSON may be SQuAD's own, text may be in columns."""
+    found = format_of(path)
+    if found == "json":
+        return "squad" if is_squad(path) else "json"
+    return "columns" if found == "lines" and is_columns(path) else found
 
 
 def read_file(path: Path, split: str, texts: Collection[str]) -> Any:
@@ -63,8 +76,9 @@ def read_file(path: Path, split: str, texts: Collection[str]) -> Any:
         raise mistake("dataset.path", f"{path} {_what_else(path)}")
     if path.stat().st_size == 0:
         raise mistake("dataset.path", f"data file {path} is empty; give a file with examples")
-    if path.open("rb").read(2) in UTF_16 and format_of(path) == "json":
-        raise mistake("dataset.path", f"{path} is UTF-16; convert it: iconv -f utf-16 -t utf-8 {path.name}")
+    with path.open("rb") as file:
+        if file.read(2) in UTF_16 and format_of(path) == "json":
+            raise mistake("dataset.path", f"{path} is UTF-16; convert it: iconv -f utf-16 -t utf-8 {path.name}")
     return _read({"train": [path]}, split, texts)
 
 
@@ -72,6 +86,9 @@ def read_folder(folder: Path, name: str | None, split: str, texts: Collection[st
     """A split of a folder; parameters and errors as of :func:`read_file`."""
     import datasets
 
+    saved = saved_splits(folder)
+    if saved is not None:
+        return sliced({part: read_saved(saved[part]) for part in _wanted(split, saved)}, split)
     files = folder_splits(folder, name)
     if files is None:
         return datasets.load_dataset(str(folder), name, split=split)
@@ -81,27 +98,39 @@ def read_folder(folder: Path, name: str | None, split: str, texts: Collection[st
 def folder_splits(folder: Path, name: str | None) -> dict[str, list[Path]] | None:
     """The files of a folder by split; None where they are left to the library ``datasets``.
 
+    Of a folder that ``save_to_disk`` wrote, the files are folders.
+
     Raises:
         BadInput: if the folder holds what is not read.
 
     """
-    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        how = "its splits as Parquet: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet')"
-        raise mistake("dataset.path", f"{folder} was written by save_to_disk; write {how}")
+    saved = saved_splits(folder)
+    if saved is not None:
+        if name is not None:
+            raise mistake("dataset.name", f"{folder} was written by save_to_disk and has no configurations; remove it")
+        return {split: [place] for split, place in saved.items()}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
-    readable = [path for path in files if format_of(path) is not None]
+    readable = _data(files)
     pictures = any(path.suffix.lower() in PICTURES for path in files)
     if name is not None or not readable or pictures or _has_configs(folder):
-        other = next((path for path in files if path.suffix.lower() in {**ELSEWHERE, **SIMILAR}), None)
+        other = next((path for path in files if path.suffix.lower() in TABLES), None)
         if not readable and other is not None:
             raise mistake("dataset.path", f"{other} {_what_else(other)}")
         return None
     return splits_of(readable, folder)
 
 
+def _data(files: Sequence[Path]) -> list[Path]:
+    """The files that are read: texts only where there is nothing else."""
+    found = [path for path in files if format_of(path) not in (None, "lines")]
+    texts = [path for path in files if not path.name.lower().startswith(ASIDE)]
+    return found or (texts if all(format_of(path) == "lines" for path in texts) else [])
+
+
 def _what_else(path: Path) -> str:
-    suffix = path.suffix.lower()
-    return ELSEWHERE.get(SIMILAR.get(suffix, suffix), f"is none of {', '.join(FORMATS)}; convert it to one")
+    if path.suffix.lower() in TABLES:
+        return "is a table of Excel; save it as CSV"
+    return f"is none of {', '.join(FORMATS)}; convert it to one"
 
 
 def _hidden(path: Path) -> bool:
@@ -127,26 +156,46 @@ def splits_of(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
     return found or {"train": list(files)}
 
 
+def _wanted(split: str, known: Collection[str]) -> list[str]:
+    """The splits that an expression names, of those that there are.
+
+    Raises:
+        ValueError: if it names none of them.
+
+    """
+    import datasets
+
+    named = {part.partition("[")[0].strip() for part in split.split("+")}
+    found = [name for name in known if name in named]
+    if not found:
+        datasets.ReadInstruction.from_spec(split)  # what is no split at all has a message of its own
+        raise ValueError(f"Unknown split {split!r}. Should be one of [{', '.join(known)}].")
+    return found
+
+
 def _read(files: dict[str, list[Path]], split: str, texts: Collection[str]) -> Any:
     import datasets
 
-    wanted = {part.partition("[")[0].strip() for part in split.split("+")}
-    read = {name: paths for name, paths in files.items() if name in wanted}
-    if not read:
-        known = ", ".join(files)
-        datasets.ReadInstruction.from_spec(split)  # what is no split at all has a message of its own
-        raise ValueError(f"Unknown split {split!r}. Should be one of [{known}].")
-    formats = {format_of(path) for paths in read.values() for path in paths}
-    if len(formats) > 1:
+    read = {name: files[name] for name in _wanted(split, files)}
+    kinds = {kind_of(path) for paths in read.values() for path in paths}
+    if len(kinds) > 1:
         names = some(sorted(path.name for paths in read.values() for path in paths))
         message = f"split {split!r} has files of several formats ({names}); give one file, or a folder of one format"
         raise mistake("dataset.path", message)
+    kind = str(next(iter(kinds)))
     for paths in read.values():
-        _same_columns(paths, formats == {"parquet"})
-    if formats == {"csv"}:
-        tables = datasets.DatasetDict({name: read_csv(paths, texts) for name, paths in read.items()})
-        return sliced(tables, split)
-    return _by_library(str(next(iter(formats))), read, split)
+        _same_columns(paths, kind == "parquet")
+    if kind in ("parquet", "json"):
+        return _by_library(kind, read, split)
+    tables = {name: _table(kind, paths, texts) for name, paths in read.items()}
+    return sliced(datasets.DatasetDict(tables), split)
+
+
+def _table(kind: str, paths: Sequence[Path], texts: Collection[str]) -> Any:
+    """Files of a format that is read here, as one ``datasets.Dataset``."""
+    if kind == "table":
+        return read_csv(paths, texts)
+    return {"columns": read_columns, "squad": read_squad, "lines": read_lines}[kind](paths)
 
 
 def sliced(tables: Any, split: str) -> Any:

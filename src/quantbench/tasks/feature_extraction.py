@@ -2,7 +2,8 @@
 
 An embedding is a text's tokens pooled (``task_args.pooling``) and brought to length 1, or what the modules of a folder
 of sentence-transformers make of it, whose limit and prompts hold too. What counts is how near each stays to the
-original's; on pairs of texts with a similarity, also how well they are ranked.
+original's, and how many of its nearest neighbours among the other texts stay nearest; on pairs of texts with a
+similarity, how well they are ranked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from quantbench.schema.settings import Settings, Sources, TaskArgs
 from quantbench.served import feature_extraction as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
-from quantbench.tasks import _embeddings, _label_metrics
+from quantbench.tasks import _embeddings, _label_metrics, _neighbours
 from quantbench.tasks._text import EmbeddingProcessor
 
 SUMMARY = "an embedding per text, held against the original's; on pairs of texts also their similarity"
@@ -30,13 +31,16 @@ PIPELINE_TAG = "feature-extraction"
 AUTO_CLASS = "AutoModel"
 ARCHITECTURE_SUFFIX = ""
 DATA_KEYS = ("primary", "secondary")
-METRICS: Mapping[str, tuple[str, ...]] = {name: (name,) for name in ("cosine", "lowest_cosine", "spearmanr")}
+NEIGHBOURS = "neighbours_kept"
+METRICS: Mapping[str, tuple[str, ...]] = {
+    name: (name,) for name in ("cosine", "lowest_cosine", "spearmanr", NEIGHBOURS)
+}
 OUTPUTS = {"last_hidden_state": {0: "batch_size", 1: "sequence_length"}}
 PROCESSOR = EmbeddingProcessor
 SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
-COLUMNS = ("cosine",)
+COLUMNS = ("cosine", NEIGHBOURS)
 PAIR_COLUMNS = ("cosine", *_label_metrics.NUMBERS)
 CHANGED = 0.99
 """Cosine to the original's embedding below which a text counts as changed."""
@@ -74,18 +78,19 @@ class EmbeddedExamples(served.Encoded):
 
 
 def known_metrics(sources: Sources) -> tuple[str, ...]:
-    """Cosines always, the correlation only of pairs of texts that have a similarity."""
-    return tuple(METRICS) if sources.dataset.ref_keys else ("cosine", "lowest_cosine")
+    """Cosines always, the correlation only of pairs of texts that have a similarity, neighbours only of others."""
+    left_out = NEIGHBOURS if sources.dataset.ref_keys else "spearmanr"
+    return tuple(name for name in METRICS if name != left_out)
 
 
 def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """The mean cosine, and the correlation of pairs."""
-    return ("cosine", "spearmanr") if sources.dataset.ref_keys else ("cosine",)
+    """The mean cosine, and the correlation of pairs; without pairs the share of neighbours that are kept."""
+    return ("cosine", "spearmanr" if sources.dataset.ref_keys else NEIGHBOURS)
 
 
 def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
     """The correlation may drop by 0.005; without pairs the mean cosine."""
-    return default_metrics(sources)[-1], 0.005
+    return ("spearmanr" if sources.dataset.ref_keys else "cosine"), 0.005
 
 
 def likelihood(sources: Sources) -> Likelihood:
@@ -164,12 +169,12 @@ decode = served.decode
 
 
 def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
-    """Cosines to the original's embeddings (of a pair their mean), and within pairs against their similarity."""
+    """Cosines to the original's embeddings (of a pair their mean), with neighbours, or the similarity within pairs."""
     found, before = np.asarray(predictions), np.asarray(original)
     near = served.cosines(found, before)
     if examples.similarities is None:
         columns: tuple[str, ...] = COLUMNS
-        outcomes = near[:, None]
+        outcomes = np.stack([near, _neighbours.kept(found, before)], axis=1)
     else:
         columns = PAIR_COLUMNS
         first, second = np.split(found, 2)
@@ -187,10 +192,12 @@ def score(examples: EmbeddedExamples, predictions: Sequence[Prediction], origina
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> _label_metrics.Values:
-    """The mean and the lowest cosine, and Spearman's correlation of pairs."""
+    """The mean and the lowest cosine, and Spearman's correlation of pairs, or the share of neighbours kept."""
     near = outcomes[:, 0]
     lowest = np.where(weights > 0, near, np.inf).min(axis=-1)
     found = {"cosine": _label_metrics.ratio(weights @ near, weights.sum(axis=-1)), "lowest_cosine": lowest}
     if tuple(columns) == PAIR_COLUMNS:
         found["spearmanr"] = _label_metrics.of_numbers(outcomes[:, 1:], weights)["spearmanr"]
+    elif tuple(columns) == COLUMNS:
+        found[NEIGHBOURS] = _label_metrics.ratio(weights @ outcomes[:, 1], weights.sum(axis=-1))
     return found

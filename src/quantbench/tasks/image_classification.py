@@ -1,6 +1,7 @@
 """Image classification: one label per image, read with the checkpoint's own image processor.
 
-Labels of data set and model are matched by name, never by number.
+Labels of data set and model are matched by name, never by number. Without labels, the original's predictions are the
+reference (``_agreement``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from quantbench.served import image_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
 from quantbench.sources.datasets import column_digest
-from quantbench.tasks import _label_metrics, _outputs
+from quantbench.tasks import _agreement, _label_metrics, _outputs
 from quantbench.tasks._images import ImageProcessor
 
 SUMMARY = "a label per image"
@@ -31,7 +32,11 @@ AUTO_CLASS = "AutoModelForImageClassification"
 ARCHITECTURE_SUFFIX = "ForImageClassification"
 DATA_KEYS = ("primary",)
 TOP_5 = "top_5_accuracy"
-METRICS: Mapping[str, tuple[str, ...]] = {**_label_metrics.LABEL_METRICS, TOP_5: (TOP_5,)}
+AGREED = (_agreement.AGREEMENT,)
+METRICS: Mapping[str, tuple[str, ...]] = {
+    **_label_metrics.LABEL_METRICS,
+    **{name: (name,) for name in (TOP_5, *AGREED)},
+}
 OUTPUTS = {"logits": {0: "batch_size"}}
 PROCESSOR = ImageProcessor
 SERVED = served
@@ -75,30 +80,30 @@ class ImageExamples(served.Encoded):
     """Prepared images and their labels.
 
     Attributes:
-        references: number of the label of each image.
+        references: number of the label of each image; None without labels.
         fingerprint: hash of images, processor and labels.
         notes: what a reader of the scores must know.
 
     """
 
-    references: Sequence[int]
+    references: Sequence[int] | None
     fingerprint: str
     notes: tuple[str, ...]
 
 
 def known_metrics(sources: Sources) -> tuple[str, ...]:
-    """Every metric of ``METRICS``: all are values of one label per example."""
-    return tuple(METRICS)
+    """Those of one label per example; without labels that of agreement."""
+    return AGREED if _agreement.unlabelled(sources) else tuple(name for name in METRICS if name not in AGREED)
 
 
 def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """Accuracy, the usual metric of image classification."""
-    return ("accuracy",)
+    """Accuracy, the usual metric of image classification; without labels agreement."""
+    return AGREED if _agreement.unlabelled(sources) else ("accuracy",)
 
 
 def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """Accuracy may drop by 0.005."""
-    return "accuracy", 0.005
+    """Accuracy may drop by 0.005, agreement by 0.02."""
+    return (*AGREED, _agreement.LIMIT) if _agreement.unlabelled(sources) else ("accuracy", 0.005)
 
 
 def likelihood(sources: Sources) -> Likelihood:
@@ -108,15 +113,18 @@ def likelihood(sources: Sources) -> Likelihood:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    found = names_of_labels.columns(settings, features, split, {"primary": "images"})
+    found = names_of_labels.columns(settings, features, split, {"primary": "images"}, needed=_agreement.needs(settings))
     if found:
         return found
-    images, column = settings.dataset.data_keys["primary"], settings.dataset.ref_keys[0]
+    images = settings.dataset.data_keys["primary"]
     if type(features[images]).__name__ != "Image":
         texts = getattr(features[images], "dtype", None) in names_of_labels.TEXTS
         hint = "; to read paths, write them as images: dataset.cast_column(COLUMN, datasets.Image()).to_parquet(FILE)"
         message = f"column {images!r} must hold images, it is {features[images]}{hint if texts else ''}"
         found.append(("dataset.data_keys", message))
+    if _agreement.unlabelled(settings):
+        return found
+    column = settings.dataset.ref_keys[0]
     found += _label_metrics.check_binary({value for name in settings.metrics for value in METRICS[name]}, len(labels))
     return found + names_of_labels.check(settings, features[column], column, labels)
 
@@ -128,6 +136,8 @@ def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple
 
 def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The number of the label of each row, None where it has none."""
+    if _agreement.unlabelled(sources):
+        return _agreement.references(dataset)
     return names_of_labels.single(sources, dataset, sources.dataset.ref_keys[0], labels)
 
 
@@ -135,7 +145,8 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
     """Read and collate images on demand, with their labels as numbers of the model's."""
     column = sources.dataset.data_keys["primary"]
     labels = names_of_labels.of_model(model_config)
-    references = cells.references(dataset)
+    unlabelled = _agreement.unlabelled(sources)
+    references = None if unlabelled else cells.references(dataset)
     _check_images(dataset, column)
     made = {"images": column_digest(dataset, column), "processor": processor.raw.to_json_string()}
     args = serving(sources, processor, model_config)
@@ -144,7 +155,7 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
         **vars(encoded),
         references=references,
         fingerprint=digest({**made, "references": references, "labels": labels}),
-        notes=(),
+        notes=_agreement.NOTES if unlabelled else (),
     )
 
 
@@ -185,6 +196,9 @@ decode = served.decode
 
 def score(examples: ImageExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
     """All values of labels, and how often the right one is among the five most likely."""
+    if examples.references is None:
+        same = [[float(a[0] == b[0])] for a, b in zip(predictions, original, strict=True)]
+        return _agreement.scores(AGREED, np.asarray(same))
     pairs = zip(examples.references, predictions, strict=True)
     outcomes = tuple((reference, top[0], int(reference in top)) for reference, top in pairs)
     return Scores(
@@ -201,5 +215,7 @@ def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> _label_metrics.Values:
     """Metric values of weighted outcomes, see ``_label_metrics.of_labels``, with the accuracy among the top five."""
+    if tuple(columns) == AGREED:
+        return _agreement.metrics(columns, outcomes, weights)
     found = _label_metrics.of_labels(outcomes[:, :2], weights)
     return {**found, TOP_5: _label_metrics.ratio(weights @ outcomes[:, 2], weights.sum(axis=-1))}

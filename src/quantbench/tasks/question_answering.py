@@ -1,7 +1,8 @@
 """Question answering: a part of a context, or nothing where the context has no answer.
 
 Contexts that are longer than the model takes are cut into overlapping windows, and the most certain answer over all
-windows counts, by the rules of transformers' question-answering pipeline (4.57, its last version).
+windows counts, by the rules of transformers' question-answering pipeline (4.57, its last version). Without answers, the
+original's are the reference (``_agreement``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from quantbench.schema.settings import Flag, Positive, Settings, Sources, TaskAr
 from quantbench.served import question_answering as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
-from quantbench.tasks import _squad
+from quantbench.tasks import _agreement, _squad
 from quantbench.tasks._label_metrics import Values, ratio
 from quantbench.tasks._text import TextProcessor
 
@@ -31,9 +32,12 @@ AUTO_CLASS = "AutoModelForQuestionAnswering"
 ARCHITECTURE_SUFFIX = "ForQuestionAnswering"
 DATA_KEYS = ("question", "context")
 PARTS = ("HasAns", "NoAns")
+AGREED = (_agreement.AGREEMENT, "answer_overlap")
+"""Whether an answer is the original's by SQuAD's rules, and the F1 of their words, from 0 to 1."""
 METRICS: Mapping[str, tuple[str, ...]] = {
     "squad": ("exact_match", "f1"),
     "squad_v2": ("exact_match", "f1", *(f"{part}_{name}" for part in PARTS for name in ("exact_match", "f1"))),
+    **{name: (name,) for name in AGREED},
 }
 OUTPUTS = {name: {0: "batch_size", 1: "sequence_length"} for name in ("start_logits", "end_logits")}
 PROCESSOR = TextProcessor
@@ -65,29 +69,33 @@ class QuestionExamples(served.Encoded):
     """Questions tokenized in windows, and the right answers.
 
     Attributes:
-        references: answers of each question, none where it has none.
+        references: answers of each question, none where it has none; None without answers.
         fingerprint: hash of all of this.
         notes: what a reader of the scores must know.
 
     """
 
-    references: Sequence[Sequence[str]]
+    references: Sequence[Sequence[str]] | None
     fingerprint: str
     notes: tuple[str, ...]
 
 
 def known_metrics(sources: Sources) -> tuple[str, ...]:
-    """The metrics of both versions of SQuAD."""
-    return tuple(METRICS)
+    """The metrics of both versions of SQuAD; without answers those of agreement."""
+    return tuple(name for name in METRICS if (name in AGREED) == _agreement.unlabelled(sources))
 
 
 def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Those of SQuAD 2 where a question may have no answer, otherwise those of SQuAD 1."""
+    if _agreement.unlabelled(sources):
+        return AGREED
     return ("squad_v2",) if typed(Args, sources).handle_impossible else ("squad",)
 
 
 def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """F1, in percent, may drop by 0.5."""
+    """F1, in percent, may drop by 0.5, agreement by 0.02."""
+    if _agreement.unlabelled(sources):
+        return _agreement.AGREEMENT, _agreement.LIMIT
     return "f1", 0.5
 
 
@@ -99,16 +107,21 @@ def likelihood(sources: Sources) -> Likelihood:
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in the columns of a split, given its ``datasets.Features``."""
     wanted = {"question": "questions", "context": "contexts"}
-    found = names_of_labels.columns(settings, features, split, wanted, example="answers")
+    found = names_of_labels.columns(
+        settings, features, split, wanted, example="answers", needed=_agreement.needs(settings)
+    )
     if found:
         return found
     found = names_of_labels.no_texts(settings, features)
+    if _agreement.unlabelled(settings):
+        return found
     column = settings.dataset.ref_keys[0]
     feature = features[column]
     inner = cells.item(feature)
-    if not (isinstance(feature, Mapping) and "text" in feature) and inner is None:
-        message = f"column {column!r} must hold answers as SQuAD does ({{text: […], answer_start: […]}}), or a list of "
-        found.append(("dataset.ref_keys", f"{message}texts, it is {feature}"))
+    text = getattr(feature, "dtype", None) in names_of_labels.TEXTS
+    if not (isinstance(feature, Mapping) and "text" in feature) and inner is None and not text:
+        message = f"column {column!r} must hold answers as SQuAD does ({{text: […], answer_start: […]}}), a list of "
+        found.append(("dataset.ref_keys", f"{message}texts, or a text, it is {feature}"))
     return found
 
 
@@ -119,6 +132,8 @@ def check_model(sources: Sources, model_config: Mapping[str, Any]) -> list[tuple
 
 def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The answers of each question; None where the cell is missing, or all rows are empty and each must be answered."""
+    if _agreement.unlabelled(sources):
+        return _agreement.references(dataset)
     found = [None if cells.missing(value) else _answers(value) for value in dataset[sources.dataset.ref_keys[0]]]
     if not typed(Args, sources).handle_impossible and not any(map(bool, found)):
         return [None] * len(found)
@@ -130,7 +145,8 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
     args = serving(sources, processor, model_config)
     columns = {key: list(dataset[sources.dataset.data_keys[key]]) for key in DATA_KEYS}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
-    references = cells.references(dataset)
+    unlabelled = _agreement.unlabelled(sources)
+    references = None if unlabelled else cells.references(dataset)
     owners = [window.example for window in encoded.windows]
     spans = [window.spans for window in encoded.windows]
     made = {"inputs": encoded.inputs, "owners": owners, "spans": spans, "contexts": encoded.contexts}
@@ -141,7 +157,12 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
         **vars(encoded),
         references=references,
         fingerprint=digest({**made, "references": references, "args": args, "processor": processor.known()}),
-        notes=(*(notes if windows > questions else ()), *processor.notes, *processor.doubts(encoded.inputs)),
+        notes=(
+            *(_agreement.NOTES if unlabelled else ()),
+            *(notes if windows > questions else ()),
+            *processor.notes,
+            *processor.doubts(encoded.inputs),
+        ),
     )
 
 
@@ -151,7 +172,9 @@ def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -
 
 
 def _answers(value: Any) -> list[str]:
-    """The texts of an example's answers, in any of the forms that data sets have."""
+    """The texts of an example's answers, in any of the forms that data sets have; the empty text is none."""
+    if isinstance(value, str):
+        return [value] if value else []
     if isinstance(value, Mapping):
         return [str(text) for text in value["text"]]
     return [str(item["text"] if isinstance(item, Mapping) else item) for item in value or ()]
@@ -168,6 +191,10 @@ def answers(examples: QuestionExamples, predictions: Sequence[Prediction]) -> li
 def score(examples: QuestionExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
     """Exact match and F1 in percent, over all questions and over those with and without an answer."""
     given, before = answers(examples, predictions), answers(examples, original)
+    if examples.references is None:
+        pairs = list(zip(given, before, strict=True))
+        agreed = [[_squad.exact(one, other), _squad.f1(one, other)] for one, other in pairs]
+        return _agreement.scores(AGREED, np.asarray(agreed))
     outcomes = tuple(
         (
             100 * _squad.best(_squad.exact, answer, references),
@@ -187,6 +214,8 @@ def score(examples: QuestionExamples, predictions: Sequence[Prediction], origina
 
 def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Values:
     """Means over the questions; 0 over no questions."""
+    if tuple(columns) == AGREED:
+        return _agreement.metrics(columns, outcomes, weights)
     answerable = outcomes[:, 2]
     groups = {"": weights, "HasAns_": weights * answerable, "NoAns_": weights * (1 - answerable)}
     found: Values = {}

@@ -1,7 +1,7 @@
 """Text classification: one label per text or pair of texts, any number of labels, or a number.
 
 Labels of data set and model are matched by name, never by number. What lies behind the model's maximum length is cut
-off and reported.
+off and reported. Without labels, the original's predictions are the reference (``_agreement``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Likelihood, Prediction, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
-from quantbench.schema.settings import Flag, Settings, Sources, TaskArgs
+from quantbench.schema.settings import Dataset, Flag, Settings, Sources, TaskArgs
 from quantbench.served import text_classification as served
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
-from quantbench.tasks import _label_metrics, _multi_hot, _outputs
+from quantbench.tasks import _agreement, _label_metrics, _multi_hot, _outputs
 from quantbench.tasks._text import TextProcessor
 
 SUMMARY = "a label, labels or a number per text or pair of texts (intents, sentiment, similarity)"
@@ -40,6 +40,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     **_label_metrics.LABEL_METRICS,
     **_label_metrics.NUMBER_METRICS,
     **{f"glue/{name}": values for name, values in GLUE.items()},
+    **_agreement.METRICS,
 }
 OUTPUTS = {"logits": {0: "batch_size"}}
 PROCESSOR = TextProcessor
@@ -74,15 +75,20 @@ class TextExamples(served.Encoded):
     """Tokenized texts and their references.
 
     Attributes:
-        references: number of the label, 0 or 1 for every label, or the number, of each text.
+        references: number of the label, 0 or 1 for every label, or the number, of each text; None without labels.
         fingerprint: hash of all of this.
         notes: what a reader of the scores must know.
+        labels: how many the model has.
 
     """
 
-    references: Sequence[Prediction]
+    references: Sequence[Prediction] | None
     fingerprint: str
     notes: tuple[str, ...]
+    labels: int
+
+
+_LABELLED = Dataset(path="-", ref_keys=("-",))
 
 
 def kind_of(sources: Sources) -> str:
@@ -92,8 +98,11 @@ def kind_of(sources: Sources) -> str:
 
 
 def known_metrics(sources: Sources) -> tuple[str, ...]:
-    """Those for one label, for several, or for a number."""
+    """Those for one label, for several, or for a number; without labels :func:`check` refuses all but agreement."""
     kind = kind_of(sources)
+    if _agreement.unlabelled(sources):
+        labelled = known_metrics(sources.model_copy(update={"dataset": _LABELLED}))
+        return (*_agreement.metrics_of(kind), *labelled)
     if kind == "sets":
         return tuple(_label_metrics.MULTI_LABEL_METRICS)
     values = _label_metrics.NUMBER_METRICS if kind == "numbers" else _label_metrics.LABEL_METRICS
@@ -102,13 +111,15 @@ def known_metrics(sources: Sources) -> tuple[str, ...]:
 
 def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Accuracy and macro F1 of one label, micro and macro F1 of sets of labels, both correlations of numbers."""
+    if _agreement.unlabelled(sources):
+        return _agreement.metrics_of(kind_of(sources))[: 1 if len(labels) > _agreement.MOST else None]
     kinds = {"single": ("accuracy", "f1_macro"), "sets": ("f1_micro", "f1_macro"), "numbers": ("pearson", "spearmanr")}
     return kinds[kind_of(sources)]
 
 
 def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """The first of the default metrics may drop by 0.005."""
-    return default_metrics(sources)[0], 0.005
+    """The first of the default metrics may drop by 0.005, agreement by 0.02."""
+    return default_metrics(sources)[0], _agreement.LIMIT if _agreement.unlabelled(sources) else 0.005
 
 
 def likelihood(sources: Sources) -> Likelihood:
@@ -119,9 +130,13 @@ def likelihood(sources: Sources) -> Likelihood:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    found = names_of_labels.columns(settings, features, split, {"primary": "texts"}, refs=None)
+    found = names_of_labels.columns(
+        settings, features, split, {"primary": "texts"}, refs=None, needed=_agreement.needs(settings)
+    )
     if found:
         return found
+    if _agreement.unlabelled(settings):
+        return names_of_labels.no_texts(settings, features) + _agreement.check(settings, labels, kind_of(settings))
     return names_of_labels.no_texts(settings, features) + _check_references(settings, features, labels)
 
 
@@ -156,6 +171,8 @@ def _check_references(settings: Settings, features: Any, labels: Sequence[str]) 
 
 def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequence[Any]:
     """The number of the label, 0 or 1 for every label, or the number, of each row; None where it has none."""
+    if _agreement.unlabelled(sources):
+        return _agreement.references(dataset)
     column, kind = sources.dataset.ref_keys[0], kind_of(sources)
     if kind == "numbers":
         return names_of_labels.numbers(dataset, column)
@@ -169,8 +186,9 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
     args = serving(sources, processor, model_config)
     columns = {key: list(dataset[column]) for key, column in sources.dataset.data_keys.items()}
     encoded = served.encode(names_of_labels.rows(columns), processor, args)
+    unlabelled = _agreement.unlabelled(sources)
     read = cells.references(dataset)
-    references = [tuple(value) if isinstance(value, list) else (value,) for value in read]
+    references = None if unlabelled else [tuple(value) if isinstance(value, list) else (value,) for value in read]
     limit = processor.facts.limit
     full = sum(cost == limit for cost in encoded.costs)
     notes = (f"{full} texts of the evaluation set reach the model's maximum of {limit} tokens and may be cut off",)
@@ -179,7 +197,13 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
         **vars(encoded),
         references=references,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(*(notes if full else ()), *processor.notes, *processor.doubts(encoded.inputs)),
+        notes=(
+            *(_agreement.NOTES if unlabelled else ()),
+            *(notes if full else ()),
+            *processor.notes,
+            *processor.doubts(encoded.inputs),
+        ),
+        labels=len(names_of_labels.of_model(model_config)),
     )
 
 
@@ -190,11 +214,18 @@ def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -
     return {"pairs": "secondary" in sources.dataset.data_keys, "kind": kind, "labels": labels}
 
 
-decode = served.decode
+def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> Prediction:
+    """What ``served`` has; without labels also the share of each label, by which agreement is judged."""
+    found = served.decode(outputs, row, encoded, index)
+    if not isinstance(encoded, TextExamples) or encoded.references is not None:
+        return found
+    return (*found, *_agreement.rounded(served.certainty(outputs, row, encoded, index)))
 
 
 def score(examples: TextExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
     """Outcomes per example, and every metric that this kind of reference has."""
+    if examples.references is None:
+        return _agreed(examples, predictions, original)
     outcomes = tuple((*a, *b) for a, b in zip(examples.references, predictions, strict=True))
     half = len(outcomes[0]) // 2
     names = {"single": _label_metrics.SINGLE, "numbers": _label_metrics.NUMBERS}
@@ -211,10 +242,21 @@ def score(examples: TextExamples, predictions: Sequence[Prediction], original: S
     )
 
 
+def _agreed(examples: TextExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+    if examples.kind == "numbers":
+        columns, outcomes = _agreement.of_numbers(predictions, original)
+    else:
+        given = 1 if examples.kind == "single" else examples.labels
+        columns, outcomes = _agreement.of_labels(predictions, original, given, one=examples.kind == "single")
+    return _agreement.scores(columns, outcomes)
+
+
 def metrics(
     columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
 ) -> _label_metrics.Values:
     """Values of weighted outcomes, as ``_label_metrics`` gives them for this kind of reference."""
+    if columns[0] == _agreement.AGREEMENT:
+        return _agreement.metrics(columns, outcomes, weights)
     if tuple(columns) == _label_metrics.NUMBERS:
         return _label_metrics.of_numbers(outcomes, weights)
     single = tuple(columns) == _label_metrics.SINGLE

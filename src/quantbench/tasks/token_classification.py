@@ -1,7 +1,8 @@
 """Token classification: one label per word, such as named entities.
 
 The first sub-word of each word speaks for it. Words that truncation cuts off count as ``O`` and are reported.
-Labels of data set and model are matched by name, never by number.
+Labels of data set and model are matched by name, never by number. Without labels, the original's predictions are the
+reference (``_agreement``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from quantbench.served.entities import WORDS, describe, entities, scheme_of
 from quantbench.served.token_classification import CUT_OFF, NO_TOKEN, OUTSIDE
 from quantbench.sources import cells
 from quantbench.sources import labels as names_of_labels
-from quantbench.tasks import _label_metrics
+from quantbench.tasks import _agreement, _label_metrics
 from quantbench.tasks._label_metrics import Values, ratio
 from quantbench.tasks._text import WordProcessor
 
@@ -31,9 +32,13 @@ PIPELINE_TAG = "token-classification"
 AUTO_CLASS = "AutoModelForTokenClassification"
 ARCHITECTURE_SUFFIX = "ForTokenClassification"
 DATA_KEYS = ("primary",)
+ENTITY_AGREEMENT = "entity_agreement"
+"""F1 of the entities against those of the original; 1 where neither has any."""
+AGREED_METRICS = (ENTITY_AGREEMENT, _agreement.AGREEMENT)
 METRICS: Mapping[str, tuple[str, ...]] = {
     "seqeval": ("precision", "recall", "f1", "accuracy"),
     **_label_metrics.MULTI_LABEL_METRICS,
+    **{name: (name,) for name in AGREED_METRICS},
 }
 ENTITY_METRICS = ("seqeval", "accuracy")
 WORD_METRICS = tuple(_label_metrics.MULTI_LABEL_METRICS)
@@ -44,6 +49,7 @@ SERVED = served
 LIBRARIES: tuple[str, ...] = ()
 EXTRA = ""
 COLUMNS = ("correct_entities", "predicted_entities", "reference_entities", "correct_words", "words")
+AGREED = ("common_entities", "predicted_entities", "original_entities", "equal_words", "words")
 
 
 class Args(TaskArgs, extra="forbid"):
@@ -58,7 +64,7 @@ class TokenExamples(served.Encoded):
     """Tokenized sentences and the labels of their words.
 
     Attributes:
-        references: for each sentence its words' label names, None for words that are not scored.
+        references: for each sentence its words' label names, None for words that are not scored; None without labels.
         labels: the model's label names by number.
         fingerprint: hash of all of this.
         notes: what a reader of the scores must know.
@@ -66,7 +72,7 @@ class TokenExamples(served.Encoded):
 
     """
 
-    references: Sequence[Sequence[str | None]]
+    references: Sequence[Sequence[str | None]] | None
     labels: Sequence[str]
     fingerprint: str
     notes: tuple[str, ...]
@@ -74,17 +80,22 @@ class TokenExamples(served.Encoded):
 
 
 def known_metrics(sources: Sources) -> tuple[str, ...]:
-    """Every metric of ``METRICS``; :func:`check` refuses those that the model's labels do not have."""
-    return tuple(METRICS)
+    """Those of ``METRICS`` with labels or without; :func:`check` refuses those that the model's labels do not have."""
+    unlabelled = _agreement.unlabelled(sources)
+    return tuple(name for name in METRICS if (name in AGREED_METRICS) == unlabelled)
 
 
 def default_metrics(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """seqeval's; accuracy and macro F1 of words where labels are of single words (no scheme such as BIO)."""
+    if _agreement.unlabelled(sources):
+        return AGREED_METRICS[_of_words(sources, labels) :]
     return ("accuracy", "f1_macro") if _of_words(sources, labels) else ("seqeval",)
 
 
 def default_limit(sources: Sources, labels: Sequence[str] = ()) -> tuple[str, float]:
-    """F1 may drop by 0.005; the accuracy of words where labels are of single words."""
+    """F1 may drop by 0.005; the accuracy of words where labels are of single words. Agreement may drop by 0.02."""
+    if _agreement.unlabelled(sources):
+        return default_metrics(sources, labels)[0], _agreement.LIMIT
     return ("accuracy" if _of_words(sources, labels) else "f1"), 0.005
 
 
@@ -103,13 +114,22 @@ def likelihood(sources: Sources) -> Likelihood:
 
 def check(settings: Settings, features: Any, split: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     """Mistakes in columns and labels of a split, given its ``datasets.Features`` and the model's label names."""
-    found = names_of_labels.columns(settings, features, split, {"primary": "words"}, example="ner_tags")
+    wanted = {"primary": "words"}
+    found = names_of_labels.columns(
+        settings, features, split, wanted, example="ner_tags", needed=_agreement.needs(settings)
+    )
     if found:
         return found
-    words, column = settings.dataset.data_keys["primary"], settings.dataset.ref_keys[0]
+    words = settings.dataset.data_keys["primary"]
+    text = getattr(features[words], "dtype", None) == "string"
+    if text and _agreement.unlabelled(settings):  # it is split into words
+        return _check_metrics(settings, labels)
     if getattr(cells.item(features[words]), "dtype", None) not in names_of_labels.TEXTS:
         message = f"column {words!r} must hold a list of words per example, it is {features[words]}"
         found.append(("dataset.data_keys", message))
+    if _agreement.unlabelled(settings):
+        return found + _check_metrics(settings, labels)
+    column = settings.dataset.ref_keys[0]
     label = cells.item(features[column])
     if label is None:
         message = f"column {column!r} must hold a list of labels per example, it is {features[column]}"
@@ -128,6 +148,8 @@ def _check_metrics(settings: Settings, labels: Sequence[str]) -> list[tuple[str,
         message = f"the model's labels ({cells.some(spoken)}) are of no known scheme: {error}"
         return [("model_name_or_path", f"{message}; rename them in config.json")]
     there = WORD_METRICS if scheme == WORDS else ENTITY_METRICS
+    if _agreement.unlabelled(settings):
+        there = AGREED_METRICS[scheme == WORDS :]
     return [
         ("metrics", f"metric {name} is not for these labels: {describe(scheme)}; there is: {', '.join(there)}")
         for name in settings.metrics
@@ -147,6 +169,8 @@ def references(sources: Sources, dataset: Any, labels: Sequence[str]) -> Sequenc
         cells.Unusable: see ``labels.words``; also if a row has not as many labels as words.
 
     """
+    if _agreement.unlabelled(sources):
+        return _agreement.references(dataset)
     column = sources.dataset.ref_keys[0]
     found = names_of_labels.words(sources, dataset, column, labels)
     sentences = dataset[sources.dataset.data_keys["primary"]]
@@ -163,7 +187,9 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
     labels = names_of_labels.spoken(own, mapping)
     words = list(dataset[sources.dataset.data_keys["primary"]])
     names_by_own = dict(zip(own, labels, strict=True))
-    references = [[names_by_own.get(name) for name in row] for row in cells.references(dataset)]
+    unlabelled = _agreement.unlabelled(sources)
+    read = [] if unlabelled else cells.references(dataset)
+    references = None if unlabelled else [[names_by_own.get(name) for name in row] for row in read]
     args = serving(sources, processor, model_config)
     encoded = served.encode([{"primary": sentence} for sentence in words], processor, args)
     made = {"inputs": encoded.inputs, "first": encoded.first_tokens, "references": references, "labels": labels}
@@ -173,7 +199,13 @@ def prepare(sources: Sources, dataset: Any, processor: Any, model_config: Any) -
         references=references,
         labels=labels,
         fingerprint=digest({**made, "processor": processor.known()}),
-        notes=(describe(scheme), *_notes(encoded, references), *processor.notes, *processor.doubts(encoded.inputs)),
+        notes=(
+            *(_agreement.NOTES if unlabelled else ()),
+            describe(scheme),
+            *_notes(encoded, references or ()),
+            *processor.notes,
+            *processor.doubts(encoded.inputs),
+        ),
         scheme=scheme,
     )
 
@@ -208,6 +240,8 @@ def score(examples: TokenExamples, predictions: Sequence[Prediction], original: 
 
     Words that are not scored are taken out of both sequences, as the examples of transformers do before seqeval.
     """
+    if examples.references is None:
+        return _agreed(examples, predictions, original)
     outcomes = []
     count = _of_words_counts if examples.scheme == WORDS else _of_entities_counts
     for reference, prediction in zip(examples.references, predictions, strict=True):
@@ -224,6 +258,27 @@ def score(examples: TokenExamples, predictions: Sequence[Prediction], original: 
         outcomes=tuple(outcomes),
         notes=_doubts(columns, counts),
     )
+
+
+def _agreed(examples: TokenExamples, predictions: Sequence[Prediction], original: Sequence[Prediction]) -> Scores:
+    """Entities and words as the original has them; words behind the limit are none of either."""
+    outcomes = []
+    for given, before in zip(predictions, original, strict=True):
+        read = [place for place, number in enumerate(before) if number >= 0]
+        found, wanted = (_entities_of(examples, row) for row in (given, before))
+        equal = sum(given[place] == before[place] for place in read)
+        outcomes.append((len(found & wanted), len(found), len(wanted), equal, len(read)))
+    return Scores(
+        metrics=metrics(AGREED, np.asarray(outcomes, dtype=np.float64), np.ones(len(outcomes))),
+        examples=len(outcomes),
+        changed=sum(a != b for a, b in zip(original, predictions, strict=True)),
+        columns=AGREED,
+        outcomes=tuple(outcomes),
+    )
+
+
+def _entities_of(examples: TokenExamples, prediction: Prediction) -> set[tuple[str, int, int]]:
+    return entities([*served.labelled(prediction, examples.labels).values()], examples.scheme)
 
 
 def _doubts(columns: Sequence[str], counts: np.ndarray[Any, Any]) -> tuple[str, ...]:
@@ -257,6 +312,10 @@ def _of_words_counts(examples: TokenExamples, reference: Sequence[str], names: S
 def metrics(columns: Sequence[str], outcomes: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Values:
     """Of counts summed over the examples: an F1 is that of all entities, not a mean of the sentences'."""
     sums = weights @ outcomes
+    if tuple(columns) == AGREED:
+        found = metrics_from_counts(sums)
+        nothing = sums[..., 1] + sums[..., 2] == 0  # no entities on either side is agreement, too
+        return {ENTITY_AGREEMENT: np.where(nothing, 1.0, found["f1"])[()], _agreement.AGREEMENT: found["accuracy"]}
     if tuple(columns) == COLUMNS:
         return metrics_from_counts(sums)
     right, wanted, given = np.split(sums[..., :-1], 3, axis=-1)
