@@ -21,7 +21,8 @@ from quantbench.pipeline.arms import arm
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import load_model
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Prediction, Session
+from quantbench.plugins.examples import Prediction
+from quantbench.plugins.protocols import Session
 from quantbench.quantize.with_onnxruntime import write_quantized
 from quantbench.reports._markdown import table
 from quantbench.schema.results import ArmSpec

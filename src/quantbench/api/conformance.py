@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from quantbench.errors import QuantbenchError
 from quantbench.plugins import protocols, registry
-from quantbench.plugins.protocols import Processor, Quantizer, Runtime, Task
+from quantbench.plugins.examples import Processor
+from quantbench.plugins.protocols import Quantizer, Runtime, Task
 from quantbench.schema.settings import Dataset, FrameworkArgs, Options, Settings, TaskArgs
 from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from quantbench.diagnose.records import Damage
 from quantbench.pipeline.predict import groups
-from quantbench.plugins.protocols import Examples, Inputs, Likelihood, Prediction, Processor, Task
+from quantbench.plugins.examples import Examples, Inputs, Prediction, Processor
+from quantbench.plugins.protocols import Likelihood, Task
 from quantbench.quantize.mixed import likelihood
 
 TOKEN_BUDGET = 512

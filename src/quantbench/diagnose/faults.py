@@ -17,7 +17,7 @@ from quantbench.diagnose.observe import RoundingNoise
 from quantbench.diagnose.records import Damage, Fault, Tensor
 from quantbench.graph.view import Graph
 from quantbench.pipeline.context import Context
-from quantbench.plugins.protocols import Inputs
+from quantbench.plugins.examples import Inputs
 from quantbench.quantize import sessions
 from quantbench.quantize.fake_quant import SWITCHES, Rounding, restored, switched, unfolded
 from quantbench.served.onnxruntime import session_options

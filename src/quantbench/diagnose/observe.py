@@ -12,7 +12,7 @@ import onnx
 
 from quantbench.diagnose.causes import Example, Extremes, Span, join, position_axes, span
 from quantbench.graph.edit import with_outputs
-from quantbench.plugins.protocols import Examples, Processor
+from quantbench.plugins.examples import Examples, Processor
 from quantbench.plugins.quantizing import Samples
 from quantbench.quantize import sessions
 from quantbench.quantize.calibration.ranges import accepted, open_session

@@ -20,7 +20,8 @@ from quantbench.pipeline.context import Context
 from quantbench.pipeline.judge import BATCH, Judged
 from quantbench.pipeline.load import Loaded, load_rows, prepare
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Inputs, Task
+from quantbench.plugins.examples import Inputs
+from quantbench.plugins.protocols import Task
 from quantbench.schema.settings import Settings
 
 SAMPLE, SCREENED = 24, 4

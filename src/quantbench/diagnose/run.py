@@ -19,7 +19,7 @@ from quantbench.pipeline.export import FloatModel, float_arm, float_model
 from quantbench.pipeline.load import Loaded, load, load_rows, prepare
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import ManyInputs
+from quantbench.plugins.examples import ManyInputs
 from quantbench.schema.results import Result, Run
 from quantbench.schema.settings import Settings
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from quantbench.errors import first_line
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Examples, Inputs, Processor
+from quantbench.plugins.examples import Examples, Inputs, Processor
 from quantbench.schema.results import ArmSpec
 from quantbench.sources.checkpoints import run_once
 

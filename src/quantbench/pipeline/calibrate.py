@@ -11,7 +11,7 @@ from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import load_rows, prepare
 from quantbench.pipeline.model import Model
-from quantbench.plugins.protocols import sampled
+from quantbench.plugins.examples import sampled
 from quantbench.plugins.quantizing import Samples
 from quantbench.quantize.calibration import activations
 from quantbench.quantize.calibration.ranges import Collector, Ranges

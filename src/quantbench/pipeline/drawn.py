@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quantbench.plugins.protocols import Input, Processor
+from quantbench.plugins.examples import Input, Processor
 from quantbench.schema.base import digest
 from quantbench.schema.settings import Settings
 

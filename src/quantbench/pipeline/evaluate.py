@@ -8,7 +8,7 @@ from quantbench.pipeline import predict
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import Loaded
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Prediction
+from quantbench.plugins.examples import Prediction
 from quantbench.schema.results import ArmSpec, Scores
 from quantbench.schema.settings import Settings
 from quantbench.sources import labels as names_of_labels

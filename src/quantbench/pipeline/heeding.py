@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quantbench.plugins.protocols import Examples, Inputs, Processor
+from quantbench.plugins.examples import Examples, Inputs, Processor
 from quantbench.served.tokens import Tokens
 
 TEXTS = 4

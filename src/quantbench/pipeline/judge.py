@@ -28,7 +28,8 @@ from quantbench.pipeline.load import Loaded, evaluated, load_rows, prepare
 from quantbench.pipeline.predict import predict
 from quantbench.pipeline.wiring import Unfit, Wanted
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Inputs, Prediction, Session
+from quantbench.plugins.examples import Inputs, Prediction
+from quantbench.plugins.protocols import Session
 from quantbench.plugins.signature import Signature, Wiring
 from quantbench.quantize.contents import Contents, contents
 from quantbench.runtimes._wired import Wired

@@ -12,7 +12,7 @@ from quantbench.pipeline.model import Model, open_model
 from quantbench.pipeline.predict import needs_examples
 from quantbench.pipeline.rows import Split, counted, overlap, read_split
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Examples
+from quantbench.plugins.examples import Examples
 from quantbench.schema.settings import Dataset, Settings, Sources
 from quantbench.sources.cells import Within
 from quantbench.sources.checkpoints import load_checkpoint, problems

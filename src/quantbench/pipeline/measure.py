@@ -14,7 +14,7 @@ from quantbench.pipeline.context import Watch as StopWatch
 from quantbench.pipeline.load import Loaded
 from quantbench.pipeline.prepared import ARMS, Prepared, fitting, null_name, too_large
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Inputs
+from quantbench.plugins.examples import Inputs
 from quantbench.schema.results import ArmSpec, Latency, Noise
 from quantbench.schema.settings import DATASET, InputLength, Settings
 from quantbench.timing import kept, self_comparison

@@ -8,7 +8,7 @@ from typing import Any
 
 from quantbench.pipeline import arms, room
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Inputs, Processor
+from quantbench.plugins.examples import Inputs, Processor
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Sources
 from quantbench.sources.checkpoints import count_values

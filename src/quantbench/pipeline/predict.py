@@ -14,7 +14,8 @@ import numpy as np
 
 from quantbench.errors import RunFailed
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Examples, Prediction, Processor, Session, Task
+from quantbench.plugins.examples import Examples, Prediction, Processor
+from quantbench.plugins.protocols import Session, Task
 from quantbench.schema.reporter import Advance
 from quantbench.schema.settings import DATASET, Settings
 from quantbench.served.batches import TOKEN_BUDGET, batches, groups

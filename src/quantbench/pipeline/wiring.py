@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantbench.errors import RunFailed, first_line
-from quantbench.plugins.protocols import Inputs
+from quantbench.plugins.examples import Inputs
 from quantbench.plugins.signature import Signature, Tensor, WiredInput, Wiring
 from quantbench.runtimes._wired import feeds
 

@@ -5,104 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import JsonValue
 
 from quantbench.plugins.arguments import LauncherArgs
+from quantbench.plugins.examples import Examples, Inputs, Prediction, Processor
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.plugins.signature import Signature
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
 from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, Sources, TaskArgs
-from quantbench.served.protocols import ServedProcessor, ServedRuntime, ServedTask
+from quantbench.served.protocols import ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from quantbench.graph.view import Graph
     from quantbench.served.modules import Head
 
-Inputs = Mapping[str, "np.ndarray[Any, Any]"]
-"""A batch by input name, as arrays of shape (batch, …)."""
-Input = Mapping[str, Any]
-"""One input of a model by input name: token values, or arrays of one shape for all."""
-Prediction = tuple[float, ...]
-"""What a model says of one input, as the task's ``decode`` reads it."""
 Likelihood = Literal["categorical", "bernoulli", "gaussian"]
 """What a model's outputs are: logits of one of many, logits of each of many, or numbers."""
-
-
-class Examples(Protocol):
-    """Examples of a task, prepared once and shared by every arm that is evaluated on them.
-
-    An example may have several inputs, such as the windows of a long text. ``costs`` are the tokens (patches) of each
-    input, ``notes`` what a reader of the scores must know.
-    """
-
-    inputs: Sequence[Input]
-    costs: Sequence[int]
-    fingerprint: str
-    notes: tuple[str, ...]
-
-
-@runtime_checkable
-class ManyInputs(Protocol):
-    """Examples of which one may have hundreds of inputs, such as a query with its passages.
-
-    ``samples`` are the numbers of a few inputs per example, which stand for all of them where ranges are collected and
-    sensitivities measured; of other examples all inputs do.
-    """
-
-    samples: Sequence[int]
-
-
-def sampled(examples: Examples) -> list[int]:
-    """The numbers of the inputs that stand for examples, see :class:`ManyInputs`."""
-    return list(examples.samples) if isinstance(examples, ManyInputs) else list(range(len(examples.inputs)))
-
-
-class Positions(NamedTuple):
-    """What is known of the positions of one input: how many are real, their tokens, and which of these are special."""
-
-    length: int
-    tokens: tuple[str, ...]
-    special: Sequence[bool]
-
-
-class Processor(Protocol):
-    """What turns examples into a model's inputs: a tokenizer or an image processor, which is ``raw``.
-
-    ``SERVED`` is its file for deployed models, ``HAS_LENGTH`` says that inputs differ in length.
-    """
-
-    SERVED: ServedProcessor
-    HAS_LENGTH: bool
-    raw: Any
-
-    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
-        """Load it from a model's folder."""
-        ...
-
-    def collate(self, inputs: Sequence[Input], width: int | None = None) -> dict[str, Any]:
-        """Inputs as arrays of one batch, padded to ``width`` or to the longest."""
-        ...
-
-    def exact_inputs(self, batch_size: int, length: int, seed: int) -> dict[str, Any]:
-        """Drawn inputs of an exact shape, without padding."""
-        ...
-
-    def known(self) -> dict[str, Any]:
-        """All that must be known besides its own files to make the same inputs again: ``SERVED.load`` takes it."""
-        ...
-
-    def max_length(self, model_config: Mapping[str, Any]) -> int | None:
-        """Longest input that model and processor take; None where there is no limit."""
-        ...
-
-    def positions(self, inputs: Inputs) -> Positions:
-        """What is known of the positions of a batch of one input."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quantbench.plugins.protocols import Inputs, Session
+from quantbench.plugins.examples import Inputs
+from quantbench.plugins.protocols import Session
 from quantbench.plugins.signature import KEY, Wiring
 
 Array = np.ndarray[Any, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantbench.plugins.protocols import Positions
+from quantbench.plugins.examples import Positions
 from quantbench.served import pictures
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantbench.plugins.protocols import Input, Positions
+from quantbench.plugins.examples import Input, Positions
 from quantbench.served import queries, sentences, tokens
 from quantbench.served.protocols import ServedProcessor
 from quantbench.sources import sentence_transformers

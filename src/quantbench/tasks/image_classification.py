@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import JsonValue
 
 from quantbench.errors import BadInput, Mistake, RunFailed, first_line
-from quantbench.plugins.protocols import Likelihood, Prediction, Rule
+from quantbench.plugins.examples import Prediction
+from quantbench.plugins.protocols import Likelihood, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
 from quantbench.schema.settings import Settings, Sources, TaskArgs

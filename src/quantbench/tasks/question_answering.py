@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
+from quantbench.plugins.examples import Prediction
 from quantbench.plugins.options import typed
-from quantbench.plugins.protocols import Likelihood, Prediction, Rule
+from quantbench.plugins.protocols import Likelihood, Rule
 from quantbench.schema.base import digest
 from quantbench.schema.results import Scores
 from quantbench.schema.settings import Flag, Positive, Settings, Sources, TaskArgs

@@ -19,7 +19,7 @@ from multiprocessing import Pipe
 from typing import Any
 
 from quantbench.errors import ArmFailed
-from quantbench.plugins.protocols import Inputs
+from quantbench.plugins.examples import Inputs
 from quantbench.schema.reporter import Advance
 from quantbench.schema.results import ArmLatency, ArmSpec, Slot
 from quantbench.schema.settings import DATASET, InputLength, TimeBenchmarkArgs

@@ -19,7 +19,7 @@ from quantbench.pipeline.optimize import optimize
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.pipeline.rows import need_labels
 from quantbench.plugins import registry
-from quantbench.plugins.protocols import Input, Prediction, sampled
+from quantbench.plugins.examples import Input, Prediction, sampled
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from quantbench.graph import external
 from quantbench.graph.edit import set_outputs
 from quantbench.graph.view import Graph
-from quantbench.plugins.protocols import Inputs
+from quantbench.plugins.examples import Inputs
 from quantbench.plugins.registry import runtime
 from quantbench.quantize import sessions
 from quantbench.schema.reporter import Advance

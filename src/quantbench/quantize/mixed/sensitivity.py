@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quantbench.plugins.protocols import Inputs, Likelihood
+from quantbench.plugins.examples import Inputs
+from quantbench.plugins.protocols import Likelihood
 from quantbench.quantize.mixed.error_hooks import ErrorHooks, Groups, Sensitivities
 from quantbench.quantize.mixed.likelihood import drawn_loss
 from quantbench.schema.reporter import Advance
