@@ -11,9 +11,7 @@ from quantbench.system import onnx_files
 
 SET = {
     "max_eval_samples": 24,
-    "batch_sizes": [1],
-    "input_lengths": [8],
-    "time_benchmark_args": {"duration": 0.1, "warmup_runs": 1},
+    "batch_sizes": [],
     "operators_to_quantize": ["MatMul"],
     "node_exclusion": [],
     "calibration": {"num_calibration_samples": 4},
@@ -65,11 +63,13 @@ def test_both_files_are_kept_hashed_and_counted(both):
         assert large.float_artifact["bytes"] >= plain.float_artifact["bytes"]
 
 
-def test_arms_are_timed_from_both_files(both):
-    _, apart = both
-    assert all(result.latency[0].arms["optimized"].slots for result in apart)
+@pytest.mark.slow
+def test_arms_are_timed_from_both_files(tmp_path):
+    timed = {"batch_sizes": [1], "input_lengths": [8], "time_benchmark_args": {"duration": 0.1, "warmup_runs": 1}}
+    assert all(result.latency[0].arms["optimized"].slots for result in bench(tmp_path, LIMIT, **timed))
 
 
+@pytest.mark.slow
 def test_openvino_and_nncf_read_both_files(tmp_path):
     pytest.importorskip("nncf")
     choice = {"benchmarked.quantization_approach": ["static", "none"], "framework": "openvino", "node_exclusion": []}
@@ -79,6 +79,7 @@ def test_openvino_and_nncf_read_both_files(tmp_path):
         assert plain.scores["optimized"].outcomes == large.scores["optimized"].outcomes
 
 
+@pytest.mark.slow
 def test_why_reads_a_model_in_two_files(both):
     _, apart = both
     with pytest.MonkeyPatch.context() as patch:

@@ -234,7 +234,7 @@ def test_session_options_reach_the_session_of_onnx_runtime(exported):
         },
     }
     arm = ArmSpec(runtime="onnxruntime", path=str(exported(17)), sha256="", options=options)
-    got = registry.runtime("onnxruntime").load(arm, 1)._session.get_session_options()
+    got = registry.runtime("onnxruntime").load(arm, 1).session.get_session_options()
     entries = {
         "session.intra_op.allow_spinning": "0",
         "session.dynamic_block_base": "4",

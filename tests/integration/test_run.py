@@ -20,7 +20,6 @@ from transformers import AutoTokenizer
 import quantbench as qb
 from quantbench.config.load import load_config
 from quantbench.pipeline import measure
-from quantbench.results.store import Store
 from quantbench.system import environment
 from quantbench.system.environment import detect
 
@@ -161,18 +160,18 @@ def test_a_failing_run_is_a_row_and_the_others_go_on(write_config, run, tmp_path
     assert "## Failed runs" in (tmp_path / "out/card.md").read_text()
 
 
-def test_a_container_too_small_for_all_processes_at_once_is_the_reason_of_a_row(write_config, tmp_path, monkeypatch):
+def test_a_container_too_small_for_all_processes_at_once_is_told_before(write_config, tmp_path, monkeypatch):
     files = {"/proc/cpuinfo": Path("/proc/cpuinfo").read_text(), "/sys/fs/cgroup/memory.max": str(2**30)}
     container = detect(machine(tmp_path / "container", files))
     monkeypatch.setattr(environment, "detect", lambda: container)
     monkeypatch.setattr(measure, "time_arms", lambda *_: pytest.fail("nothing is to be started that cannot fit"))
-    finished = qb.run(load_config(write_config()), out=tmp_path / "out")
-    (result,) = Store(tmp_path / "out").results()
-    assert [item.failure for item in finished.failed] == [result.failure]
-    assert result.failure.stage == "timing"
-    assert re.match(
-        r"timing needs at least 1\.[1-9] GiB .* for 4 processes .* there is 1\.0 GiB", result.failure.reason
-    )
+    with pytest.raises(qb.BadInput) as refused:
+        qb.run(load_config(write_config()), out=tmp_path / "out")
+    (mistake,) = refused.value.mistakes
+    assert "tiny.yaml:" in mistake.where
+    assert re.search(r"timing needs at least 1\.[1-9] GiB .* for 4 processes .* there is 1\.0 GiB", mistake.message)
+    assert mistake.message.endswith("batch_sizes: [] leaves timing out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

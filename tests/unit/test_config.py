@@ -476,7 +476,7 @@ def configurations(draw):
     """Plain data of valid configurations: some parameters fixed, some benchmarked, the rest left out."""
     keys = draw(st.permutations(list(NORMAL)))
     grid_size = draw(st.integers(0, 3))
-    data = {"task": "token-classification", "dataset": {"calibration_split": "train"}}
+    data = {"task": "token-classification", "dataset": {"calibration_split": "train", "ref_keys": ["tags"]}}
     data["quantization_approach"] = draw(st.sampled_from(["static", "dynamic"]))
     grid = {}
     for key in keys[:grid_size]:

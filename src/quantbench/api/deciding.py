@@ -141,13 +141,10 @@ def decide(
         asked = Asked(found, task, _names(text_column), _names(label_column), eval_split, calibration_split)
         source = ModelFiles.read(str(model), asked)
         rows = Rows.read(embedded.NAME if data is None else str(data), asked)
-        if data is None and str(model) != embedded.NAME:
-            chosen = _of_embedded(source, rows, asked)
-        else:
-            source, chosen = _columns(source, rows, asked)
+        unread = data is None and str(model) != embedded.NAME
+        source, chosen = (_of_embedded if unread else _columns)(source, rows, asked)
         plain = _plain(source, rows, chosen, grid)
-        lines = {**OPTIONS}
-        plain, mistakes = applied(plain, lines, overrides)
+        plain, mistakes = applied(plain, lines := {**OPTIONS}, overrides)
         config = _built(plain, lines)
         lengths = _lengths(config.base, source)
         if lengths and not {"input_lengths"} & {*found, *plain.get(GRID_KEY, ())}:
@@ -188,8 +185,8 @@ def _columns(source: ModelFiles, rows: Rows, asked: Asked) -> tuple[ModelFiles, 
     return source, _guesses.choose_columns(source.task, found, source.labels, args, asked.columns)
 
 
-def _of_embedded(source: ModelFiles, rows: Rows, asked: Asked) -> Chosen:
-    """Columns of the texts that the package has, without their labels, which are those of another task.
+def _of_embedded(source: ModelFiles, rows: Rows, asked: Asked) -> tuple[ModelFiles, Chosen]:
+    """The model, and columns of the texts that the package has, without their labels, which are of another task.
 
     Raises:
         BadInput: at ``DATA``, if the task reads something else.
@@ -198,7 +195,8 @@ def _of_embedded(source: ModelFiles, rows: Rows, asked: Asked) -> Chosen:
     args = _guesses.args_of(source.task, source.config)
     given = replace(asked.columns, labels=(), unlabelled=True)
     try:
-        return _guesses.choose_columns(source.task, columns.columns_of(rows.evaluation), source.labels, args, given)
+        found = columns.columns_of(rows.evaluation)
+        return source, _guesses.choose_columns(source.task, found, source.labels, args, given)
     except BadInput as error:
         message = f"is missing; {source.task} cannot be measured on the texts that quantbench has"
         raise BadInput([Mistake(DATA, f"{message}: give a file, a folder or a hub name after MODEL")]) from error

@@ -169,8 +169,8 @@ def _metrics(settings: Settings) -> str | None:
     wrong = [name for name in settings.metrics if name not in task.known_metrics(settings)]
     if not wrong:
         return None
-    there = ", ".join(task.known_metrics(settings))
-    return f"metric {wrong[0]} is not for this kind of labels; there is: {there}"
+    why = "is not for this kind of labels" if settings.dataset.ref_keys else "needs labels, dataset.ref_keys names none"
+    return f"metric {wrong[0]} {why}; there is: {', '.join(task.known_metrics(settings))}"
 
 
 def _input_lengths(settings: Settings) -> str | None:

@@ -83,4 +83,4 @@ def _full(size: int, group: Sequence[tuple[Path, str]]) -> tuple[str, str] | Non
 
 
 def _told(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"
