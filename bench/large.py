@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     if not model.exists():
         count = write_model(model, given.layers)
         (model / "weights").write_text(str(count))
-        write_data(data)
+    write_data(data)
     size = 4 * int((model / "weights").read_text())
     print(f"{size / 1e9:.2f} GB in float32", flush=True)
     for name, values in (("run", (*SET, GRID)), ("tune", SET)):
@@ -76,7 +76,7 @@ def write_data(folder: Path) -> None:
     chooser = random.Random(0)
     for split in ("train", "test"):
         texts = [" ".join(chooser.choices(WORDS, k=chooser.randint(4, 40))) for _ in range(ROWS)]
-        rows = [{"text": text, "label": number % 2} for number, text in enumerate(texts)]
+        rows = [{"text": text, "label": f"LABEL_{number % 2}"} for number, text in enumerate(texts)]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -45,6 +45,7 @@ def test_a_second_call_does_only_what_is_missing(write_config, tmp_path):
     assert str(both) == str(qb.load_results(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(write_config, tmp_path):
     code = (
         "import sys, quantbench as qb\n"

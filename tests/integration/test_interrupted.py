@@ -59,6 +59,7 @@ def test_what_was_not_scored_is_not_said_to_be(write_config, tmp_path, measured)
         qb.run(config, out=tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_launches_go_on_where_they_were_stopped_and_damaged_files_are_measured_again(
     write_config, tmp_path, measured, own_cache
 ):

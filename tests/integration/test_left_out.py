@@ -60,6 +60,7 @@ def test_the_command_leaves_timing_out_and_a_call_with_timing_is_another_benchma
     assert "they differ in: batch_sizes" in again.stderr
 
 
+@pytest.mark.slow
 def test_some_runs_of_a_grid_are_evaluated_and_others_not(write_config, tmp_path):
     path = write_config(benchmarked={"max_eval_samples": [0, 20]})
     code, results = run(path, tmp_path / "out")

@@ -49,6 +49,7 @@ def measured(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_every_launch_gives_a_ratio(spec, monkeypatch):
     monkeypatch.setattr(self_comparison, "LAUNCHES", 3)
     shapes = [Shape(1, length, [{"x": np.ones((1, length), dtype=np.float32)}]) for length in (4, 8)]

@@ -82,6 +82,7 @@ def test_two_folders_of_the_toy_are_compared(whole):
     assert "+0.0000 (+0.0000 to +0.0000)" in told
 
 
+@pytest.mark.slow
 def test_tune_tries_what_the_toy_proposes_and_deploys_it(tiny, tmp_path):
     config = write_tiny_config(tiny, tmp_path / "tiny.yaml", time_benchmark_args=TIMING, batch_sizes=[1])
     with_toys("tune", config, "--out", tmp_path / "out", "--max-drop", "f1=0.5", "--only", "toy-*", cwd=tmp_path)
