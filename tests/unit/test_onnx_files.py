@@ -133,6 +133,27 @@ def test_weights_go_along_to_another_file_and_back_into_one(tmp_path, apart, mon
     assert first.read_bytes() == model().SerializeToString(deterministic=True)
 
 
+def test_small_weights_that_lay_outside_come_back_into_the_graph(tmp_path, apart, monkeypatch):
+    first, second, x = tmp_path / "a" / "model.onnx", tmp_path / "b" / "model.onnx", np.ones((1, WIDTH), np.float32)
+    monkeypatch.setattr(onnx_files, "SMALL", 1)
+    onnx_files.write(model(), first)
+    assert len(external.outside(external.read(first))) == 3
+    monkeypatch.setattr(onnx_files, "SMALL", 1024)
+    onnx_files.write(external.read(first), second)
+    assert [tensor.name for tensor in external.outside(external.read(second))] == ["first", "second"]
+    np.testing.assert_array_equal(outputs(second, x), outputs(first, x))
+
+
+def test_weights_in_two_folders_are_refused(tmp_path, apart):
+    read = []
+    for name in ("a", "b"):
+        onnx_files.write(model(), tmp_path / name / "model.onnx")
+        read.append(external.read(tmp_path / name / "model.onnx"))
+    read[0].graph.initializer[0].CopyFrom(read[1].graph.initializer[0])
+    with pytest.raises(ValueError, match="weights lie in 2 folders"):
+        sessions.serialized(read[0])
+
+
 def test_a_model_goes_on_after_it_was_written(tmp_path, apart):
     path, made = tmp_path / "model.onnx", model()
     onnx_files.write(made, path)

@@ -21,15 +21,22 @@ class Serialized(NamedTuple):
 
 
 def serialized(model: onnx.ModelProto) -> Serialized:
-    """A model as bytes for :func:`session`, so that it need not be held while its session is made."""
-    found = external.outside(model)
-    if not found:
+    """A model as bytes for :func:`session`, so that it need not be held while its session is made.
+
+    Raises:
+        ValueError: if its weights lie in more than one folder, of which a session can be told one.
+
+    """
+    folders = {Path(external.facts(tensor)["location"]).parent for tensor in external.outside(model)}
+    if not folders:
         return Serialized(model.SerializeToString(), None)
+    if len(folders) > 1:
+        raise ValueError(f"weights lie in {len(folders)} folders: {', '.join(sorted(map(str, folders)))}")
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     for tensor in external.outside(bare):
         external.locate(tensor, Path(external.facts(tensor)["location"]).name)
-    return Serialized(bare.SerializeToString(), str(Path(external.facts(found[0])["location"]).parent))
+    return Serialized(bare.SerializeToString(), str(folders.pop()))
 
 
 def session(model: Serialized, options: Any) -> Any:

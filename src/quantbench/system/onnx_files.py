@@ -51,11 +51,14 @@ def write(model: onnx.ModelProto, path: Path) -> None:
         return
     places = _places(tensors)
     write_atomically(data, _contents(tensors, places))  # the graph last: where it is, its weights are
-    for location in (data.name, str(data.absolute())):
-        for tensor, place in zip(tensors, places, strict=True):
-            external.put_outside(tensor, location, place, _bytes(tensor))
-        if location == data.name:
-            write_atomically(path, model.SerializeToString(deterministic=True))
+    for tensor, place in zip(tensors, places, strict=True):
+        external.put_outside(tensor, data.name, place, _bytes(tensor))
+    for tensor in external.outside(model):
+        if external.facts(tensor)["location"] != data.name:  # a small one, or one of a node
+            external.put_inside(tensor)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+    for tensor in tensors:
+        external.locate(tensor, str(data.absolute()))
 
 
 def _data(path: Path) -> Path:
