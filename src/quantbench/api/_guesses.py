@@ -153,11 +153,7 @@ def choose_columns(
         BadInput: at the option that settles it.
 
     """
-    there = {column.name for column in columns}
-    for option, names in ((TEXT, given.texts), (LABEL, given.labels)):
-        for name in names:
-            if name not in there:
-                ask(option, f"there is no column {name!r}; there is: {_listed(columns)}")
+    check_named(columns, given)
     if task not in _CHOOSERS:
         ask(TASK, f"columns for {task} cannot be told; write a YAML file for it, or choose {', '.join(_CHOOSERS)}")
     return _CHOOSERS[task](columns, labels, args, given)
@@ -261,9 +257,9 @@ def _embedded(columns: Sequence[Column], labels: Sequence[str], args: Mapping[st
         refs = given.labels or (_score(scores, given, "similarities"),)
         return Chosen(dict(zip(("primary", "secondary"), pair, strict=True)), refs)
     if given.labels:
-        ask(TEXT, f"a similarity is of two texts; name both columns, there is: {_listed(columns)}")
+        ask(TEXT, f"a similarity is of two texts; name both columns, there is: {some(columns)}")
     if len(given.texts) > 1:
-        ask(LABEL, f"pairs of texts need their similarity; there is: {_listed(columns)}. Or name one column of texts")
+        ask(LABEL, f"pairs of texts need their similarity; there is: {some(columns)}. Or name one column of texts")
     return Chosen({"primary": _single(_texts_alone(texts, columns, given), "texts")}, ())
 
 
@@ -345,12 +341,22 @@ def _one(
     if not found:
         without = "; without labels, --set 'dataset.ref_keys=[]' measures agreement with the original"
         without = without if option == LABEL else ""
-        ask(option, f"no column is known to hold {what}; name it, there is: {_listed(columns)}{without}")
-    ask(option, f"several columns may hold {what}: {_listed(found)}; name the right one{more}")
+        ask(option, f"no column is known to hold {what}; name it, there is: {some(columns)}{without}")
+    ask(option, f"several columns may hold {what}: {some(found)}; name the right one{more}")
 
 
-def _listed(columns: Sequence[Column]) -> str:
-    return some(columns)
+def check_named(columns: Sequence[Column], given: Given) -> None:
+    """Refuse options that name a column which is not there.
+
+    Raises:
+        BadInput: at the option.
+
+    """
+    there = {column.name for column in columns}
+    for option, names in ((TEXT, given.texts), (LABEL, given.labels)):
+        for name in names:
+            if name not in there:
+                ask(option, f"there is no column {name!r}; there is: {some(columns)}")
 
 
 def choose_splits(names: Sequence[str], evaluation: str | None, calibration: str | None) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from quantbench.api._guesses import EMBEDDINGS, LABEL, TEXT, Chosen, Given, ask
+from quantbench.api._guesses import EMBEDDINGS, LABEL, TEXT, Chosen, Given, ask, check_named
 from quantbench.sources import judgments
 from quantbench.sources.cells import CORPUS, missing, some
 from quantbench.sources.columns import Column
@@ -59,11 +59,7 @@ def choose_columns(columns: Sequence[Column], given: Given) -> Chosen:
         BadInput: at the option that settles it.
 
     """
-    there = {column.name for column in columns}
-    for option, names in ((TEXT, given.texts), (LABEL, given.labels)):
-        for name in names:
-            if name not in there:
-                ask(option, f"there is no column {name!r}; there is: {some(columns)}")
+    check_named(columns, given)
     query, passages, positive, negative = _found(columns)
     if given.texts:
         query, passages = given.texts[0], given.texts[1] if len(given.texts) > 1 else None
