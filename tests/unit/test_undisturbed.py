@@ -237,6 +237,14 @@ def test_a_speedup_holds_what_launches_differ_by_and_the_null_arm_does_not():
 # rounds count the less the more they were disturbed
 
 
+@given(st.integers(0, 1000), st.integers(1, 60))
+def test_the_weighted_median_is_that_of_numpy(seed, count):
+    generator = np.random.default_rng(seed)
+    values, weights = np.sort(generator.normal(size=count)), generator.uniform(0.1, 1, (3, count))
+    wanted = [float(np.quantile(values, 0.5, weights=row, method="inverted_cdf")) for row in weights]
+    assert undisturbed._middle(values, weights) == pytest.approx(wanted)
+
+
 def test_a_few_undisturbed_rounds_decide_where_factors_differ():
     """The slow arm × 1.2 and the fast one × 1.6 in seven of ten rounds: a median over all would be off by a quarter."""
     columns = noisy(3, rounds=100, a=30.0, b=10.0)
