@@ -23,7 +23,7 @@ from quantbench.plugins.quantizing import Inspection, QuantizerInputs, Reads
 from quantbench.quantize import number_types
 from quantbench.schema.base import digest
 from quantbench.schema.results import ArmSpec, Artifact, Run
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe, Settings
 from quantbench.sources import sentence_transformers
 from quantbench.system import instruction_sets
 from quantbench.system.files import content_sha256
@@ -108,12 +108,12 @@ def write_model(path: Path, settings: Settings, inputs: QuantizerInputs) -> dict
     return {**recipe, **_quantizer(settings).write(settings, inputs, path)}
 
 
-def reads(settings: Settings) -> Reads:
+def reads(settings: Recipe) -> Reads:
     """What a run's model needs of the calibration split."""
     return _quantizer(settings).reads(settings)
 
 
-def _quantizer(settings: Settings) -> Quantizer:
+def _quantizer(settings: Recipe) -> Quantizer:
     found = registry.quantizer_for(settings.framework, settings.quantization_approach)
     assert found is not None, "rules refuse what cannot be made"
     return found

@@ -15,7 +15,7 @@ from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs
 from quantbench.plugins.signature import Signature
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Result, Run, Scores, Skipped
-from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Settings, Sources, TaskArgs
+from quantbench.schema.settings import Config, FrameworkArgs, Mode, Precision, Recipe, Settings, Sources, TaskArgs
 from quantbench.served.protocols import ServedRuntime, ServedTask
 
 if TYPE_CHECKING:
@@ -223,11 +223,11 @@ class Quantizer(Protocol):
         """All files of a model by its main file, which comes first: their content is what the model is."""
         ...
 
-    def reads(self, settings: Settings) -> Reads:
+    def reads(self, settings: Recipe) -> Reads:
         """What it must be given of the calibration split."""
         ...
 
-    def write(self, settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+    def write(self, settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
         """Write the model's files; what it chose, by the names of the settings where they have one.
 
         Equal arguments write equal bytes.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe
 
 DOT_PRODUCT_SETS = ("avx512_vnni", "avx_vnni", "amx_int8")
 UNSIGNED = ("dynamic", "mixed")
 """Approaches whose files compute with unsigned activations (DynamicQuantizeLinear; ``int8.activation``)."""
 
 
-def resolve(settings: Settings, instruction_sets: Collection[str]) -> tuple[str, str]:
+def resolve(settings: Recipe, instruction_sets: Collection[str]) -> tuple[str, str]:
     """Types of activations and weights, each ``uint8`` or ``int8``.
 
     Source: ONNX Runtime, "Quantize ONNX models", data type selection. On x86 the kernels take unsigned activations;

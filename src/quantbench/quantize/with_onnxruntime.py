@@ -13,13 +13,13 @@ from quantbench.graph import external
 from quantbench.quantize.calibration.ranges import Ranges
 from quantbench.quantize.keep_float import keep_in_float
 from quantbench.quantize.silence import silence
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe
 from quantbench.system import onnx_files
 
 
 def write_quantized(
     float_model: Path,
-    settings: Settings,
+    settings: Recipe,
     types: tuple[str, str],
     exclude: Sequence[str],
     ranges: Ranges | None,
@@ -48,9 +48,7 @@ def write_quantized(
         onnx_files.write(model, path)
 
 
-def _dynamic(
-    float_model: Path, settings: Settings, types: tuple[str, str], exclude: Sequence[str], target: Path
-) -> None:
+def _dynamic(float_model: Path, settings: Recipe, types: tuple[str, str], exclude: Sequence[str], target: Path) -> None:
     from onnxruntime.quantization import quantize_dynamic
 
     quantize_dynamic(
@@ -65,7 +63,7 @@ def _dynamic(
 
 
 def _static(
-    float_model: Path, settings: Settings, types: tuple[str, str], exclude: Sequence[str], ranges: Ranges, target: Path
+    float_model: Path, settings: Recipe, types: tuple[str, str], exclude: Sequence[str], ranges: Ranges, target: Path
 ) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data

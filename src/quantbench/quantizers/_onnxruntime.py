@@ -7,12 +7,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from quantbench.plugins.quantizing import Candidate, QuantizerInputs
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe, Settings
 
 LIBRARIES = ("onnx", "onnxruntime")
 
 
-def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """See ``quantize.with_onnxruntime``; nothing is chosen that the settings leave open."""
     from quantbench.quantize.with_onnxruntime import write_quantized
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding, QuantizerInputs, Reads
 from quantbench.quantizers import _unquantized
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe, Settings
 from quantbench.system.files import file_sha256
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def files(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def reads(settings: Settings) -> Reads:
+def reads(settings: Recipe) -> Reads:
     """No calibration."""
     return "nothing"
 
 
-def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """See ``quantize.checkpoint``; configuration and code are written beside the weights."""
     from quantbench.quantize.checkpoint import write_checkpoint
 

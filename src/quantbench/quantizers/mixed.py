@@ -11,7 +11,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads, least_squares
 from quantbench.quantizers import _onnx
-from quantbench.schema.settings import Mode, Placement, Settings
+from quantbench.schema.settings import Mode, Placement, Recipe, Settings
 from quantbench.system.instruction_sets import BFLOAT16_SETS
 
 SUMMARY = "int8 product by product: float, dynamic or static"
@@ -26,12 +26,12 @@ inspect = _onnx.inspect
 write_embedding = _onnx.write_embedding
 
 
-def reads(settings: Settings) -> Reads:
+def reads(settings: Recipe) -> Reads:
     """Statistics of activations, where some are looked at beforehand."""
     return "statistics" if settings.calibrated else "nothing"
 
 
-def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """See ``quantize.mixed.write``; ``modes`` says what became of every product."""
     from quantbench.quantize.mixed.write import write_mixed
 

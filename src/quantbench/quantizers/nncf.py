@@ -13,7 +13,7 @@ from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
 from quantbench.runtimes import openvino
-from quantbench.schema.settings import Calibration, Settings
+from quantbench.schema.settings import Calibration, Recipe, Settings
 
 if TYPE_CHECKING:
     from quantbench.served.modules import Head
@@ -37,7 +37,7 @@ NOTE = (
 )
 
 
-def _decides(key: str, settings: Settings) -> str | None:
+def _decides(key: str, settings: Recipe) -> str | None:
     value: Any = settings
     for part in key.split("."):
         value = getattr(value, part)
@@ -59,12 +59,12 @@ def files(path: Path) -> tuple[Path, ...]:
     return with_nncf.files(path)
 
 
-def reads(settings: Settings) -> Reads:
+def reads(settings: Recipe) -> Reads:
     """Samples, over which it collects ranges itself."""
     return "samples"
 
 
-def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """See ``quantize.with_nncf``; what it chose is read from what it made."""
     from quantbench.quantize import with_nncf
 

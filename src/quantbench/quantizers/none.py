@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, QuantizerInputs, Reads
 from quantbench.quantizers import _onnx, _unquantized
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe, Settings
 
 SUMMARY = "the float ONNX export as it is"
 FILE = _onnx.FILE
@@ -24,12 +24,12 @@ inspect = _onnx.inspect
 write_embedding = _onnx.write_embedding
 
 
-def reads(settings: Settings) -> Reads:
+def reads(settings: Recipe) -> Reads:
     """No calibration."""
     return "nothing"
 
 
-def write(settings: Settings, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
+def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, JsonValue]:
     """A copy of the export."""
     from quantbench.graph import external
     from quantbench.system import onnx_files

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Reads
 from quantbench.quantizers import _onnx, _onnxruntime
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Recipe
 
 SUMMARY = "static int8 by ONNX Runtime's quantizer, ranges from calibration"
 FILE = _onnx.FILE
@@ -25,6 +25,6 @@ write = _onnxruntime.write
 candidates = _onnxruntime.candidates
 
 
-def reads(settings: Settings) -> Reads:
+def reads(settings: Recipe) -> Reads:
     """Ranges of every float tensor."""
     return "ranges"

@@ -24,7 +24,7 @@ from quantbench.quantize.calibration.activations import Statistics
 from quantbench.quantize.mixed import fuse_attention, int8, keep_sums, smooth_quant
 from quantbench.quantize.mixed.nodes import NewProduct, dynamic_nodes, own_node, static_nodes
 from quantbench.quantize.mixed.products import Product, find_products, grouped, modes_of
-from quantbench.schema.settings import Mode, Settings
+from quantbench.schema.settings import Mode, Recipe
 from quantbench.system import onnx_files
 
 SPLIT_SIZES_ARE_INPUT = 13
@@ -33,7 +33,7 @@ SPLIT_SIZES_ARE_INPUT = 13
 
 def write_mixed(
     float_model: Path,
-    settings: Settings,
+    settings: Recipe,
     weight_type: str,
     exclude: Collection[str],
     statistics: Statistics,
@@ -95,7 +95,7 @@ class _Rewrite:
     """Replaces products in a model, in place: new nodes stand where the first product of their group stood."""
 
     model: onnx.ModelProto
-    settings: Settings
+    settings: Recipe
     weight_type: str
     statistics: Statistics
     _before: dict[str, list[NodeProto]] = field(default_factory=dict)
