@@ -305,11 +305,13 @@ class _Builder:
         if has(self.fixed, key):
             yield key, lookup(self.fixed, key)
         for name, values in self.grid.items():
+            if not f"{key}.".startswith(f"{name}."):
+                continue
+            rest = key[len(name) + 1 :]
             for index, value in values.items():
-                rest = key[len(name) + 1 :]
-                if name == key:
+                if not rest:
                     yield f"{GRID_KEY}.{key}.{index}", value
-                elif key.startswith(f"{name}.") and has(value, rest):
+                elif has(value, rest):
                     yield f"{GRID_KEY}.{name}.{index}.{rest}", lookup(value, rest)
 
     def _config(self) -> Config | None:
@@ -353,13 +355,14 @@ class _Builder:
         """Two values that mean the same would be the same run."""
         base = config.base.model_dump(mode="json")
         for key in [dimension.key for dimension in config.dimensions]:
-            seen: list[Settings] = []
+            seen: set[str] = set()
             for index, value in self.grid[key].items():
                 settings = completed(Settings.model_validate(replaced(base, key, value)))
-                if settings in seen:
+                text = canonical_json(settings.model_dump(mode="json"))
+                if text in seen:
                     self._add(
                         key,
                         f"{key} has the value {shown(value)} twice under {GRID_KEY}; remove one",
                         f"{GRID_KEY}.{key}.{index}",
                     )
-                seen.append(settings)
+                seen.add(text)
