@@ -1,8 +1,8 @@
-"""A random encoder whose float32 weights are over 2 GiB, through run and tune: seconds, peak memory and sizes.
+"""A random encoder whose float32 weights are over 2 GiB, through run, check and tune: seconds, peak memory and sizes.
 
     python -m bench large --layers 24
 
-XLM-RoBERTa large with drawn weights, saved in half precision, on drawn texts with two labels. Memory is that of all
+XLM-RoBERTa large with drawn weights on drawn texts with two labels. Memory is that of all
 processes, pages that several of them map counted once (``Pss`` of ``/proc/PID/smaps_rollup``), looked at once a second.
 """
 
@@ -36,26 +36,53 @@ POLL_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make the model, run both and print what they took."""
+    """Make the model, do the jobs and print what they took."""
     parser = argparse.ArgumentParser(prog="python -m bench large", description=__doc__)
     parser.add_argument("--layers", type=int, default=24, help="24 are XLM-R large's, 2.2 GB in float32; 48 are 3.5 GB")
+    parser.add_argument("--half", action="store_true", help="save the checkpoint in half precision")
+    parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=list(JOBS))
     parser.add_argument("--folder", type=Path, default=FOLDER)
     given = parser.parse_args(arguments)
-    model, data = given.folder / f"model-{given.layers}", given.folder / "data"
+    name = f"{given.layers}-half" if given.half else str(given.layers)
+    model, data = given.folder / f"model-{name}", given.folder / "data"
     if not model.exists():
-        count = write_model(model, given.layers)
+        count = write_model(model, given.layers, given.half)
         (model / "weights").write_text(str(count))
     write_data(data)
     size = 4 * int((model / "weights").read_text())
     print(f"{size / 1e9:.2f} GB in float32", flush=True)
-    for name, values in (("run", (*SET, GRID)), ("tune", SET)):
-        whole = [name, str(model), str(data), "--out", str(given.folder / f"{name}-{given.layers}")]
-        whole += [part for value in values for part in ("--set", value)]
-        seconds, peak, code = measured(whole, given.folder)
-        print(f"{name}: exit {code}, {seconds:.0f} s, peak {peak / 1e9:.1f} GB ({peak / size:.2f} times)", flush=True)
+    for job in given.jobs:
+        whole = [*JOBS[job](model, data, given.folder / f"run-{name}"), "--out", str(given.folder / f"{job}-{name}")]
+        seconds, held, code = measured(whole, given.folder)
+        peak = sum(held)
+        parts = " + ".join(f"{part / 1e9:.1f}" for part in sorted(held, reverse=True))
+        print(
+            f"{job}: exit {code}, {seconds:.0f} s, peak {peak / 1e9:.1f} GB ({peak / size:.2f} times: {parts})",
+            flush=True,
+        )
 
 
-def write_model(folder: Path, layers: int) -> int:
+def _settings(values: Sequence[str]) -> list[str]:
+    return [part for value in values for part in ("--set", value)]
+
+
+def _run(model: Path, data: Path, _: Path) -> list[str]:
+    return ["run", str(model), str(data), *_settings((*SET, GRID))]
+
+
+def _check(model: Path, data: Path, run: Path) -> list[str]:
+    """Of what the run has made."""
+    return ["check", *map(str, run.glob("models/*/model.onnx")), "--original", str(model), str(data)]
+
+
+def _tune(model: Path, data: Path, _: Path) -> list[str]:
+    return ["tune", str(model), str(data), *_settings(SET)]
+
+
+JOBS = {"run": _run, "check": _check, "tune": _tune}
+
+
+def write_model(folder: Path, layers: int, half: bool) -> int:
     """A checkpoint with drawn weights; how many there are."""
     import torch
     from tests.support.fitted import tiny_tokenizer
@@ -65,7 +92,7 @@ def write_model(folder: Path, layers: int) -> int:
     config = XLMRobertaConfig(**LARGE, num_hidden_layers=layers, max_position_embeddings=514, pad_token_id=0)
     model = XLMRobertaForSequenceClassification(config)
     count = int(sum(weight.numel() for weight in model.parameters()))
-    model.half().save_pretrained(folder)
+    (model.half() if half else model).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return count
 
@@ -80,35 +107,37 @@ def write_data(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def measured(arguments: Sequence[str], folder: Path) -> tuple[float, int, int]:
-    """Seconds, peak bytes and exit code of a command of quantbench."""
+def measured(arguments: Sequence[str], folder: Path) -> tuple[float, list[int], int]:
+    """Seconds, what each process held when they held most together, in bytes, and exit code of a command."""
     environment = {**os.environ, "QUANTBENCH_CACHE": str(folder / "cache")}
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "quantbench", *arguments], env=environment)
     with _watched(process.pid) as peak:
         code = process.wait()
-    return time.monotonic() - began, max(peak), code
+    return time.monotonic() - began, peak, code
 
 
 @contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
-    """The sums of memory of a process and its descendants, as they are seen."""
+    """The memory of a process and its descendants, each, when they held most together."""
     import psutil
 
-    seen, done = [0], threading.Event()
+    most, done = [0], threading.Event()
 
     def look() -> None:
         while not done.wait(POLL_SECONDS):
             try:
                 root = psutil.Process(pid)
-                seen.append(sum(_pss(each) for each in (root, *root.children(recursive=True))))
+                held = [_pss(each) for each in (root, *root.children(recursive=True))]
             except psutil.NoSuchProcess:
                 continue
+            if sum(held) > sum(most):
+                most[:] = held
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        yield seen
+        yield most
     finally:
         done.set()
         thread.join()
