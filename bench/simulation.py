@@ -76,19 +76,26 @@ def _held_up(on: float, off: float, slower: Sequence[float]) -> Model:
     return model
 
 
-def _single(generator: np.random.Generator, rounds: int) -> Array:
-    """A fifth of the slots, whatever the others of their round do."""
-    found = noise(generator, rounds)
-    hit = generator.random(found.shape) < 0.2
-    found += hit * np.log(generator.uniform(1.1, 2, found.shape))
-    return found
+def _each(shares: Sequence[float], slower: Sequence[tuple[float, float]]) -> Model:
+    """Every slot for itself, whatever the others of its round do: of each share by a factor between two."""
+
+    def model(generator: np.random.Generator, rounds: int) -> Array:
+        found = noise(generator, rounds)
+        kind = generator.choice(len(shares), size=found.shape, p=shares)
+        low, high = np.array(slower)[kind].transpose(2, 0, 1)
+        found += np.log(generator.uniform(low, high))
+        return found
+
+    return model
 
 
 MODELS: dict[str, Model] = {
     "quiet, normal": _lasting(0.0),
     "quiet, skewed": noise,
     **{f"lag-1 correlation {lag:g}": _lasting(lag) for lag in (0.3, 0.5, 0.7, 0.9)},
-    "single slots, a fifth": _single,
+    "single slots, a fifth": _each((0.8, 0.2), ((1, 1), (1.1, 2))),
+    "single slots, four fifths": _each((0.2, 0.8), ((1, 1), (1.05, 1.7))),
+    "single slots, a third much": _each((0.3, 0.4, 0.3), ((1, 1), (1.1, 1.9), (3, 5))),
     "both arms alike × 1.5, 1.75 s on and off": _held_up(1.75, 1.75, (1.5, 1.5, 1.5)),
     "slow arm × 1.2, fast arm × 1.6, 1.75 s on and off": _held_up(1.75, 1.75, (1.2, 1.6, 1.3)),
     "the same, 10 s on and off": _held_up(10, 10, (1.2, 1.6, 1.3)),
