@@ -12,7 +12,7 @@ from quantbench.schema.settings import LEAST_COMPARED, TimeBenchmarkArgs
 from quantbench.system import environment
 from quantbench.system.progress import Silent
 from quantbench.timing import self_comparison
-from quantbench.timing.session import Shape
+from quantbench.timing.session import Shape, Timings
 
 ARGS = TimeBenchmarkArgs(duration=LEAST_COMPARED, warmup_runs=1, precision=0.9)
 
@@ -85,11 +85,33 @@ def test_what_is_old_is_measured_again(ask, measured, tmp_path):
     assert measured == [1, 1]
 
 
-def test_what_was_too_wide_is_measured_again(ask, measured):
+def test_what_was_too_wide_is_measured_again_but_not_at_once(ask, measured, tmp_path):
     narrow = ARGS.model_copy(update={"precision": 0.02})
     ask(args=narrow)
     ask(args=narrow)
+    assert measured == [1], "the machine is what it was a moment ago"
+    (path,) = (tmp_path / "cache" / self_comparison.FOLDER).iterdir()
+    earlier = datetime.now(UTC) - self_comparison.AS_NOW - timedelta(minutes=1)
+    path.write_text(Noise(ratios=(0.01, -0.01), measured_at=earlier.isoformat()).model_dump_json())
+    ask(args=narrow)
     assert measured == [1, 1], "two launches of one percent are a floor of four"
+    path.write_text(Noise(ratios=(0.001, -0.001), measured_at=earlier.isoformat()).model_dump_json())
+    ask(args=narrow)
+    assert measured == [1, 1]
+
+
+@pytest.mark.parametrize(("load_seconds", "launches"), [(0.0, 8), (0.05, 8), (0.1, 5), (60.0, 3)])
+def test_a_model_that_loads_slowly_is_launched_less_often(spec, monkeypatch, load_seconds, launches):
+    asked = []
+
+    def time_arms(specs, baseline, at, args, *_):
+        asked.append(args.launches)
+        return Timings([], {baseline: "not timed here"})
+
+    monkeypatch.setattr(self_comparison, "time_arms", time_arms)
+    args = ARGS.model_copy(update={"duration": 0.5})
+    self_comparison.measure(spec, [Shape(1, 8, [])], args, 1, Silent(), load_seconds)
+    assert asked == [launches]
 
 
 def test_an_arm_that_fails_leaves_it_unknown(spec, tmp_path):

@@ -17,6 +17,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.examples import Inputs
 from quantbench.schema.results import ArmSpec, Latency, Noise
 from quantbench.schema.settings import DATASET, InputLength, Settings
+from quantbench.system import garbage
 from quantbench.timing import kept, self_comparison
 from quantbench.timing.kept import Keeper
 from quantbench.timing.looks import Watch
@@ -119,6 +120,7 @@ def _measured(
     originals = {names[spec.fingerprint]: spec for spec in (prepared.arms[speedups.BASELINE] for prepared in ready)}
     specs |= {null_name(name): spec for name, spec in originals.items()}
     keeper = _keeper(specs, at, threads, ready[0], folder, context)
+    garbage.give_back()
     what, total = f"Timing {len(specs)} arms at {len(at)} shape(s), seconds", int(args.duration * len(specs) * len(at))
     try:
         with context.reporter.stage(what, total) as advance:
@@ -146,9 +148,15 @@ def _noise(
     found = {}
     for name, spec in floats.items():
         paths = self_comparison.paths(spec, at, args, threads, context.environment, context.cache.folder)
-        seen = self_comparison.between_launches(spec, at, shorter, threads, paths, context.reporter)
+        took = _load_seconds(timings, name)
+        seen = self_comparison.between_launches(spec, at, shorter, threads, paths, context.reporter, took)
         found[name] = _remembered(name, at, timings, seen, paths)
     return found
+
+
+def _load_seconds(timings: Timings, arm: str) -> float:
+    """The longest that loading an arm has taken; 0 of one that failed."""
+    return max((max(shape.arms[arm].load_seconds) for shape in timings.shapes if arm in shape.arms), default=0.0)
 
 
 def _keeper(

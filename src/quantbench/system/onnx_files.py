@@ -17,9 +17,9 @@ from quantbench.graph import external
 from quantbench.system.writing import write_atomically
 
 ENDING = "_data"
-LARGEST = 3 * 2**29
-"""Bytes of weights above which they get a file of their own. Protobuf holds up to 2 GiB; some of that is left to what
-reads the file and adds to the graph."""
+LARGEST = 2**30
+"""Bytes of weights above which they get a file of their own, which can be mapped: who reads one file holds it twice for
+a while. Protobuf holds up to 2 GiB; some of that is left to what adds to the graph."""
 SMALL = 1024
 """Bytes of a tensor below which it stays in the graph, where the inference of shapes can read it."""
 ALIGNED = 4096

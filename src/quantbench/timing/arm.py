@@ -34,6 +34,7 @@ from typing import Any
 from quantbench.plugins.protocols import Session
 from quantbench.plugins.registry import runtime
 from quantbench.schema.results import ArmSpec
+from quantbench.system.garbage import give_back
 
 STEAL_FIELD = 8
 """Place of the stolen time in the first line of ``/proc/stat`` (proc(5))."""
@@ -57,7 +58,9 @@ class Arm:
         plugin = runtime(arm.runtime)
         begin = perf_counter()
         self._session = plugin.load(arm, threads)
-        return perf_counter() - begin
+        taken = perf_counter() - begin
+        give_back()
+        return taken
 
     def signature(self) -> str:
         """What the loaded file takes and gives."""

@@ -21,10 +21,13 @@ from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.system.writing import write_atomically
 from quantbench.timing.session import Shape, time_arms
 
-LAUNCHES = 8
+LAUNCHES, FEWEST_LAUNCHES = 8, 3
+"""As many as there is time to load the model for, which of a large one takes longer than to time it."""
 FEWEST_ROUNDS = 6
 """With fewer rounds a launch says nothing of how long its process was favoured, as one burst may decide."""
 LONGEST_AGE = timedelta(days=7)
+AS_NOW = timedelta(hours=1)
+"""What was measured within so long stands for the machine as it is, however busy it was."""
 FOLDER = "noise"
 
 
@@ -36,19 +39,26 @@ def paths(
 
 
 def between_launches(
-    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, paths: Sequence[Path], reporter: Reporter
+    spec: ArmSpec,
+    at: Sequence[Shape],
+    args: TimeBenchmarkArgs,
+    threads: int,
+    paths: Sequence[Path],
+    reporter: Reporter,
+    load_seconds: float = 0.0,
 ) -> list[Noise | None]:
     """What an arm differs from itself by at each shape, from the cache where that is neither old nor too wide.
 
     Too wide is a noise floor above ``args.precision``: the machine was busy then, and may not be now. None where the
-    duration is too short to ask, or the arm fails. ``paths`` are those of :func:`paths`.
+    duration is too short to ask, or the arm fails. ``paths`` are those of :func:`paths`, ``load_seconds`` what loading
+    the model has taken.
     """
     if not args.compares_launches:
         return [None] * len(at)
     found = [_kept(path, args.precision) for path in paths]
     missing = [index for index, noise in enumerate(found) if noise is None]
     if missing:
-        new = measure(spec, [at[index] for index in missing], args, threads, reporter)
+        new = measure(spec, [at[index] for index in missing], args, threads, reporter, load_seconds)
         for index, noise in zip(missing, new, strict=True):
             found[index] = noise
             if noise is not None:
@@ -69,12 +79,19 @@ def remember(noise: Noise | None, session: ArmLatency, mixed: bool, path: Path) 
 
 
 def measure(
-    spec: ArmSpec, at: Sequence[Shape], args: TimeBenchmarkArgs, threads: int, reporter: Reporter
+    spec: ArmSpec,
+    at: Sequence[Shape],
+    args: TimeBenchmarkArgs,
+    threads: int,
+    reporter: Reporter,
+    load_seconds: float = 0.0,
 ) -> list[Noise | None]:
-    """Time an arm against itself, its duration split over ``LAUNCHES`` starts."""
-    split = args.model_copy(update={"launches": LAUNCHES})
+    """Time an arm against itself, its duration split over ``LAUNCHES`` starts, or fewer if loading takes long."""
+    affordable = int(args.duration * len(at) / load_seconds) if load_seconds else LAUNCHES
+    launches = min(LAUNCHES, max(FEWEST_LAUNCHES, affordable))
+    split = args.model_copy(update={"launches": launches})
     specs = {speedups.BASELINE: spec, speedups.NULL: spec}
-    what = f"Timing the float export against itself in {LAUNCHES} launches, seconds"
+    what = f"Timing the float export against itself in {launches} launches, seconds"
     with reporter.stage(what, int(len(specs) * args.duration * len(at))) as advance:
         timings = time_arms(specs, speedups.BASELINE, at, split, threads, advance)
     if timings.failures:
@@ -88,7 +105,7 @@ def measure(
 
 def _noise(latency: Latency, now: str) -> Noise | None:
     ratios = []
-    for launch in range(LAUNCHES):
+    for launch in sorted({slot.launch for slot in latency.arms[speedups.NULL].slots}):
         arms = {
             name: arm.model_copy(update={"slots": tuple(slot for slot in arm.slots if slot.launch == launch)})
             for name, arm in latency.arms.items()
@@ -120,7 +137,8 @@ def _kept(path: Path, precision: float) -> Noise | None:
         return None
     try:
         noise = Noise.model_validate_json(path.read_bytes())
-        young = datetime.now(UTC) - datetime.fromisoformat(noise.measured_at) < LONGEST_AGE
+        age = datetime.now(UTC) - datetime.fromisoformat(noise.measured_at)
     except (ValueError, TypeError):  # damaged, or written by another version: measured anew
         return None
-    return noise if young and speedups.launch_noise(noise, 1) <= precision else None
+    narrow = speedups.launch_noise(noise, 1) <= precision
+    return noise if age < (LONGEST_AGE if narrow else AS_NOW) else None

@@ -58,7 +58,8 @@ def time_against(
             return Several([], timings.failures)
         spent = sum(arm.seconds for shape in timings.shapes for arm in shape.arms.values())
         shorter = args.model_copy(update={"duration": min(args.duration, spent / len(shapes) / 2)})
-        noise = self_comparison.between_launches(first, shapes, shorter, threads, paths, told)
+        took = max(max(shape.arms[BASELINE].load_seconds) for shape in timings.shapes)
+        noise = self_comparison.between_launches(first, shapes, shorter, threads, paths, told, took)
     latencies = [
         Latency(
             batch_size=shape.batch_size,
