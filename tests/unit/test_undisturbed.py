@@ -48,11 +48,35 @@ def ratio(arms, arm="b", against="a"):
     return found.ratio(arm, against)
 
 
+def ratio_of(arms, mixed):
+    return undisturbed.session(arms, mixed).ratio("b", "a")
+
+
 def triple(interval):
     return interval.value, interval.low, interval.high
 
 
 # one estimand
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_calls_waited_for_a_cpu_is_no_part_of_a_ratio(mixed):
+    """Each call is held up by up to four times what it takes, one arm's far more often than the other's."""
+    generator = np.random.default_rng(0)
+
+    def arm(mean, share):
+        slots = []
+        for number in range(40):
+            calls = np.rint(1e6 * mean * np.exp(0.01 * generator.normal(size=3))).astype(int)
+            waits = np.rint(calls * generator.uniform(0, 4, size=3) * (generator.random(3) < share)).astype(int)
+            own, waited = (tuple(found.tolist()) for found in (calls + waits, waits))
+            slots.append(Slot(round=number, order=number, nanoseconds=own, waited_nanoseconds=waited))
+        return ArmLatency(slots=tuple(slots), load_seconds=(), first_call_seconds=())
+
+    arms = {"a": arm(13.0, 0.9), "b": arm(10.0, 0.2)}
+    assert math.exp(ratio_of(arms, mixed).value) == pytest.approx(1.3, rel=0.005)
+    assert ratio_of(arms, mixed).interval.half_width < 0.01
+    assert undisturbed.undisturbed_ms(arms["a"], mixed) == pytest.approx(13.0, rel=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def held_up(arms: Mapping[str, ArmLatency], mixed: bool) -> dict[str, set[Place]
     """
     timeline: list[_SlotState] = []
     for name, arm in arms.items():
-        slots, known = sorted(arm.slots, key=_time), middles(arm, mixed)
+        slots, known = sorted(arm.slots, key=_time), middles(arm, mixed, waits=True)
         limit = _limit([known[slot.launch, slot.round] for slot in slots])
         timeline += [_state(name, slot, known[slot.launch, slot.round] > limit, limit, mixed) for slot in slots]
     timeline.sort(key=lambda state: state.time)

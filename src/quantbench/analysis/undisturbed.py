@@ -1,9 +1,11 @@
 """What a call takes where the machine holds nothing up, and how many times as fast one arm is as another there.
 
-A shared machine has states: a neighbour on the other hyper-thread of a core slows int8 by 60 % and PyTorch by 20 %, or
-another process takes a core away for a second. A mean, a median or a ratio over such a mixture is a property of the
-mixture. What a neighbour cannot do is make a call faster, so a low quantile of an arm's slots is that of the
-undisturbed machine, as long as it is undisturbed in somewhat more than that share of the slots.
+Where another process of the same system takes a core away, the scheduler tells how long a call waited for it, and that
+is taken off (``timing.waits``). For the rest a shared machine has states: a neighbour on the other hyper-thread of a
+core slows int8 by 60 % and PyTorch by 20 %, another system on the same cores takes them away unseen. A mean, a median
+or a ratio over such a mixture is a property of the mixture. What a neighbour cannot do is make a call faster, so a low
+quantile of an arm's slots is that of the undisturbed machine, as long as it is undisturbed in somewhat more than that
+share of the slots.
 
 Slots of one round are neighbours in time, and what slows one arm mostly slows the other: their ratio scatters far less
 than either time. So a ratio of two arms is the median of the rounds' ratios, in which a round counts the less the
@@ -20,6 +22,7 @@ there are, and by what circular blocks lose of the variance of a mean.
 from __future__ import annotations
 
 import math
+import operator
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,15 +59,21 @@ MOST_KEPT = 200_000
 """Numbers in all draws of a session up to which these are kept for the next ratio of as many rounds."""
 
 
-def middle(slot: Slot, mixed: bool) -> float:
-    """Nanoseconds that stand for a slot: the median of its calls, or their mean where calls differ in length."""
-    return statistics.fmean(slot.nanoseconds) if mixed else statistics.median(slot.nanoseconds)
+def middle(slot: Slot, mixed: bool, waits: bool = False) -> float:
+    """Nanoseconds that stand for a slot: the median of its calls, or their mean where calls differ in length.
+
+    Without what a call waited for a CPU, as far as the system tells, unless ``waits`` are asked for.
+    """
+    calls = slot.nanoseconds
+    if slot.waited_nanoseconds and not waits:
+        calls = tuple(map(operator.sub, calls, slot.waited_nanoseconds))
+    return statistics.fmean(calls) if mixed else statistics.median(calls)
 
 
 @once
-def middles(arm: ArmLatency, mixed: bool) -> dict[Place, float]:
-    """What stands for each of an arm's slots, by launch and round."""
-    return {(slot.launch, slot.round): middle(slot, mixed) for slot in arm.slots}
+def middles(arm: ArmLatency, mixed: bool, waits: bool = False) -> dict[Place, float]:
+    """What stands for each of an arm's slots, as :func:`middle` says, by launch and round."""
+    return {(slot.launch, slot.round): middle(slot, mixed, waits) for slot in arm.slots}
 
 
 @once

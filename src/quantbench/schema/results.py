@@ -97,6 +97,8 @@ class Slot(Record):
         round: slots of different arms in the same launch and round are neighbours in time and are compared.
         order: its place among all slots of the launch.
         nanoseconds: of each call.
+        waited_nanoseconds: of each call, what it was longer by because its threads waited for a CPU that others had;
+            empty where none did, or nothing is known.
         load: load average over a minute at the end.
         steal_seconds: time that the hypervisor took from all CPUs meanwhile; None where the system does not tell.
         involuntary_switches: how often this process was put off a CPU meanwhile.
@@ -108,6 +110,7 @@ class Slot(Record):
     round: int
     order: int
     nanoseconds: tuple[int, ...]
+    waited_nanoseconds: tuple[int, ...] = ()
     load: float = 0.0
     steal_seconds: float | None = None
     involuntary_switches: int = 0

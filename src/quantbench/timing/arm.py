@@ -35,6 +35,7 @@ from quantbench.plugins.protocols import Session
 from quantbench.plugins.registry import runtime
 from quantbench.schema.results import ArmSpec
 from quantbench.system.garbage import give_back
+from quantbench.timing.waits import SHORTEST, Threads, held_up
 
 STEAL_FIELD = 8
 """Place of the stolen time in the first line of ``/proc/stat`` (proc(5))."""
@@ -48,6 +49,7 @@ class Arm:
         self._spec: ArmSpec | None = None
         self._calls: list[Callable[[], object]] = []
         self._cpus = cpus
+        self._threads = Threads()
 
     def ready(self) -> None:
         """Answer, which shows that the libraries are imported."""
@@ -88,19 +90,24 @@ class Arm:
 
     def warm(self, passes: int) -> list[int]:
         """Nanoseconds of each call of ``passes`` passes over the batches."""
-        return self._timed(passes, 0) if passes else []
+        return self._timed(passes, 0)[0] if passes else []
 
     def slot(self, seconds: float, least: int) -> dict[str, Any]:
         """Whole passes over the batches: at least ``least``, and until ``seconds`` are filled.
 
         An untimed call comes first, because other arms have used the CPU's caches meanwhile.
         """
+        begin = perf_counter_ns()
         self._calls[0]()
+        asked = perf_counter_ns() - begin >= SHORTEST
+        if asked:
+            self._threads.refresh()
         steal, usage = steal_seconds(), resource.getrusage(resource.RUSAGE_SELF)
-        samples = self._timed(least, int(seconds * 1e9))
+        samples, waits = self._timed(least, int(seconds * 1e9), asked)
         after = steal_seconds()
         return {
             "nanoseconds": samples,
+            "waited_nanoseconds": waits if any(waits) else (),
             "load": os.getloadavg()[0],
             "steal_seconds": None if steal is None or after is None else round(after - steal, 3),
             "involuntary_switches": resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - usage.ru_nivcsw,
@@ -118,20 +125,25 @@ class Arm:
         except (OSError, StopIteration):
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    def _timed(self, least: int, nanoseconds: int) -> list[int]:
-        calls, clock = self._calls, perf_counter_ns
+    def _timed(self, least: int, nanoseconds: int, asked: bool = False) -> tuple[list[int], list[int]]:
+        """What calls took and, where that is asked, what they waited for a CPU."""
+        calls, clock, look = self._calls, perf_counter_ns, self._threads.look if asked else None
         assert calls, "shape comes first"
         samples: list[int] = []
+        waits: list[int] = []
         total = passes = 0
         while passes < least or total < nanoseconds:
             for call in calls:
+                before = look() if look else {}
                 begin = clock()
                 call()
                 sample = clock() - begin
                 samples.append(sample)
+                if look:
+                    waits.append(held_up(before, look(), sample))
                 total += sample
             passes += 1
-        return samples
+        return samples, waits
 
 
 def steal_seconds() -> float | None:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from quantbench.analysis.undisturbed import middle
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmLatency, ArmSpec
 from quantbench.schema.settings import TimeBenchmarkArgs
@@ -38,5 +39,5 @@ def probe(
 
 def mean_seconds(arms: Sequence[ArmLatency]) -> float:
     """Geometric mean over shapes of the median over slots of a call's seconds."""
-    medians = [statistics.median(statistics.median(slot.nanoseconds) for slot in arm.slots) for arm in arms]
+    medians = [statistics.median(middle(slot, mixed=False) for slot in arm.slots) for arm in arms]
     return math.exp(statistics.fmean(math.log(value / 1e9) for value in medians))
