@@ -252,20 +252,24 @@ def problem_type(folder: Path) -> Case:
 # Folders that are something else
 
 
-@case("a LoRA adapter", "adapter_config.json of peft")
+@case("an adapter that puts tokens before texts", "peft_type of peft")
 def adapter(folder: Path) -> Case:
     settings = _fitted(folder)
     (folder / "model" / "model.safetensors").rename(folder / "model" / "adapter_model.safetensors")
     (folder / "model" / "config.json").unlink()
-    edit(folder / "model" / "adapter_config.json", base_model_name_or_path="acme/base", task_type="SEQ_CLS")
-    return Case(settings, Refused(KEY, ["adapter", "acme/base", "merge_and_unload"]))
+    about = {"peft_type": "PROMPT_TUNING", "base_model_name_or_path": "acme/base", "task_type": "SEQ_CLS"}
+    edit(folder / "model" / "adapter_config.json", **about)
+    says = ["is an adapter (PROMPT_TUNING) for acme/base", "kinds that can be merged are LORA"]
+    return Case(settings, Refused(KEY, says))
 
 
 @case("a LoRA adapter beside base weights", "adapter_config.json of peft")
 def adapter_beside(folder: Path) -> Case:
     settings = _fitted(folder)
-    edit(folder / "model" / "adapter_config.json", base_model_name_or_path="acme/base", task_type="SEQ_CLS")
-    return Case(settings, Refused(KEY, ["adapter", "with other weights beside it", "merge_and_unload"]))
+    about = {"peft_type": "LORA", "base_model_name_or_path": "acme/base", "task_type": "SEQ_CLS"}
+    edit(folder / "model" / "adapter_config.json", **about)
+    says = ["is an adapter (LORA) for acme/base", "with other weights beside it", "remove adapter_config.json or these"]
+    return Case(settings, Refused(KEY, says))
 
 
 @case("a SetFit model", "config_setfit.json of setfit")

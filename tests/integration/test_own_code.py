@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
 from tests.cases.exports import write_own
 from tests.cases.models import TEXTS, classified
 from tests.support.hub_server import HubServer, repo_folder
+from tests.support.interpreter import execute
 
 from quantbench.results.store import Store
 
@@ -27,21 +25,6 @@ import json, sys
 from transformers import AutoTokenizer
 print(json.dumps(AutoTokenizer.from_pretrained(sys.argv[1])(sys.argv[2])["input_ids"]))
 """
-
-
-def execute(code, *arguments, home, **environment):
-    """Run code in a new interpreter whose caches are below ``home``, and which nobody can give a permission by hand."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    own = {"HF_HOME": str(home / "hf"), "QUANTBENCH_CACHE": str(home / "cache"), "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=clean | own | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from quantbench.config.keys import lookup
 from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
 from quantbench.schema.settings import Dataset
-from quantbench.sources import models, sentence_modules
+from quantbench.sources import adapters, models, sentence_modules
 from quantbench.sources.datasets import load_split, split_names
+from quantbench.system import cache
 
 MODEL, DATA = "MODEL", "DATA"
 """What a message calls both, as the commands do."""
@@ -72,7 +73,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model by its files: nothing of it is loaded.
+    """A model by its files: nothing of it is loaded, but for an adapter, whose files are merged with its base's.
 
     ``why`` says what tells the task, ``labels`` are the names of its outputs.
     """
@@ -94,6 +95,9 @@ class ModelFiles:
         """
         pickled, trusted = (bool(asked.set_to(key)) for key in ("allow_pickled_weights", "trust_remote_code"))
         folder = models.locate_model(name, pickled, trusted)
+        adapter = adapters.find(folder, pickled)
+        if adapter is not None:
+            folder = adapters.merge(adapter, cache.folder(), pickled)
         models.check_kind(folder, head=asked.task is None)  # a head that is there is not passed over unasked
         config = models.check_model_folder(folder, pickled, trusted)
         names = sorted(registry.names("tasks"), key=_ranked.TASKS.__contains__)  # what takes rankings follows from data

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quantbench import embedded
 from quantbench.schema.settings import Settings
+from quantbench.sources import adapters
 from quantbench.system.writing import write_atomically
 
 PARTS = "inputs"
@@ -20,12 +21,16 @@ PARTS = "inputs"
 def local_inputs(settings: Settings, places: Mapping[str, str] | None = None) -> dict[str, Path]:
     """Files and folders that the settings name, by the name that they have there; the embedded ones are everywhere.
 
+    With an adapter goes the base that it names by a path.
+
     ``places`` says where those lie that are named by another path; see ``settings.Config``.
     """
     known = places or {}
     named = (settings.model_name_or_path, settings.dataset.path)
     paths = {name: Path(known.get(name, name)).expanduser() for name in named if name != embedded.NAME}
-    return {name: path for name, path in paths.items() if path.exists()}
+    there = {name: path for name, path in paths.items() if path.exists()}
+    model = there.get(settings.model_name_or_path)
+    return {**there, **(adapters.local_base(model) if model else {})}
 
 
 def packed(path: Path) -> bytes:

@@ -58,7 +58,7 @@ def load_model(sources: Sources, context: Context) -> Model:
     inputs["place"] = context.place(name)
 
     def load() -> Model:
-        model = open_model(name, context.place(name), sources, context.environment.memory_bytes)
+        model = open_model(sources, context)
         for problem in _problems(model, sources.task, context):
             raise mistake("model_name_or_path", f"model {name!r} cannot be used: {problem}")
         return model

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.pipeline import arms, room
+from quantbench.pipeline.context import Context
 from quantbench.plugins import registry
 from quantbench.plugins.examples import Inputs, Processor
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Sources
+from quantbench.sources import adapters
 from quantbench.sources.checkpoints import count_values
 from quantbench.sources.hub import mistake
 from quantbench.sources.models import (
@@ -30,7 +32,7 @@ TRIED_LENGTH = 128
 class Model:
     """A model on disk with its processor (a tokenizer, for one), its configuration, and its arm as it was given.
 
-    ``weights`` is how many numbers its files hold.
+    ``weights`` is how many numbers its files hold, ``notes`` what a card says of where it came from.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Model:
     processor: Processor
     original: ArmSpec
     weights: int
+    notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -51,31 +54,38 @@ class Model:
         return [self.processor.exact_inputs(*each, seed=0) for each in shapes]
 
 
-def open_model(name: str, place: str, sources: Sources, memory: int) -> Model:
-    """Open a model for the task of the sources.
+def open_model(sources: Sources, context: Context) -> Model:
+    """Open a model for the task of the sources; an adapter is merged into its base.
 
     Args:
-        name: what the settings call it, for messages.
-        place: where it lies: ``name``, or where that was shipped to.
         sources: of a run.
-        memory: bytes that there are.
+        context: see there.
 
     Raises:
         BadInput: at ``model_name_or_path``, if it cannot be found, must not be loaded or does not fit into memory.
 
     """
-    task, trusted = registry.task(sources.task), sources.trust_remote_code
-    folder = locate_model(place, sources.allow_pickled_weights, trusted)
+    task, trusted, pickled = registry.task(sources.task), sources.trust_remote_code, sources.allow_pickled_weights
+    name, memory = sources.model_name_or_path, context.environment.memory_bytes
+    folder = locate_model(context.place(name), pickled, trusted)
+    adapter = adapters.find(folder, pickled, context.places)
+    if adapter is not None:
+        if problem := room.to_load(count_in_files(adapter.base), memory):
+            raise mistake("model_name_or_path", f"the base of adapter {name!r} cannot be loaded: {problem}")
+        folder = adapters.merge(adapter, context.cache.folder, pickled)
     check_kind(folder, head=bool(task.ARCHITECTURE_SUFFIX))
-    config = check_model_folder(folder, sources.allow_pickled_weights, trusted)
+    config = check_model_folder(folder, pickled, trusted)
     check_architecture(config, name, sources.task, task.ARCHITECTURE_SUFFIX)
     weights = count_in_files(folder)
     if room.to_load(weights, memory):  # files may hold more than the task's class loads
         weights = count_values(folder, task.AUTO_CLASS, trusted)
     if problem := room.to_load(weights, memory):
         raise mistake("model_name_or_path", f"model {name!r} cannot be loaded: {problem}")
-    original = arms.original(sources, folder, model_fingerprint(folder))
-    return Model(folder, _full_config(folder, config, trusted), task.PROCESSOR(folder, trusted), original, weights)
+    original = arms.original(sources, folder, adapter.fingerprint if adapter else model_fingerprint(folder))
+    notes = (adapter.note(name),) if adapter else ()
+    return Model(
+        folder, _full_config(folder, config, trusted), task.PROCESSOR(folder, trusted), original, weights, notes
+    )
 
 
 def _full_config(folder: Path, config: dict[str, Any], trust_remote_code: bool) -> dict[str, Any]:

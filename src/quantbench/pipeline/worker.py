@@ -110,7 +110,7 @@ def _prepared(run: Run, models: Path, context: Context, watch: Watch) -> Prepare
     artifact, optimized = optimize(run, models, model, exported, context, watch)
     arms = dict(zip(ARMS, (model.original, float_arm(exported, settings), optimized), strict=True))
     scored: dict[str, tuple[Scores, bool]] = {}
-    notes: list[str] = []
+    notes = list(model.notes)
     if settings.is_evaluated:
         with watch.phase("evaluation"):
             scored = _scores(run, loaded, arms, context)

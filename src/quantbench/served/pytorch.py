@@ -78,7 +78,7 @@ def own_class(folder: str | Path, auto_class: str, config: Any) -> Any:
     return found
 
 
-def read(folder: str | Path, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+def read(folder: str | Path, options: Mapping[str, Any], config: Any = None) -> tuple[Any, Mapping[str, Any]]:
     """A checkpoint's module in evaluation mode, and transformers' report of what its files lack.
 
     What is missing is drawn from a fixed seed, so that no two loads differ whatever was drawn before. A classifier that
@@ -89,6 +89,7 @@ def read(folder: str | Path, options: Mapping[str, Any]) -> tuple[Any, Mapping[s
         options: of a PyTorch arm: ``auto_class`` names the class of transformers that chooses the module's, by the
             task; ``precision`` the type that the weights are given, float32 where it is left out;
             ``trust_remote_code`` lets code of the folder run, ``allow_pickled_weights`` weights be pickles.
+        config: of transformers, in place of the folder's own.
 
     """
     import torch
@@ -97,7 +98,7 @@ def read(folder: str | Path, options: Mapping[str, Any]) -> tuple[Any, Mapping[s
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     trusted = bool(options.get("trust_remote_code"))
-    config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=trusted)
+    config = config or transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=trusted)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         name = str(options["auto_class"])

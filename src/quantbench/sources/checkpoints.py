@@ -40,7 +40,7 @@ class Loaded:
         return tuple(sorted({*self.missing, *self.mismatched}))
 
 
-def load_checkpoint(folder: str | Path, options: Mapping[str, Any]) -> Loaded:
+def load_checkpoint(folder: str | Path, options: Mapping[str, Any], config: Any = None) -> Loaded:
     """Load a folder as transformers does, with the report that transformers makes of it.
 
     What is missing is drawn from a fixed seed, so that no two loads differ whatever was drawn before.
@@ -50,9 +50,10 @@ def load_checkpoint(folder: str | Path, options: Mapping[str, Any]) -> Loaded:
         options: of a PyTorch arm: ``auto_class`` names the class of transformers that chooses the module's, by the
             task; ``precision`` the type that the weights are given, float32 where it is left out;
             ``trust_remote_code`` lets code of the folder run, ``allow_pickled_weights`` weights be pickles.
+        config: of transformers, in place of the folder's own.
 
     """
-    model, report = read(folder, options)
+    model, report = read(folder, options, config)
     mismatched = {str(name): (tuple(found), tuple(wanted)) for name, found, wanted in report["mismatched_keys"]}
     return Loaded(model, tuple(sorted(map(str, report["missing_keys"]))), mismatched)
 

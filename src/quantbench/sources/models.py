@@ -15,7 +15,6 @@ from quantbench.sources.hub import hub_problem, mistake
 from quantbench.system.files import file_sha256
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-ADAPTER = "adapter_config.json"
 SETFIT = ("config_setfit.json", "model_head.pkl")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 NOT_FETCHED = ["*/*/*", "*/[!c]*", *(f"*/*.{ending}" for ending in ("safetensors", "bin", "model", "txt", "py"))]
@@ -23,11 +22,13 @@ NOT_FETCHED = ["*/*/*", "*/[!c]*", *(f"*/*.{ending}" for ending in ("safetensors
 else its modules need is fetched when it is known which there are."""
 
 
-def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False) -> Path:
+def locate_model(
+    name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False, revision: str | None = None
+) -> Path:
     """Folder of a model: the embedded one (``demo``), a local folder, or a snapshot of a hub repository.
 
     Only configuration, tokenizer and weights are fetched from the hub, safetensors unless pickles are asked for, and
-    the model's own code where it may run.
+    the model's own code where it may run; of the hub's ``revision``, its newest where that is None.
 
     Raises:
         BadInput: at ``model_name_or_path``, if there is no such model or it cannot be reached.
@@ -49,7 +50,7 @@ def locate_model(name: str, allow_pickled_weights: bool = False, trust_remote_co
     allowed = {"*.bin": allow_pickled_weights, "*.py": trust_remote_code}
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", *(name for name, wanted in allowed.items() if wanted)]
     try:
-        found = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=NOT_FETCHED))
+        found = Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=NOT_FETCHED))
         weights = [path.as_posix() for path in sentence_transformers.weights(found)]
         if weights:  # of the same commit, after which the folder of a snapshot is called
             snapshot_download(name, revision=found.name, allow_patterns=weights)
@@ -68,7 +69,7 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
             weights or code of its own without the permission that is asked for by name.
 
     """
-    config = _json(folder / "config.json")
+    config = load_json(folder / "config.json")
     if config.get("auto_map") and not trust_remote_code:
         raise mistake(
             "model_name_or_path",
@@ -96,21 +97,13 @@ def check_kind(folder: Path, head: bool) -> None:
     """Refuse folders that are something else than a checkpoint of transformers; ``head`` where the task needs one.
 
     Raises:
-        BadInput: at ``model_name_or_path``: an adapter, with or without a base model beside it, whose use would hang on
-            whether peft is installed; a model of SetFit, whose head transformers does not load; ONNX files only.
+        BadInput: at ``model_name_or_path``: a model of SetFit, whose head transformers does not load; ONNX files only.
 
     """
     weights = any((folder / name).exists() for name in (*WEIGHTS, *PICKLED))
     onnx = sorted(str(path.relative_to(folder)) for path in (*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")))
     message = ""
-    if (folder / ADAPTER).exists():
-        base = _json(folder / ADAPTER).get("base_model_name_or_path") or "a base model that it does not name"
-        beside = ", with other weights beside it" if weights else ""
-        message = (
-            f"is an adapter (LoRA or the like) for {base}{beside}: {ADAPTER}; merge both with peft's "
-            "merge_and_unload(), save the result with save_pretrained and give that folder"
-        )
-    elif head and any((folder / name).exists() for name in SETFIT):
+    if head and any((folder / name).exists() for name in SETFIT):
         message = (
             "is a model of SetFit, whose head is a file of scikit-learn that cannot be exported; its body, the "
             "embeddings, can be measured with task: feature-extraction (--task feature-extraction)"
@@ -148,13 +141,19 @@ def check_architecture(config: dict[str, Any], name: str, task: str, suffix: str
 def _shards(file: Path) -> list[Path]:
     if file.suffix != ".json":
         return [file]
-    named = _json(file).get("weight_map")
+    named = load_json(file).get("weight_map")
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
         raise mistake("model_name_or_path", f"{file} names no weights files (weight_map); fetch it again")
     return sorted({file.parent / name for name in named.values()})
 
 
-def _json(path: Path) -> dict[str, Any]:
+def load_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder.
+
+    Raises:
+        BadInput: at ``model_name_or_path``, if there is none that can be read.
+
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

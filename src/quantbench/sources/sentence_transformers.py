@@ -20,6 +20,8 @@ MODEL = "config_sentence_transformers.json"
 KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 TRANSFORMER = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
 """Names that the transformer's own settings have had; the first that there is counts."""
+SETTINGS = (MODEL, *TRANSFORMER)
+"""Files that say something of models without ``modules.json`` too, such as cross-encoders."""
 HARMLESS = {
     "max_seq_length",
     "do_lower_case",

@@ -38,7 +38,7 @@ TAG_TEXT = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by quantbench; 'quantbench cache --clear' empties it.\n"
 )
 """Cache Directory Tagging Specification: backups leave such a folder out."""
-KEPT = ("agreements", "checkpoints", "float", "noise", "predictions", "ranges", "statistics", IN_USE)
+KEPT = ("agreements", "checkpoints", "float", "merged", "noise", "predictions", "ranges", "statistics", IN_USE)
 """What benchmarks make in their folder."""
 POLL_SECONDS = 0.5
 WAITING = 64
