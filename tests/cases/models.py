@@ -12,6 +12,7 @@ from datasets import ClassLabel, Features, Value
 from safetensors.torch import load_file, save_file
 from tests.cases.case import Case, Refused, Right, case
 from tests.support.fitted import fit_labels, save, tiny_config, tiny_tokenizer, write_splits
+from tests.support.planted import export
 from tests.support.tiny_models import tiny_vocabulary
 from tests.support.tiny_tasks import COLOURS, TOPICS, WORDS, write_images
 from transformers import (
@@ -279,19 +280,27 @@ def setfit(folder: Path) -> Case:
     return Case(classified(folder), Refused(KEY, ["SetFit", "task: feature-extraction"]))
 
 
-@case("a folder with ONNX files only", "planted")
+@case("a folder with an ONNX file only", "planted: the model was fitted until it is right")
 def onnx_only(folder: Path) -> Case:
     settings = _fitted(folder)
     (folder / "model" / "onnx").mkdir()
-    (folder / "model" / "model.safetensors").rename(folder / "model" / "onnx" / "model.onnx")
-    return Case(settings, Refused(KEY, ["holds an ONNX file only (onnx/model.onnx)", "PyTorch checkpoint"]))
+    export(folder / "model", folder / "model" / "onnx" / "model.onnx")
+    (folder / "model" / "model.safetensors").unlink()
+    return Case(settings, Right({"accuracy": 1.0}, notes=["The original is the ONNX file model.onnx"]))
 
 
-@case("an ONNX file", "planted")
+@case("an ONNX file with its tokenizer one folder up", "planted: the model was fitted until it is right")
 def onnx_file(folder: Path) -> Case:
     settings = _fitted(folder)
-    (folder / "model.onnx").write_bytes(b"")
-    return Case({**settings, KEY: str(folder / "model.onnx")}, Refused(KEY, ["is an ONNX file", "PyTorch checkpoint"]))
+    file = export(folder / "model", folder / "model" / "onnx" / "model_float.onnx")
+    return Case({**settings, KEY: str(file)}, Right({"accuracy": 1.0}, notes=["The original is the ONNX file"]))
+
+
+@case("an ONNX file without a configuration", "planted")
+def onnx_file_alone(folder: Path) -> Case:
+    settings = _fitted(folder)
+    file = export(folder / "model", folder / "model.onnx")
+    return Case({**settings, KEY: str(file)}, Refused(KEY, ["has no config.json beside it or one folder up"]))
 
 
 # Convolutions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from quantbench.config.keys import lookup
 from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
 from quantbench.schema.settings import Dataset
-from quantbench.sources import adapters, models, sentence_modules
+from quantbench.sources import adapters, given_files, model_files, models, sentence_modules
 from quantbench.sources.datasets import load_split, split_names
 from quantbench.system import cache
 
@@ -75,7 +75,7 @@ class Asked:
 class ModelFiles:
     """A model by its files: nothing of it is loaded, but for an adapter, whose files are merged with its base's.
 
-    ``why`` says what tells the task, ``labels`` are the names of its outputs.
+    ``why`` says what tells the task, ``labels`` are the names of its outputs, ``opset`` is an ONNX file's.
     """
 
     name: str
@@ -84,6 +84,7 @@ class ModelFiles:
     task: str
     why: str
     labels: list[str]
+    opset: int | None = None
 
     @classmethod
     def read(cls, name: str, asked: Asked) -> ModelFiles:
@@ -95,16 +96,33 @@ class ModelFiles:
         """
         pickled, trusted = (bool(asked.set_to(key)) for key in ("allow_pickled_weights", "trust_remote_code"))
         folder = models.locate_model(name, pickled, trusted)
+        if (file := given_files.find(folder)) is not None:
+            return cls._of_file(name, file, trusted, asked)
         adapter = adapters.find(folder, pickled)
         if adapter is not None:
             folder = adapters.merge(adapter, cache.folder(), pickled)
         models.check_kind(folder, head=asked.task is None)  # a head that is there is not passed over unasked
         config = models.check_model_folder(folder, pickled, trusted)
+        found = cls._told(name, folder, config, asked)
+        models.check_kind(folder, head=bool(registry.task(found.task).ARCHITECTURE_SUFFIX))
+        return found
+
+    @classmethod
+    def _of_file(cls, name: str, file: Path, trusted: bool, asked: Asked) -> ModelFiles:
+        problem = model_files.unloadable(file, (model_files.ONNX,))
+        if problem is not None:
+            raise BadInput([Mistake(MODEL, f"{file} {problem}")])
+        folder = given_files.home(file)
+        found = cls._told(name, folder, models.check_config(folder, trusted), asked)
+        return replace(found, opset=given_files.opset(file))
+
+    @classmethod
+    def _told(cls, name: str, folder: Path, config: Mapping[str, Any], asked: Asked) -> ModelFiles:
+        """With the task that a configuration tells, or that was asked for."""
         names = sorted(registry.names("tasks"), key=_ranked.TASKS.__contains__)  # what takes rankings follows from data
         suffixes = {task: registry.task(task).ARCHITECTURE_SUFFIX for task in names}
         told = (asked.task, "as asked for") if asked.task else None
         task, why = told or _guesses.task_of(config, (folder / sentence_modules.MODULES).exists(), suffixes)
-        models.check_kind(folder, head=bool(suffixes[task]))
         labels = _guesses.labels_of(config)
         return cls(name, folder, {**config, "id2label": dict(enumerate(labels))}, task, why, labels)
 

@@ -20,6 +20,7 @@ from quantbench.api.configs import override_texts
 from quantbench.config import load, paths
 from quantbench.config.keys import GRID_KEY
 from quantbench.config.overrides import applied
+from quantbench.config.rules import MAX_OPSET, MIN_OPSET
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.plugins import registry
 from quantbench.schema.settings import ORDER, Config, Settings
@@ -215,6 +216,8 @@ def _plain(source: ModelFiles, rows: Rows, chosen: Chosen, grid: bool) -> dict[s
     }
     if args := {**_guesses.args_of(source.task, source.config), **chosen.task_args}:
         plain["task_args"] = args
+    if source.opset is not None and MIN_OPSET <= source.opset <= MAX_OPSET:
+        plain["framework_args"] = {"opset": source.opset}
     if grid:
         plain[GRID_KEY] = {key: list(values) for key, values in GRID.items()}
     return plain
@@ -265,6 +268,7 @@ def _reasons(source: ModelFiles, rows: Rows) -> dict[str, str]:
         "task": f"{source.why}; there is: {', '.join(registry.names('tasks'))}",
         "model_name_or_path": "the original, to which all others are compared",
         "dataset": f"{counts}: {seed if rows.cut else 'splits by their names'}. Columns by type and name",
+        "framework_args": "the opset is that of the ONNX file",
         "task_args": "by the model's config.json and the columns",
         "batch_sizes": "one at a time, and a few",
         "input_lengths": "tokens: the median of the evaluation examples and their 95th percentile",

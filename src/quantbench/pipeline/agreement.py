@@ -241,10 +241,7 @@ def look(
         threads: to use.
 
     """
-    drawn = {timed: processor.exact_inputs(1, timed, seed=0)} if timed and processor.HAS_LENGTH else {}
-    batches = probes(
-        examples.costs, lambda group: processor.collate([examples.inputs[index] for index in group]), drawn
-    )
+    batches, unit = _probed(examples, processor, timed)
 
     def module(attention: str) -> Any:
         session: Any = registry.runtime("pytorch").load(original, threads)
@@ -253,9 +250,45 @@ def look(
         return session.model
 
     modules = {name: partial(module, name) for name in ("its default", EAGER)}
-    unit = "tokens" if processor.HAS_LENGTH else "patches"
     try:
         session = registry.runtime(exported.runtime).load(exported, threads)
     except Exception as error:  # a runtime's own, of any kind
         return f"the export cannot be loaded: {first_line(error)}"
     return difference(batches, session.predict, modules, outputs, unit)
+
+
+def look_at_copy(
+    copy: ArmSpec,
+    given: ArmSpec,
+    examples: Examples,
+    processor: Processor,
+    timed: int | None,
+    outputs: Axes,
+    threads: int,
+) -> str | None:
+    """Where the copy of an ONNX file and the file itself differ; as :func:`look`, but for the file as the original."""
+    batches, unit = _probed(examples, processor, timed)
+    found: list[list[Rows]] = []
+    for what, spec in (("file", given), ("copy that versions are made from", copy)):
+        try:
+            session = registry.runtime(spec.runtime).load(spec, threads)
+            found.append([_real(session.predict(probe.inputs), probe, outputs) for probe in batches])
+        except Exception as error:  # a runtime's own, of any kind
+            return f"the {what} cannot be run on the examples: {first_line(error)}"
+    tolerance = _tolerances(_of_single(batches, found[0]), len(outputs))
+    for probe, wanted, got in zip(batches, *found, strict=True):
+        apart = _apart(list(got.values()), list(wanted.values()), len(outputs))
+        for difference_of, allowed in zip(apart, tolerance, strict=True):
+            if difference_of > allowed:
+                where = f"{difference_of:.3g} {_at(probe, unit)}, where rounding explains {allowed:.1g}"
+                return f"the copy that versions are made from differs from the file by {where}"
+    return None
+
+
+def _probed(examples: Examples, processor: Processor, timed: int | None) -> tuple[list[Probe], str]:
+    """Batches to compare on, and what their lengths count."""
+    drawn = {timed: processor.exact_inputs(1, timed, seed=0)} if timed and processor.HAS_LENGTH else {}
+    batches = probes(
+        examples.costs, lambda group: processor.collate([examples.inputs[index] for index in group]), drawn
+    )
+    return batches, "tokens" if processor.HAS_LENGTH else "patches"

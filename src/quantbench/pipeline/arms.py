@@ -9,7 +9,7 @@ from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings, Sources, part
 
 ORIGINAL = "pytorch"
-"""The runtime of a model as it was given."""
+"""The runtime of a checkpoint as it was given."""
 
 
 def arm(runtime: str, path: Path, sha256: str, settings: Settings) -> ArmSpec:
@@ -17,10 +17,10 @@ def arm(runtime: str, path: Path, sha256: str, settings: Settings) -> ArmSpec:
     return ArmSpec(runtime=runtime, path=str(path), sha256=sha256, options=registry.runtime(runtime).options(settings))
 
 
-def original(sources: Sources, folder: Path, fingerprint: str) -> ArmSpec:
-    """The arm of the model in a folder, as it was given, in float32."""
+def original(sources: Sources, path: Path, fingerprint: str, runtime: str = ORIGINAL) -> ArmSpec:
+    """The arm of the model in a folder, or of a file, as it was given, in float32 with its runtime's defaults."""
     settings = Settings.model_validate(dict(part(sources, Sources)))
-    return arm(ORIGINAL, folder, fingerprint, settings)
+    return arm(runtime, path, fingerprint, settings)
 
 
 def in_float32(settings: Settings) -> Settings:

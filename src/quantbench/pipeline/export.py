@@ -8,20 +8,21 @@ from pathlib import Path
 from quantbench.errors import RunFailed
 from quantbench.graph import external
 from quantbench.graph.fingerprint import computation_hash
-from quantbench.pipeline import agreement, arms
+from quantbench.pipeline import agreement, arms, given_file
 from quantbench.pipeline.context import Context
-from quantbench.pipeline.load import EXPORT_SHAPE, Loaded
-from quantbench.pipeline.model import Model
+from quantbench.pipeline.load import Loaded
+from quantbench.pipeline.model import EXPORT_SHAPE, Model
 from quantbench.plugins import registry
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings, Timing
+from quantbench.sources import given_files
 from quantbench.sources.export import FILE, exported_sha256, write_export
 from quantbench.system import onnx_files
 
 
 @dataclass(frozen=True)
 class FloatModel:
-    """The float ONNX export of a model, which every optimized model is made from.
+    """The float ONNX export of a model, or the copy of a file that was given, which every optimized model is made from.
 
     Attributes:
         path: the file.
@@ -50,13 +51,21 @@ def export(model: Model, task: str, opset: int, context: Context) -> FloatModel:
 
     def make() -> str:
         if exported_sha256(path) is None:
-            with context.reporter.stage(f"Exporting to ONNX, opset {opset}", 1) as advance:
-                example = model.processor.exact_inputs(*EXPORT_SHAPE, seed=0)
-                write_export(model.original, opset, example, registry.task(task).OUTPUTS, path)
+            what = "Copying the ONNX file" if model.opset else f"Exporting to ONNX, opset {opset}"
+            with context.reporter.stage(what, 1) as advance:
+                _write(model, task, opset, path)
                 advance(1)
         return str(exported_sha256(path))
 
     return FloatModel(path, context.cache.once("float", inputs, make))
+
+
+def _write(model: Model, task: str, opset: int, path: Path) -> None:
+    original, outputs = model.original, registry.task(task).OUTPUTS
+    if model.opset is not None:
+        given_files.write_copy(Path(original.path), *given_file.names(original, outputs), path)
+        return
+    write_export(original, opset, model.processor.exact_inputs(*EXPORT_SHAPE, seed=0), outputs, path)
 
 
 def hold_against_original(exported: ArmSpec, loaded: Loaded, task: str, timed: int | None, context: Context) -> None:
@@ -70,14 +79,17 @@ def hold_against_original(exported: ArmSpec, loaded: Loaded, task: str, timed: i
     original = loaded.model.original
     inputs = {"exported": exported, "original": original, "data": loaded.examples, "timed": timed}
 
-    def look() -> str | None:
+    def compare() -> str | None:
         examples, processor = loaded.examples, loaded.model.processor
-        with context.reporter.stage("Comparing the export with PyTorch", 1) as advance:
-            found = agreement.look(exported, original, examples, processor, timed, outputs, context.threads)
+        given = loaded.model.opset is not None
+        what = "the copy with the file" if given else "the export with PyTorch"
+        with context.reporter.stage(f"Comparing {what}", 1) as advance:
+            compared = agreement.look_at_copy if given else agreement.look
+            found = compared(exported, original, examples, processor, timed, outputs, context.threads)
             advance(1)
         return found
 
-    problem = context.cache.stored("agreements", inputs, look)
+    problem = context.cache.stored("agreements", inputs, compare)
     if problem is not None:
         raise RunFailed(problem)
 
@@ -97,7 +109,8 @@ def float_model(settings: Settings, loaded: Loaded, context: Context) -> FloatMo
     """
     model, task = loaded.model, settings.task
     found = export(model, task, settings.framework_args.opset, context)
-    compared = arms.arm(registry.float_runtime(arms.ORIGINAL), found.path, found.sha256, arms.in_float32(settings))
+    runtime = registry.float_runtime(model.original.runtime)
+    compared = arms.arm(runtime, found.path, found.sha256, arms.in_float32(settings))
     hold_against_original(compared, loaded, task, longest_timed(settings), context)
     return found
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.drawn import drawn
-from quantbench.pipeline.model import Model, open_model
+from quantbench.pipeline.model import EXPORT_SHAPE, Model, open_model
 from quantbench.pipeline.predict import needs_examples
 from quantbench.pipeline.rows import Split, counted, overlap, read_split
 from quantbench.plugins import registry
@@ -18,8 +18,6 @@ from quantbench.sources.cells import Within
 from quantbench.sources.checkpoints import load_checkpoint, problems
 from quantbench.sources.hub import mistake
 
-EXPORT_SHAPE = (2, 8)
-"""Batch size and tokens of the input that a model is exported with, and tried on first."""
 SPLITS = {"eval_split", "calibration_split"}
 
 
@@ -67,7 +65,9 @@ def load_model(sources: Sources, context: Context) -> Model:
 
 
 def _problems(model: Model, task: str, context: Context) -> list[str]:
-    """What is wrong with a model's weights for the task, looked at once on this machine."""
+    """What is wrong with a checkpoint's weights for the task, looked at once on this machine."""
+    if model.opset is not None:
+        return []
     outputs = tuple(registry.task(task).OUTPUTS)
     options = model.original.options
     inputs = {"model": model, "options": options, "outputs": outputs}

@@ -37,6 +37,7 @@ CHECKED = {
     "model_name_or_path",
     "dataset",
     "framework",
+    "framework_args",
     "backend",
     "quantization_approach",
     "placement",
@@ -143,7 +144,7 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
     if model is None:
         return problems
     problems += registry.task(settings.task).check_model(settings, model.config)
-    problems += _room(settings, model, context)
+    problems += [*_given_file(settings, model, context), *_room(settings, model, context)]
     limit = model.processor.max_length(model.config)
     timed = settings.input_lengths if settings.batch_sizes else ()
     lengths = [length for length in timed if isinstance(length, int)]
@@ -154,6 +155,26 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
     if settings.calibration.padding == "max_length" and limit is None:
         problems.append(("calibration.padding", "the model names no maximum length to pad to; use padding: none"))
     return problems
+
+
+def _given_file(settings: Settings, model: Model, context: Context) -> list[tuple[str, str]]:
+    """What cannot be done where the original is an ONNX file."""
+    if model.opset is None:
+        return []
+    found = []
+    if settings.framework_args.opset != model.opset:
+        keeps = f"the original is an ONNX file of opset {model.opset}, which its versions keep"
+        found.append(("framework_args.opset", f"{keeps}; set framework_args.opset: {model.opset}"))
+    if registry.runtime(settings.framework).LOADS_FOLDER:
+        needs = f"framework {settings.framework} needs a checkpoint, and the original is an ONNX file"
+        found.append(("framework", f"{needs}; choose another framework"))
+    place = Path(context.place(settings.model_name_or_path)).expanduser().absolute()
+    if registry.launcher(settings.backend.name).REMOTE and model.folder.absolute() != place:
+        message = (
+            f"backend {settings.backend.name} takes a folder to other machines, with all that belongs to the model"
+        )
+        found.append(("model_name_or_path", f"{message}; give one that holds the ONNX file, config.json and tokenizer"))
+    return found
 
 
 def _room(settings: Settings, model: Model, context: Context) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.judge import Judged
@@ -12,6 +13,7 @@ from quantbench.pipeline.measure import shapes
 from quantbench.pipeline.room import PROCESS_BYTES
 from quantbench.schema.results import Latency
 from quantbench.schema.settings import Settings
+from quantbench.sources import model_files
 from quantbench.timing.session import Shape
 from quantbench.timing.several import time_against
 
@@ -66,7 +68,9 @@ def time_files(files: Sequence[Judged], settings: Settings, loaded: Loaded, cont
 
 def _fitting(files: Sequence[Judged], loaded: Loaded, context: Context) -> Iterator[list[int]]:
     """Places of the files that are timed together: all, unless half of the memory does not hold their processes."""
-    weights = (path for path in loaded.model.folder.iterdir() if path.suffix in WEIGHTS)
+    weights = [path for path in loaded.model.folder.iterdir() if path.suffix in WEIGHTS]
+    if loaded.model.opset is not None:
+        weights = model_files.files(Path(loaded.model.original.path))
     own = 2 * (PROCESS_BYTES + 2 * sum(path.stat().st_size for path in weights))
     together: list[int] = []
     needed = own

@@ -153,6 +153,7 @@ def _result(timed: Timed, context: Context) -> Result:
         environment=context.environment,
         sources=prepared.sources,
         model_type=str(prepared.loaded.model.config.get("model_type", "")),
+        original=prepared.loaded.model.original.runtime,
         artifact=prepared.artifact,
         float_artifact=prepared.float_artifact,
         scores=prepared.scores,

@@ -15,7 +15,9 @@ from quantbench.schema.results import Artifact, Latency, Noise, Result
 from quantbench.schema.settings import Config
 from quantbench.sources.cells import NO_LABELS
 
-ARMS = ("pytorch", "onnx-float", "optimized")
+CHECKPOINTS = "pytorch"
+"""The runtime of originals that are checkpoints."""
+ARMS = (CHECKPOINTS, "onnx-float", "optimized")
 
 
 def run_header(config: Config) -> list[str]:
@@ -30,14 +32,22 @@ def run_cells(result: Result) -> list[str]:
     return [f"`{value!r}`" for value in result.run.benchmarked.values()]
 
 
+def original_name(done: Sequence[Result]) -> str:
+    """What the arm of the original is called: ``pytorch``, or by what runs a file that was given."""
+    runtimes = sorted({result.original for result in done})
+    if runtimes in ([], [CHECKPOINTS]):
+        return CHECKPOINTS
+    return f"the original ({' or '.join(registry.runtime(name).SUMMARY.partition(',')[0] for name in runtimes)})"
+
+
 def speed_table(config: Config, done: Sequence[Result]) -> str:
     """Speedups with intervals and verdicts, beside the noise floor that they must exceed."""
     header = [
         *run_header(config),
         "shape",
-        "optimized over pytorch",
+        f"optimized over {original_name(done)}",
         "optimized over onnx-float",
-        "onnx-float over pytorch",
+        f"onnx-float over {original_name(done)}",
     ]
     header += ["noise floor", "slots", "launches"]
     judged = speedups.speedups(done)
@@ -166,7 +176,8 @@ def latency_table(config: Config, done: Sequence[Result]) -> str:
     for result in done:
         for latency in result.latency:
             for name in ARMS:
-                rows.append([*run_cells(result), shape_name(latency), name, *_latency_cells(latency, name)])
+                told = original_name([result]) if name == ARMS[0] else name
+                rows.append([*run_cells(result), shape_name(latency), told, *_latency_cells(latency, name)])
     return table(header, rows)
 
 

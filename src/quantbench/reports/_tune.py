@@ -51,7 +51,7 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         "## What was tried",
         _tried(tuned),
         "## What int8 costs and saves, by group of products",
-        _groups(tuned),
+        _groups(tuned, done),
         "## What the search cost",
         _cost(tuned, evaluations),
         _deployment(tuned),
@@ -90,7 +90,8 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
         for speedup in judged[best.run.key, index]
         if speedup.arm == "optimized"
     ]
-    speeds = [_fast(speedup, shape) for speedup, shape in pairs]
+    names = {_sections.CHECKPOINTS: _sections.original_name([best])}
+    speeds = [_fast(speedup, names.get(speedup.against, speedup.against), shape) for speedup, shape in pairs]
     lost = f"{tuned.limits[0].metric} changes by {spread(_difference(best, tuned), 4, '+')}"
     told = f"{', '.join(speeds)}; {lost} on the evaluation split{_not_sure(best, tuned)}."
     standing, name = speedups.standing(best), best.run.name
@@ -113,12 +114,12 @@ def _not_sure(best: Result, tuned: Tuned) -> str:
     return f"; {original.examples} examples do not settle whether {' and '.join(open_ones)} keeps within the limit"
 
 
-def _fast(speedup: speedups.Speedup, shape: str) -> str:
+def _fast(speedup: speedups.Speedup, against: str, shape: str) -> str:
     """A speedup in words; without an interval it is none."""
     if speedup.interval is None:
         short = "too few slots, a longer time_benchmark_args.duration has more"
-        return f"how fast against {speedup.against} at {shape} is not known ({short})"
-    return f"{spread(speedup.interval, 2)} times as fast as {speedup.against} at {shape}"
+        return f"how fast against {against} at {shape} is not known ({short})"
+    return f"{spread(speedup.interval, 2)} times as fast as {against} at {shape}"
 
 
 def _difference(result: Result, tuned: Tuned) -> Interval:
@@ -215,12 +216,14 @@ def kinds(groups: Sequence[GroupSensitivity]) -> dict[str, list[GroupSensitivity
     return found
 
 
-def _groups(tuned: Tuned) -> str:
+def _groups(tuned: Tuned, done: Sequence[Result]) -> str:
     """Sensitivity and milliseconds of every group of products."""
     total = sum(group.multiplications for group in tuned.groups)
     base = tuned.probes.get("onnx-float", 0.0)
     plain = registry.float_runtime("pytorch")
     gains = {mode: max(0.0, base - tuned.probes.get(f"{plain}-{mode}", base)) for mode in ("dynamic", "static")}
+    if not tuned.groups and any(result.original != _sections.CHECKPOINTS for result in done):
+        return "Not measured: that takes a way back through the model, which an ONNX file does not have."
     if not tuned.groups:
         return "There was no time to measure sensitivities."
     rows = []

@@ -95,6 +95,7 @@ def render(config: Config, results: Sequence[Result], skipped: Sequence[Skipped]
             for number, group in enumerate(groups, start=1)
         ],
         executed_in=_executed_in(config),
+        original_is=_original_is(results),
         failed=[result for result in results if not result.done],
         skipped=skipped,
         environments=[group[0].environment for group in groups if group] or [r.environment for r in results[:1]],
@@ -122,6 +123,14 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
         "made": _sections.made_table(config, done),
         "notes": _sections.notes(done),
     }
+
+
+def _original_is(results: Sequence[Result]) -> str:
+    """What the original is, and what onnx-float is of it."""
+    name = _sections.original_name([result for result in results if result.done])
+    if name == _sections.CHECKPOINTS:
+        return "PyTorch float32, onnx-float is its export"
+    return f"{name.removeprefix('the original ').strip('()')} on a file as it was given, onnx-float is the copy of it"
 
 
 def _longest(config: Config, done: Sequence[Result]) -> str:

@@ -10,6 +10,7 @@ from quantbench.analysis import losses, speedups
 from quantbench.analysis.machines import by_machine
 from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.plugins.former import in_order
+from quantbench.reports._sections import CHECKPOINTS
 from quantbench.schema.results import SCHEMA_VERSION, ArmLatency, Latency, Result, Skipped
 from quantbench.schema.settings import Config
 
@@ -72,6 +73,7 @@ def _run(
         },
         "seconds": result.seconds,
         "notes": list(result.notes),
+        **({} if result.original == CHECKPOINTS else {"original": result.original}),
     }
 
 

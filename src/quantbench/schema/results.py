@@ -229,7 +229,8 @@ class Result(Record):
     """One self-sufficient document per run.
 
     ``evaluations`` is how many of its arms were evaluated for it, rather than found in the cache. ``job`` is what the
-    launcher says of where it ran: the name of a job, the node of a cluster, attempts.
+    launcher says of where it ran: the name of a job, the node of a cluster, attempts. ``original`` is what runs the
+    original, which speedups are over: PyTorch if it is a checkpoint.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -237,6 +238,7 @@ class Result(Record):
     environment: Environment
     sources: dict[str, str] = Field(default_factory=dict)
     model_type: str = ""
+    original: str = "pytorch"
     failure: Failure | None = None
     artifact: Artifact | None = None
     float_artifact: dict[str, JsonValue] = Field(default_factory=dict)

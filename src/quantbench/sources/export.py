@@ -62,7 +62,7 @@ def write_export(
         except Exception as error:  # the exporter's and the model's own, of any kind
             name = type(model).__name__
             raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
-        _write(_tidy(external.read(traced)), path)
+        write_tidied(external.read(traced), path)
 
 
 def _trace(
@@ -94,9 +94,14 @@ def _trace(
         )
 
 
-def _write(model: Any, path: Path) -> None:
-    """The model, and beside it the hash by which :func:`exported_sha256` knows it again."""
-    onnx_files.write(model, path)
+def write_tidied(model: Any, path: Path) -> None:
+    """Write a model with constants as initializers and all shapes, and the hash that :func:`exported_sha256` looks for.
+
+    Raises:
+        RunFailed: if an operator does not take the types that it is given.
+
+    """
+    onnx_files.write(_tidy(model), path)
     write_atomically(path.with_suffix(SUM), content_sha256(onnx_files.files(path)).encode())
 
 

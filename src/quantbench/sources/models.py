@@ -12,6 +12,7 @@ from quantbench import embedded
 from quantbench.errors import BadInput
 from quantbench.sources import sentence_transformers
 from quantbench.sources.hub import hub_problem, mistake
+from quantbench.sources.model_files import ONNX
 from quantbench.system.files import file_sha256
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -25,7 +26,7 @@ else its modules need is fetched when it is known which there are."""
 def locate_model(
     name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False, revision: str | None = None
 ) -> Path:
-    """Folder of a model: the embedded one (``demo``), a local folder, or a snapshot of a hub repository.
+    """Folder of a model: the embedded one (``demo``), a local one, or a snapshot of a hub repository; or an ONNX file.
 
     Only configuration, tokenizer and weights are fetched from the hub, safetensors unless pickles are asked for, and
     the model's own code where it may run; of the hub's ``revision``, its newest where that is None.
@@ -37,14 +38,12 @@ def locate_model(
     if name == embedded.NAME:
         return embedded.MODEL
     path = Path(name).expanduser()
-    if path.is_dir():
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ONNX):
         return path
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        problem = "does not exist"
-        if path.exists():
-            kind = "is an ONNX file, which cannot be the original" if path.suffix == ".onnx" else "is not a folder"
-            problem = f"{kind}; the folder of a PyTorch checkpoint is needed"
-        raise mistake("model_name_or_path", f"model folder {name!r} {problem}; give a folder, a hub name or demo")
+        problem = "is neither a folder nor an ONNX file" if path.exists() else "does not exist"
+        needed = "give the folder of a checkpoint, an ONNX file, a hub name or demo"
+        raise mistake("model_name_or_path", f"model folder {name!r} {problem}; {needed}")
     from huggingface_hub import snapshot_download
 
     allowed = {"*.bin": allow_pickled_weights, "*.py": trust_remote_code}
@@ -69,13 +68,7 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
             weights or code of its own without the permission that is asked for by name.
 
     """
-    config = load_json(folder / "config.json")
-    if config.get("auto_map") and not trust_remote_code:
-        raise mistake(
-            "model_name_or_path",
-            f"{folder} brings code of its own (auto_map in config.json), which would run on this machine; "
-            "read it, then set trust_remote_code: true",
-        )
+    config = check_config(folder, trust_remote_code)
     files = [folder / name for name in WEIGHTS if (folder / name).exists()]
     if not files:
         pickled = [name for name in PICKLED if (folder / name).exists()]
@@ -93,27 +86,35 @@ def check_model_folder(folder: Path, allow_pickled_weights: bool, trust_remote_c
     return config
 
 
+def check_config(folder: Path, trust_remote_code: bool) -> dict[str, Any]:
+    """The content of a model's ``config.json``.
+
+    Raises:
+        BadInput: at ``model_name_or_path``: there is none, or it brings code without the permission.
+
+    """
+    config = load_json(folder / "config.json")
+    if config.get("auto_map") and not trust_remote_code:
+        raise mistake(
+            "model_name_or_path",
+            f"{folder} brings code of its own (auto_map in config.json), which would run on this machine; "
+            "read it, then set trust_remote_code: true",
+        )
+    return config
+
+
 def check_kind(folder: Path, head: bool) -> None:
     """Refuse folders that are something else than a checkpoint of transformers; ``head`` where the task needs one.
 
     Raises:
-        BadInput: at ``model_name_or_path``: a model of SetFit, whose head transformers does not load; ONNX files only.
+        BadInput: at ``model_name_or_path``: a model of SetFit, whose head transformers does not load.
 
     """
-    weights = any((folder / name).exists() for name in (*WEIGHTS, *PICKLED))
-    onnx = sorted(str(path.relative_to(folder)) for path in (*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")))
-    message = ""
     if head and any((folder / name).exists() for name in SETFIT):
         message = (
             "is a model of SetFit, whose head is a file of scikit-learn that cannot be exported; its body, the "
             "embeddings, can be measured with task: feature-extraction (--task feature-extraction)"
         )
-    elif onnx and not weights:
-        message = (
-            f"holds an ONNX file only ({onnx[0]}), which cannot be the original; give the folder of the PyTorch "
-            "checkpoint that it was exported from (model.safetensors)"
-        )
-    if message:
         raise mistake("model_name_or_path", f"model folder {folder} {message}")
 
 

@@ -14,14 +14,14 @@ OPSET = 17
 
 
 def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Candidate]:
-    """Every candidate that this host can run, of one base configuration."""
+    """Every candidate that this host can run, of one base configuration, whose opset counts."""
     found: list[Candidate] = []
     for name in registry.names("runtimes"):
         runtime = registry.runtime(name)
         if any(find_spec(library) is None for library in runtime.LIBRARIES):
             continue
         for precision in runtime.precisions(instruction_sets):
-            args = FrameworkArgs(opset=OPSET, precision=precision)
+            args = FrameworkArgs(opset=base.framework_args.opset, precision=precision)
             for approach, quantizer in runtime.QUANTIZERS.items():
                 own = base.model_copy(
                     update={

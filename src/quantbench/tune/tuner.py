@@ -105,7 +105,7 @@ class Tuning:
         samples = min(CALIBRATION_SAMPLES, max(8, count // CALIBRATION_SHARE))
         changes = {
             "calibration": Calibration(num_calibration_samples=samples, seed=settings.calibration.seed),
-            "framework_args": settings.framework_args.model_copy(update={"opset": OPSET}),
+            "framework_args": settings.framework_args.model_copy(update={"opset": loaded.model.opset or OPSET}),
         }
         base = settings.model_copy(update=changes)
         state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
@@ -179,6 +179,8 @@ class Tuning:
 
     def _sensitivities(self) -> None:
         """The sensitivity of every group of products in every mode."""
+        if self.loaded.model.opset is not None:  # of an ONNX file, through which there is no way back
+            return
         if self.state.groups or not self.budget.may_measure_sensitivities(self._time()):
             return
         graph = Graph.read(self.exported.path)
