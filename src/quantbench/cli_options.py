@@ -16,7 +16,9 @@ import quantbench as qb
 
 error_console = Console(stderr=True)
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder of a checkpoint, a name on the hub, or demo.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A folder of a checkpoint, a name on the hub, an ONNX file, or demo.")
+]
 Target = Annotated[
     str, typer.Argument(metavar="MODEL|CONFIG.yaml", help="A model: a folder, a hub name or demo. Or a YAML file.")
 ]

@@ -233,7 +233,13 @@ def _broken(folder):
     save_file({name: weight * float("nan") for name, weight in load_file(file).items()}, file)
 
 
+def _without_biases(folder):
+    """As peft 0.20 wrote adapters that train biases."""
+    edit(folder / "adapter_config.json", bias="lora_only")
+
+
 REFUSED = {
+    "biases that were not saved": (_without_biases, ["sets bias: lora_only and brings none", "peft before 0.21"]),
     "weights of other layers": (_renamed, ["its files lack", "layer.1", "fetch both again"]),
     "a head of another width": (_other_head, ["classifier.weight are 3 x 16, where the base has 2 x 32"]),
     "no numbers": (_broken, ["cannot merge it", "NaN"]),

@@ -11,8 +11,10 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
-from tests.support import planted, stages
+from tests.cases.models import TEXTS, embedded
+from tests.support import planted, stages, tiny_tasks
 from tests.support.planted import changed
+from tests.support.sentence_models import write_sentence_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import quantbench as qb
@@ -171,6 +173,34 @@ def test_a_run_says_what_its_original_was(topics, tmp_path, monkeypatch):
     assert {"config.json", "tokenizer.json", "model.onnx"} <= {path.name for path in made.iterdir()}
 
 
+def beside_checkpoint(root, settings, context):
+    """A folder with the export of the checkpoint of some settings in place of its weights."""
+    export = stages.exported(build_config(settings, {}, "test.yaml").base, context)
+    shutil.copytree(root / "model", root / "given", ignore=shutil.ignore_patterns("model.safetensors"))
+    (root / "given" / "onnx").mkdir()
+    shutil.copyfile(export.path, root / "given" / "onnx" / "model.onnx")
+    return build_config({**settings, "model_name_or_path": str(root / "given")}, {}, "test.yaml").base
+
+
+@pytest.mark.parametrize("write", [tiny_tasks.write_questions, tiny_tasks.write_images], ids=["questions", "images"])
+def test_other_tasks_are_predicted_as_by_their_checkpoints(context, tmp_path, write):
+    settings = {**write(tmp_path, count=6), "quantization_approach": "dynamic", "batch_sizes": []}
+    checkpoint = build_config(settings, {}, "test.yaml").base
+    given = beside_checkpoint(tmp_path, settings, context)
+    rows = [stages.predictions(stages.original(base, context), base, context).rows for base in (checkpoint, given)]
+    np.testing.assert_allclose(np.asarray(rows[1], float), np.asarray(rows[0], float), rtol=1e-4, atol=1e-4)
+
+
+def test_embeddings_of_a_file_are_those_of_sentence_transformers(context, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    write_sentence_model(tmp_path / "model")
+    given = beside_checkpoint(tmp_path, embedded(tmp_path), context)
+    found = np.asarray(stages.predictions(stages.original(given, context), given, context).rows)
+    right = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(list(TEXTS))
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
+
+
 def test_a_changed_file_is_another_original(topics, context, tmp_path):
     folder = laid(topics, tmp_path)
     first = stages.load.load_model(base_of(folder, topics).sources, context).fingerprint
@@ -244,24 +274,28 @@ def test_what_cannot_be_the_original_is_refused(topics, context, tmp_path, name)
 
 
 @pytest.mark.parametrize(
-    ("changes", "where", "says"),
+    ("changes", "says"),
     [
         (
             {"framework_args": {"opset": 14}},
-            "framework_args",
             "of opset 17, which its versions keep; set framework_args.opset: 17",
         ),
         (
             {"framework": "pytorch", "quantization_approach": "none", "framework_args": {"precision": "bfloat16"}},
-            "framework",
             "framework pytorch needs a checkpoint, and the original is an ONNX file",
         ),
+        (
+            {"backend": {"name": "ray"}},
+            "give one that holds the ONNX file, config.json and tokenizer",
+        ),
     ],
-    ids=["opset", "pytorch"],
+    ids=["opset", "pytorch", "ray"],
 )
-def test_what_a_file_cannot_be_made_into_is_refused(topics, tmp_path, monkeypatch, changes, where, says):
+def test_what_a_file_cannot_be_made_into_is_refused(topics, tmp_path, monkeypatch, changes, says):
     monkeypatch.setenv("QUANTBENCH_CACHE", str(tmp_path / "cache"))
-    folder = laid(topics, tmp_path / "given")
+    if "backend" in changes:
+        pytest.importorskip("ray")
+    folder = laid(topics, tmp_path / "given", name="onnx/model.onnx") / "onnx"
     with pytest.raises(BadInput) as error:
         qb.run(build_config(settings_of(folder, topics, **changes), {}, "test.yaml"), out=tmp_path / "out")
     assert says in str(error.value)

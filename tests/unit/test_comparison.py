@@ -49,6 +49,13 @@ def test_a_slower_version_is_called():
     assert "0.89" in text
 
 
+def test_speeds_over_unlike_originals_are_not_compared():
+    first = reference_results(reference_config())
+    second = [result.model_copy(update={"original": "onnxruntime"}) for result in first]
+    assert "* speed (the original run by pytorch against onnxruntime): " in _comparison.render(first, second)
+    assert compare.compare(first, second) == []
+
+
 def slower_by(results, share):
     """Another state of the machine: every int8 model takes longer by a share, PyTorch does not."""
     return [

@@ -281,3 +281,17 @@ def test_the_card_says_whose_noise_is_shared_by_other_frameworks():
     assert said in registry.report("card").render(config, results, ())
     same = [result for result in results if result.run.settings.framework_args.opset == 11]
     assert said not in registry.report("card").render(config, same, ())
+
+
+def test_an_original_that_is_no_checkpoint_is_called_by_what_runs_it():
+    config = reference_config()
+    results = [result.model_copy(update={"original": "onnxruntime"}) for result in reference_results(config)]
+    card = registry.report("card").render(config, results, ())
+    assert "optimized over the original (ONNX Runtime)" in card
+    assert "| the original (ONNX Runtime) |" in card
+    assert "* Original is ONNX Runtime on a file as it was given, onnx-float is the copy of it run in float32" in card
+    assert "pytorch" not in card.lower().replace("where that is pytorch", "")
+    mixed = registry.report("card").render(config, [results[0], *reference_results(config)[1:]], ())
+    assert "optimized over the original (ONNX Runtime or PyTorch)" in mixed
+    summary = json.loads(registry.report("summary").render(config, results, ()))
+    assert {run["original"] for run in summary["runs"]} == {"onnxruntime"}

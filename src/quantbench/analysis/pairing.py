@@ -38,7 +38,10 @@ class Pair:
     def not_timed_alike(self) -> list[str]:
         """Why speeds cannot be compared: conditions under which the two were timed that differ; empty if they can."""
         threads = [result.run.settings.time_benchmark_args.num_threads or _usual(result) for result in self._both]
-        return [] if threads[0] == threads[1] else [f"num_threads {threads[0]} against {threads[1]}"]
+        originals = [result.original for result in self._both]
+        found = [f"num_threads {threads[0]} against {threads[1]}"] if threads[0] != threads[1] else []
+        unlike = originals[0] != originals[1]
+        return [*found, *([f"the original run by {originals[0]} against {originals[1]}"] if unlike else [])]
 
     @property
     def not_scored_alike(self) -> list[str]:

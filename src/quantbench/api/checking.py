@@ -146,7 +146,7 @@ def check(
 
     Args:
         files: one or several.
-        original: a folder, a name on the hub, or ``demo``.
+        original: a folder, a name on the hub, an ONNX file, or ``demo``.
         data: as for :func:`quantbench.decide`, like all that follows but ``max_drop``.
         max_drop: as for :func:`quantbench.tune`.
         out: a folder for ``check.md`` and ``check.json``; None writes nothing.

@@ -119,7 +119,7 @@ def decide(
     """Decide a configuration for a model and data: task, columns, splits and shapes; nothing is written.
 
     Args:
-        model: a folder, a name on the hub, or ``demo``.
+        model: a folder, a name on the hub, an ONNX file, or ``demo``.
         data: a file, a folder or a name on the hub; without it, texts of the package, for ``demo`` with their labels.
         task: needed where the model's configuration does not tell.
         text_column: the column that is read, or both of a pair.

@@ -21,9 +21,8 @@ PARTS = "inputs"
 def local_inputs(settings: Settings, places: Mapping[str, str] | None = None) -> dict[str, Path]:
     """Files and folders that the settings name, by the name that they have there; the embedded ones are everywhere.
 
-    With an adapter goes the base that it names by a path.
-
-    ``places`` says where those lie that are named by another path; see ``settings.Config``.
+    With an adapter goes the base that it names by a path. ``places`` says where those lie that are named by another
+    path; see ``settings.Config``.
     """
     known = places or {}
     named = (settings.model_name_or_path, settings.dataset.path)

@@ -127,10 +127,11 @@ def _machine(config: Config, done: Sequence[Result], title: str) -> dict[str, An
 
 def _original_is(results: Sequence[Result]) -> str:
     """What the original is, and what onnx-float is of it."""
-    name = _sections.original_name([result for result in results if result.done])
-    if name == _sections.CHECKPOINTS:
-        return "PyTorch float32, onnx-float is its export"
-    return f"{name.removeprefix('the original ').strip('()')} on a file as it was given, onnx-float is the copy of it"
+    runtimes = {result.original for result in results if result.done} or {_sections.CHECKPOINTS}
+    told = {"PyTorch float32": "its export"} if _sections.CHECKPOINTS in runtimes else {}
+    for name in sorted(runtimes - {_sections.CHECKPOINTS}):
+        told[f"{registry.runtime(name).SUMMARY.partition(',')[0]} on a file as it was given"] = "the copy of it"
+    return f"{' or '.join(told)}, onnx-float is {' or '.join(told.values())}"
 
 
 def _longest(config: Config, done: Sequence[Result]) -> str:

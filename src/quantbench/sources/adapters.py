@@ -59,6 +59,8 @@ LEFT_OUT = (
 """Settings under which an adapter is not the sum of its base and a matrix, or which nothing here was tried with."""
 INITIAL = (None, True, False, "gaussian", "orthogonal")
 """``init_lora_weights`` that leave the base as it was; the others take from it what the adapter starts with."""
+BIAS = "base_layer.bias"
+"""How the name of a bias ends that belongs to a layer with an adapter."""
 PREFIX = "base_model.model."
 """Before the name of every tensor of an adapter."""
 COPIES = re.compile(r"\.(modules_to_save|original_module)\.")
@@ -160,7 +162,7 @@ def _check(folder: Path, config: Mapping[str, Any], base: str) -> None:
     kind = str(config.get("peft_type"))
     if kind not in KINDS:
         hint = f"kinds that can be merged are {', '.join(KINDS)}; choose another model"
-        _refuse(folder, config, f"which is no change of its base's weights that could be merged; {hint}")
+        _refuse(folder, config, f"this changes no weights of its base, so that nothing can be merged; {hint}")
     if not base:
         _refuse(folder, config, f"{CONFIG} does not name its base; write it there as base_model_name_or_path")
     if any((folder / name).exists() for name in (*WEIGHTS, *PICKLED)):
@@ -307,6 +309,9 @@ def _merged(adapter: Adapter, base: Any) -> tuple[Any, set[str]]:
             hint = f"{ignored[0]}, which peft {version('peft')} does not know; install a newer one"
             _refuse(adapter.folder, adapter.config, f"it sets {hint}")
         brought = _whole(adapter.folder)
+        if _lost_biases(config, wrapped, brought):
+            hint = "as peft before 0.21 lost them; save it once more, from where it was trained, by a newer one"
+            _refuse(adapter.folder, adapter.config, f"it sets bias: {config.bias} and brings none, {hint}")
         unknown = [name for name in found.unexpected_keys if _plain(name) not in brought]
         for what, names in (("its files lack", found.missing_keys), ("it brings", unknown)):
             if names:
@@ -317,6 +322,13 @@ def _merged(adapter: Adapter, base: Any) -> tuple[Any, set[str]]:
         except Exception as error:  # as above, and for weights that are no numbers
             _refuse(adapter.folder, adapter.config, f"peft {version('peft')} cannot merge it: {_told(error)}")
     return model, set(brought)
+
+
+def _lost_biases(config: Any, wrapped: Any, brought: Mapping[str, Any]) -> bool:
+    """Whether biases were trained beside the adapter and none is among its weights, by the tensors' names."""
+    trained = getattr(config, "bias", "none") not in (None, "none")
+    known = any(name.endswith(BIAS) for name, _ in wrapped.named_parameters())
+    return trained and known and not any(name.endswith(BIAS) for name in brought)
 
 
 def _plain(name: str) -> str:
