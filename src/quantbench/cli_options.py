@@ -20,7 +20,10 @@ Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A folder of a checkpoint, a name on the hub, an ONNX file, or demo.")
 ]
 Target = Annotated[
-    str, typer.Argument(metavar="MODEL|CONFIG.yaml", help="A model: a folder, a hub name or demo. Or a YAML file.")
+    str,
+    typer.Argument(
+        metavar="MODEL|CONFIG.yaml", help="A model: a folder, a hub name, an ONNX file or demo. Or a YAML file."
+    ),
 ]
 Data = Annotated[
     str | None,

@@ -173,7 +173,11 @@ def test_a_folder_without_a_configuration(refused, model, tmp_path):
 
 def test_a_path_without_a_model(refused, tmp_path):
     (tmp_path / "file").write_text("")
-    for name, words in (("./nowhere", "does not exist"), (str(tmp_path / "file"), "is not a folder"), ("x" * 300, "")):
+    for name, words in (
+        ("./nowhere", "does not exist"),
+        (str(tmp_path / "file"), "is neither a folder nor an ONNX file"),
+        ("x" * 300, ""),
+    ):
         found = refused(model_name_or_path=name)
         assert_message(found, tmp_path / "tiny.yaml", "model_name_or_path", words)
 

@@ -111,7 +111,7 @@ def test_names_of_models(model):
         key, text = refusal(locate_model, name)
         assert key == "model_name_or_path"
         assert text.startswith(f"model folder {name!r} ")
-        assert "give a folder, a hub name or demo" in text
+        assert "give a folder, an ONNX file, a hub name or demo" in text
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "json", "jsonl"])

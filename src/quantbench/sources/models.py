@@ -42,7 +42,7 @@ def locate_model(
         return path
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         problem = "is neither a folder nor an ONNX file" if path.exists() else "does not exist"
-        needed = "give the folder of a checkpoint, an ONNX file, a hub name or demo"
+        needed = "give a folder, an ONNX file, a hub name or demo"
         raise mistake("model_name_or_path", f"model folder {name!r} {problem}; {needed}")
     from huggingface_hub import snapshot_download
 
