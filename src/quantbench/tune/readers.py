@@ -3,8 +3,8 @@
 The files and what is read of them (looked up in the sources of each in November 2026):
 
 * sentence-transformers 2 to 6: ``modules.json`` with a folder per module, ``sentence_bert_config.json`` (limit, lower
-  case), ``config_sentence_transformers.json`` (prompts and the default one; from version 5 on ``encode_query`` takes the
-  prompt ``query``, ``encode_document`` the first of ``document``, ``passage`` and ``corpus``); pools by itself.
+  case), ``config_sentence_transformers.json`` (prompts and the default one; from version 5 on ``encode_query`` takes
+  ``query``, ``encode_document`` the first of ``document``, ``passage`` and ``corpus``); pools by itself.
 * text-embeddings-inference 1.9: ``config.json``, with two sizes by one name for all models, and where an architecture
   that classifies is served as a classifier;
   ``1_Pooling/config.json`` with one switch per mode; ``max_seq_length``, which must be a number; the prompts, of which

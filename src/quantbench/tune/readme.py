@@ -52,10 +52,7 @@ def render(folder: Path, about: Mapping[str, Any], file: OneFile, alone: bool) -
         unasked=one_file.unasked(file.lengths),
         one_switch=readers.one_switch(folder),
         prepended=[
-            (tag, escape(prompt[:-1]))
-            for kind, prompt in before.items()
-            for tag in VESPA[kind]
-            if prompt.endswith(" ")
+            (tag, escape(prompt[:-1])) for kind, prompt in before.items() for tag in VESPA[kind] if prompt.endswith(" ")
         ],
         without_blank=[kind for kind, prompt in before.items() if prompt and not prompt.endswith(" ")],
     )
