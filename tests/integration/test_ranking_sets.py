@@ -12,11 +12,11 @@ from quantbench.schema.settings import Dataset
 from quantbench.sources.datasets import load_split
 
 NAMES = {"mteb/tiny": hub_layouts.as_mteb, "BeIR/tiny": hub_layouts.as_beir}
-READ = f"""
+READ = """
 import json
 from quantbench.schema.settings import Dataset
 from quantbench.sources.datasets import load_split, split_names
-dataset = Dataset(path={{name!r}}, data_keys={KEYS!r}, ref_keys=("relevance",))
+dataset = Dataset(path=NAME, data_keys=KEYS, ref_keys=("relevance",))
 rows = load_split(dataset, "test[:50%]", "dataset.eval_split").to_list()
 print(json.dumps([sorted(split_names(dataset)), rows]))
 """
@@ -25,6 +25,10 @@ from huggingface_hub import snapshot_download
 for name in ("mteb/tiny", "BeIR/tiny", "BeIR/tiny-qrels"):
     snapshot_download(name, repo_type="dataset")
 """
+
+
+def code(name):
+    return READ.replace("NAME", repr(name)).replace("KEYS", repr(KEYS))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def as_folder(root):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_set_is_read_under_its_name(hub, name):
     root, endpoint = hub
-    found = answer(READ.format(name=name), root / name.partition("/")[0], HF_ENDPOINT=endpoint)
+    found = answer(code(name), root / name.partition("/")[0], HF_ENDPOINT=endpoint)
     assert found == [["test", "train"], as_folder(root)]
 
 
@@ -55,5 +59,5 @@ def test_sets_are_read_offline_from_the_cache(hub):
     done = execute(FETCH, root / "fetched", HF_ENDPOINT=endpoint)
     assert done.returncode == 0, done.stderr
     for name in NAMES:
-        found = answer(READ.format(name=name), root / "fetched", HF_HUB_OFFLINE="1")
+        found = answer(code(name), root / "fetched", HF_HUB_OFFLINE="1")
         assert found == [["test", "train"], as_folder(root)]

@@ -48,7 +48,7 @@ class Encoded:
 def prompts(args: Mapping[str, Any]) -> dict[str, str]:
     """What stands before a text by what it is: ``text``, or ``query`` and ``passage`` where a search was scored."""
     kinds = [name.removesuffix(PROMPT) for name in args if name.endswith(PROMPT)]
-    return {kind: str(args[kind + PROMPT]) for kind in kinds} or {TEXT: str(args["prompt"])}
+    return {kind: str(args[kind + PROMPT]) for kind in kinds} or {TEXT: str(args.get("prompt", ""))}
 
 
 def fields(args: Mapping[str, Any]) -> tuple[str, ...]:

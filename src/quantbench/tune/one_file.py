@@ -233,5 +233,5 @@ def _texts(settings: Settings, about: Mapping[str, Any], loaded: Loaded, context
         columns = {settings.dataset.data_keys[key] for key in of_kind if key != judgments.QUERY_ID}
         cells = (passage.text for column in columns for cell in rows[column] for passage in judgments.passages(cell))
         found = sorted({text for text in cells if text is not None}, key=lambda text: (-len(text), text))
-        places = np.linspace(0, len(found) - 1, TEXTS).round().astype(int) if found else []
+        places: list[int] = np.linspace(0, len(found) - 1, TEXTS).round().astype(int).tolist() if found else []
         yield from (prompt + found[place] for place in dict.fromkeys(places))
