@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
@@ -24,6 +25,9 @@ import quantbench as qb
 from quantbench.config.load import build_config
 
 NEAR = 1e-9
+FLOAT = {"quantization_approach": "none", "batch_sizes": []}
+SINGLE = ("quantization_approach=dynamic", "per_channel=false")
+UNTIMED = {"batch_sizes": []}
 
 
 @pytest.fixture(scope="module")
@@ -188,16 +192,50 @@ def test_it_runs_whole(task, searched, ranked, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["retrieval", "reranking"])
-def test_it_is_timed_tuned_and_compared(task, searched, ranked, tmp_path):
-    model, data = (searched, searched) if task == "retrieval" else (ranked[0], ranked[0])
-    short = ("batch_sizes=[1]", "input_lengths=[16]", "time_benchmark_args.duration=1")
-    given = [word for setting in short for word in ("--set", setting)]
+def test_it_is_timed_tuned_compared_and_deployed(task, searched, ranked, tmp_path):
+    root = searched if task == "retrieval" else ranked[0]
+    short = ("batch_sizes=[1]", "input_lengths=[16]", "time_benchmark_args.duration=0.2")
+    given = [root / "model", root / "data", *(word for setting in short for word in ("--set", setting))]
+    single = [word for setting in SINGLE for word in ("--set", setting)]  # each version has an arm, which takes seconds
     for out in ("one", "two"):
-        done = quantbench("run", model / "model", data / "data", "--out", out, *given, cwd=tmp_path)
+        done = quantbench("run", *given, *single, "--out", out, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+        assert f", {task}: " in done.stdout + done.stderr
     done = quantbench("compare", "one", "two", cwd=tmp_path)
     assert done.returncode in (0, 4), done.stderr
+    assert "ndcg_at_10" in done.stdout
     limit = ("--max-drop", "ndcg_at_10=0.9", "--only", "onnxruntime-dynamic")
-    done = quantbench("tune", model / "model", data / "data", "--out", "best", *limit, *given, cwd=tmp_path)
+    done = quantbench("tune", *given, "--out", "best", *limit, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ndcg_at_10" in (tmp_path / "best" / "tune.md").read_text()
+    (result,) = qb.load_results(tmp_path / "one")
+    folder = qb.deploy(result)
+    (answer,) = answers_of(folder, [{"query": "the rain", "passages": ["Anna Anna", "the rain"]}], tmp_path)
+    assert sorted(answer["order"]) == [0, 1]
+
+
+@pytest.mark.parametrize("task", ["retrieval", "reranking"])
+def test_files_are_checked_by_rankings(task, searched, ranked, tmp_path):
+    root = searched if task == "retrieval" else ranked[0]
+    settings = rankings.of_beir(root, task, **FLOAT) if task == "retrieval" else rankings.of_lists(root, task, **FLOAT)
+    folder, *_ = deployed(tmp_path, settings)
+    good = folder / ("onnx/model.onnx" if task == "retrieval" else "model.onnx")
+    broken = onnx.load(good)
+    weights = max(broken.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.raw_data = np.random.default_rng(0).permutation(np.frombuffer(weights.raw_data, np.float32)).tobytes()
+    onnx.save(broken, tmp_path / "broken.onnx")
+    found = qb.check([good, tmp_path / "broken.onnx"], original=root / "model", data=root / "data", set=UNTIMED)
+    assert found.config.base.task == task
+    keeps, other = found.files
+    assert keeps.verdict == "keeps"
+    assert keeps.differences["ndcg_at_10"].high == pytest.approx(0, abs=1e-6)
+    assert other.verdict != "keeps"
+    assert "ndcg_at_10" in str(found)
+
+
+def test_a_file_of_another_kind_is_not_judged_by_rankings(searched, ranked, tmp_path):
+    folder, *_ = deployed(tmp_path, rankings.of_lists(ranked[0], "reranking", **FLOAT))
+    found = qb.check(folder / "model.onnx", original=searched / "model", data=searched / "data", set=UNTIMED)
+    (file,) = found.files
+    assert file.verdict == "not judged"
+    assert "logits" in file.reason

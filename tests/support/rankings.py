@@ -165,6 +165,34 @@ def by_cross_encoder(model: Path, rows: list[dict[str, Any]]) -> list[dict[str, 
         scored = encoder.predict([(row["query"], passage) for passage in row["passages"]])
         names = [f"{place:03}" for place in range(len(scored))]
         judged = dict(zip(names, row["relevance"], strict=True))
+        judged |= {f"gone {number}": grade for number, grade in enumerate(row.get("gone", ()))}
         search = {"q": dict(zip(names, map(float, scored), strict=True))}
         found.append(pytrec_eval.RelevanceEvaluator({"q": judged}, MEASURES).evaluate(search)["q"])
+    return found
+
+
+def by_texts(model: Path, asked: list[str], judged: list[dict[str, int]]) -> list[dict[str, float]]:
+    """What pytrec_eval says of searches in all texts that some query judges, by sentence-transformers.
+
+    Of equal scores the text that is met later stands first.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    found = SentenceTransformer(str(model), device="cpu")
+    texts = list(dict.fromkeys(text for grades in judged for text in grades))
+    names = {text: f"{place:06}" for place, text in enumerate(texts)}
+    near = found.similarity(found.encode_query(asked), found.encode_document(texts)).numpy()
+    grades = {f"q{n}": {names[text]: grade for text, grade in own.items()} for n, own in enumerate(judged)}
+    searches = {f"q{n}": dict(zip(names.values(), map(float, row), strict=True)) for n, row in enumerate(near)}
+    scored = pytrec_eval.RelevanceEvaluator(grades, MEASURES).evaluate(searches)
+    return [scored[f"q{n}"] for n in range(len(asked))]
+
+
+def by_evaluator(model: Path, samples: list[dict[str, Any]]) -> dict[str, float]:
+    """What the evaluator of sentence-transformers says of a cross-encoder on positives and negatives."""
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
+
+    encoder = CrossEncoder(str(model), device="cpu", activation_fn=torch.nn.Identity())
+    found: dict[str, float] = CrossEncoderRerankingEvaluator(samples, write_csv=False)(encoder)
     return found

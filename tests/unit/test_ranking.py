@@ -19,7 +19,7 @@ from quantbench.pipeline.rows import Split, overlap
 from quantbench.schema.settings import Dataset as DatasetSettings
 from quantbench.served import queries
 from quantbench.served import retrieval as served
-from quantbench.sources import beir, judgments
+from quantbench.sources import joined, judgments
 from quantbench.sources.cells import READ, Unusable, Within, whole
 from quantbench.sources.columns import columns_of
 from quantbench.sources.datasets import load_split, split_names
@@ -232,7 +232,7 @@ def folder(tmp_path_factory):
 
 
 def load(folder, split):
-    keys = dict(beir.COLUMNS)
+    keys = dict(joined.COLUMNS)
     return load_split(DatasetSettings(path=str(folder), data_keys=keys, ref_keys=("relevance",)), split, "key")
 
 
@@ -256,7 +256,7 @@ def test_a_folder_of_the_beir_layout_is_read_whole(folder):
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nnobody\td1\t1\n", "'nobody'.*queries.jsonl does not have"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nnobody\td1\t1\n", "line 2 .*'nobody'.*queries.jsonl does not"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\ntest-1\td1\tgood\n", "line 2 of .* is no judgment"),
         ("qrels/test.tsv", "test-1\td1\t1\ntest-1\td1\t2\n", "once more and otherwise"),
         ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"_id": "d1", "text": "b"}\n', "line 2 .* once more"),
@@ -297,6 +297,11 @@ def test_rows_know_their_whole_split():
     assert whole(data) is data
 
 
+def never(name):
+    """No cell comes again."""
+    return False
+
+
 TABLES = {
     "lists": ({"query": ["a"], "passages": [["x", "y"]], "relevance": [[0, 1]]}, LISTS, ("relevance",)),
     "documents and labels": (
@@ -322,16 +327,16 @@ def test_data_of_rankings_are_recognized(name):
     table, keys, refs = TABLES[name]
     found = columns_of(Dataset.from_dict(table))
     classifier, encoder = ({"architectures": [kind]} for kind in ("BertForSequenceClassification", "BertModel"))
-    assert _ranked.task_of("text-classification", classifier, ["LABEL_0"], found) == "reranking"
-    assert _ranked.task_of("text-classification", classifier, ["LABEL_0", "LABEL_1"], found) is None
-    assert _ranked.task_of("feature-extraction", encoder, ["LABEL_0", "LABEL_1"], found) == "retrieval"
+    assert _ranked.task_of("text-classification", classifier, ["LABEL_0"], found, never) == "reranking"
+    assert _ranked.task_of("text-classification", classifier, ["LABEL_0", "LABEL_1"], found, never) is None
+    assert _ranked.task_of("feature-extraction", encoder, ["LABEL_0", "LABEL_1"], found, never) == "retrieval"
     chosen = _ranked.choose_columns(found, Given())
     assert (dict(chosen.data_keys), chosen.ref_keys) == (keys, refs)
 
 
 def test_other_data_are_not_of_rankings():
-    found = columns_of(Dataset.from_dict({"query": ["a"], "text": ["b"], "label": [1]}))
-    assert _ranked.task_of("feature-extraction", {"architectures": ["BertModel"]}, ["a", "b"], found) is None
+    found = columns_of(Dataset.from_dict({"query": ["a"], "title": ["b"], "label": [1]}))
+    assert _ranked.task_of("feature-extraction", {"architectures": ["BertModel"]}, ["a", "b"], found, never) is None
     with pytest.raises(BadInput, match="two columns"):
         _ranked.choose_columns(found, Given())
 

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from quantbench.api import _guesses, _ranked
-from quantbench.api._guesses import Given
+from quantbench.api._guesses import Chosen, Given
 from quantbench.config.keys import lookup
 from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
 from quantbench.schema.settings import Dataset
 from quantbench.sources import adapters, given_files, model_files, models, sentence_modules
+from quantbench.sources.cells import item
+from quantbench.sources.columns import kind_of
 from quantbench.sources.datasets import load_split, split_names
 from quantbench.system import cache
 
 MODEL, DATA = "MODEL", "DATA"
 """What a message calls both, as the commands do."""
+SINGLE = ("passages", "positive")
+"""Data keys of which a row may hold one passage."""
 FEWEST = 4
 """Rows of the only split that are needed to cut it in two."""
 
@@ -158,3 +162,13 @@ class Rows:
         keys = ("dataset.eval_split", "dataset.calibration_split")
         loaded = [load_split(dataset, split, key) for split, key in zip(splits, keys, strict=True)]
         return cls(name, splits, loaded[0], loaded[1], cut, known)
+
+    def by_query(self, chosen: Chosen) -> Rows:
+        """The rows as they are counted where several are about one query: a row per query."""
+        passages = next(iter(chosen.data_keys[key] for key in SINGLE if key in chosen.data_keys))
+        feature = self.evaluation.features.get(passages)
+        if item(feature) is not None or kind_of(feature) not in ("text", "answers"):
+            return self
+        dataset = Dataset(path=self.name, **self.known, data_keys=dict(chosen.data_keys), ref_keys=chosen.ref_keys)
+        evaluation, calibration = (load_split(dataset, split, "dataset.eval_split") for split in self.splits)
+        return replace(self, evaluation=evaluation, calibration=calibration)

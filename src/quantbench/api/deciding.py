@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,6 +145,7 @@ def decide(
         rows = Rows.read(embedded.NAME if data is None else str(data), asked)
         unread = data is None and str(model) != embedded.NAME
         source, chosen = (_of_embedded if unread else _columns)(source, rows, asked)
+        rows = rows.by_query(chosen) if source.task in _ranked.TASKS else rows
         plain = _plain(source, rows, chosen, grid)
         plain, mistakes = applied(plain, lines := {**OPTIONS}, overrides)
         config = _built(plain, lines)
@@ -176,7 +178,8 @@ def _at_options() -> Iterator[None]:
 def _columns(source: ModelFiles, rows: Rows, asked: Asked) -> tuple[ModelFiles, Chosen]:
     """The model, with the task of rankings where no other was asked for and the data are for one, and the columns."""
     found = columns.columns_of(rows.evaluation)
-    task = None if asked.task else _ranked.task_of(source.task, source.config, source.labels, found)
+    again = functools.partial(columns.comes_again, rows.evaluation)
+    task = None if asked.task else _ranked.task_of(source.task, source.config, source.labels, found, again)
     if task is not None:
         models.check_kind(source.folder, head=bool(registry.task(task).ARCHITECTURE_SUFFIX))
         source = replace(source, task=task, why=f"{source.why}, and queries with passages in the data")

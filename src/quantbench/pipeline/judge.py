@@ -28,7 +28,7 @@ from quantbench.pipeline.load import Loaded, evaluated, load_rows, prepare
 from quantbench.pipeline.predict import predict
 from quantbench.pipeline.wiring import Unfit, Wanted
 from quantbench.plugins import registry
-from quantbench.plugins.examples import Inputs, Prediction
+from quantbench.plugins.examples import Inputs, ManyInputs, Prediction
 from quantbench.plugins.protocols import Session
 from quantbench.plugins.signature import Signature, Wiring
 from quantbench.quantize.contents import Contents, contents
@@ -187,7 +187,8 @@ class Judge:
         kept = self._kept(length)
         costs = kept.examples.costs
         order = sorted(range(len(costs)), key=lambda index: costs[index])
-        chosen = list(dict.fromkeys([order[len(order) // 2], order[0]]))
+        many = kept.examples.samples[:2] if isinstance(kept.examples, ManyInputs) else ()  # of a search both kinds
+        chosen = list(dict.fromkeys([order[len(order) // 2], order[0], *many]))
         batch = processor.collate([kept.examples.inputs[index] for index in chosen])
         tokens = getattr(processor, "facts", None)
         config = self.loaded.model.config
@@ -224,7 +225,9 @@ class Judge:
         if STATES not in self._task.OUTPUTS:
             return [wanted]
         vectors = [self._task.decode(values, row, examples, index) for row, index in enumerate(chosen)]
-        return [[Wanted(POOLED, np.asarray(vectors), long=False)], wanted]
+        pooled = [Wanted(POOLED, np.asarray(vectors), long=False)]
+        several = len(set(getattr(examples, "prompts", ()))) > 1  # of queries and passages, and a file knows one length
+        return [wanted, pooled] if several else [pooled, wanted]
 
     def _predicted(self, session: Session, loaded: Loaded, name: str, batch_size: int) -> list[Prediction]:
         examples, processor = loaded.examples, loaded.model.processor

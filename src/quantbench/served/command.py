@@ -6,8 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,8 @@ SERVING = "serving.json"
 SCRIPT = "infer.py"
 EXIT_DONE, EXIT_BAD_INPUT = 0, 2
 STDIN = "-"
+EMBEDDING, SENTENCES = "feature_extraction", "sentences"
+"""The files by which a text is embedded by itself."""
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Everything lies in the folder, and only answers are wanted."""
 
@@ -40,15 +42,23 @@ class Served:
     folder: Path
     about: Mapping[str, Any]
     task: Any
+    _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """What every example has."""
         return tuple(self.task.fields(self.about["args"]))
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What a text may be that is embedded by itself; none where the model embeds nothing."""
+        args = self.about["args"]
+        return tuple(_part(EMBEDDING).prompts(args)) if "steps" in args else ()
+
     def processor(self) -> Any:
         """The tokenizer or image processor that the model was scored with."""
-        return _part(self.about["processor"]).load(self.folder, self.about["facts"])
+        name = self.about["processor"]
+        return self._once(name, lambda: _part(name).load(self.folder, self.about["facts"]))
 
     def answer(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> list[dict[str, Any]]:
         """Answers to rows in their order, by batches as they were scored in."""
@@ -56,8 +66,8 @@ class Served:
             return []
         about, task = self.about, self.task
         encoded = task.encode(rows, processor, about["args"])
-        path = str(self.folder / about["model"])
-        session = _part(about["runtime"]).load(path, about["options"], about["threads"])
+        path, runtime = str(self.folder / about["model"]), about["runtime"]
+        session = self._once(runtime, lambda: _part(runtime).load(path, about["options"], about["threads"]))
         predictions: dict[int, Sequence[float]] = {}
         shares: dict[int, Sequence[float]] = {}
         for group in groups(encoded.costs, about["batch_size"]):
@@ -71,15 +81,55 @@ class Served:
         )
         return found
 
+    def encode(self, texts: Sequence[str], prompt: str | None = None) -> Any:
+        """Embeddings of texts of one kind, as they were scored.
+
+        Args:
+            texts: without any prompt.
+            prompt: the kind, ``query`` or ``passage``, which says what is put before them; None where all are alike.
+
+        Returns:
+            A NumPy array of shape (texts, numbers).
+
+        Raises:
+            ValueError: if the model does not embed texts of this kind, or one leaves nothing to embed.
+
+        """
+        import numpy as np
+
+        if prompt is None and len(self.kinds) == 1:
+            prompt = self.kinds[0]
+        if prompt not in self.kinds:
+            known = ", ".join(self.kinds)
+            message = f"prompt is {prompt!r}, and it must be one of {known}" if known else "this model embeds no texts"
+            raise ValueError(message)
+        served = self.of_kind(prompt)
+        answers = served.answer([{"primary": text} for text in texts], served.processor())
+        return np.asarray([answer["embedding"] for answer in answers])
+
+    def of_kind(self, kind: str) -> Served:
+        """The same model for texts of one of :attr:`kinds`, each by itself."""
+        embedding, args = _part(EMBEDDING), self.about["args"]
+        own = {"steps": args["steps"], "prompt": embedding.prompts(args)[kind], "states": args.get("states", 0)}
+        part = {"task": EMBEDDING, "processor": SENTENCES, "columns": {embedding.TEXT: "primary"}, "args": own}
+        return replace(self, about={**self.about, **part}, task=embedding)
+
+    def _once(self, name: str, load: Callable[[], Any]) -> Any:
+        """What is loaded once, also where texts of several kinds are embedded."""
+        if name not in self._loaded:
+            self._loaded[name] = load()
+        return self._loaded[name]
+
 
 def _part(name: str) -> Any:
     return import_module(f".{name}", __package__)
 
 
-def read(folder: Path) -> Served:
+def read(folder: str | Path) -> Served:
     """The model in a folder."""
-    about = json.loads((folder / SERVING).read_text(encoding="utf-8"))
-    return Served(folder, about, _part(about["task"]))
+    place = Path(folder)
+    about = json.loads((place / SERVING).read_text(encoding="utf-8"))
+    return Served(place, about, _part(about["task"]))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,6 +163,13 @@ def _parser(served: Served) -> argparse.ArgumentParser:
         help=f"a file of JSON objects, one per line, such as {{{keys}}}; - reads standard input. "
         "Answers are JSON objects, one per line, in the same order",
     )
+    if len(served.kinds) > 1:
+        parser.add_argument(
+            "--prompt",
+            choices=served.kinds,
+            help="embed texts by themselves, with what stands before texts of this kind; in a file, "
+            '{"text": …} gives {"embedding": …}',
+        )
     return parser
 
 
@@ -126,6 +183,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     served = read(folder)
     parser = _parser(served)
     given = parser.parse_args(arguments)
+    served = served.of_kind(given.prompt) if getattr(given, "prompt", None) else served
     if given.jsonl is None and not given.examples:
         parser.print_usage(sys.stderr)
         return EXIT_BAD_INPUT

@@ -14,6 +14,8 @@ from . import modules, sure, tokens
 USAGE = "a text"
 OPTIONAL: tuple[str, ...] = ("secondary",)
 """Fields that a row may have besides."""
+TEXT, PROMPT = "text", "_prompt"
+"""The kind of a text where there are no others; what follows kinds in the names of their prompts."""
 DIGITS = 6
 """Decimals that are kept of the numbers of an embedding of length 1 or more, as float32 has seven digits; of shorter
 ones there are more."""
@@ -41,6 +43,12 @@ class Encoded:
     padded_left: bool
     seconds: Sequence[int]
     states: int
+
+
+def prompts(args: Mapping[str, Any]) -> dict[str, str]:
+    """What stands before a text by what it is: ``text``, or ``query`` and ``passage`` where a search was scored."""
+    kinds = [name.removesuffix(PROMPT) for name in args if name.endswith(PROMPT)]
+    return {kind: str(args[kind + PROMPT]) for kind in kinds} or {TEXT: str(args.get("prompt", ""))}
 
 
 def fields(args: Mapping[str, Any]) -> tuple[str, ...]:

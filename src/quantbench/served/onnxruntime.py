@@ -21,7 +21,8 @@ class OnnxSession:
 
     def __init__(self, session: Any) -> None:
         self.session = session
-        self._names = {item.name for item in session.get_inputs()}
+        given = (*session.get_inputs(), *session.get_overridable_initializers())
+        self._names = {item.name for item in given}
 
     def predict(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Outputs of one batch as arrays."""

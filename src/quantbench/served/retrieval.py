@@ -33,6 +33,7 @@ class Encoded:
         padded_left: whether padding stands before a text's tokens.
         queries: how many there are.
         members: the passages of each query, by their numbers, from 0.
+        states: the states' place among the model's outputs.
 
     """
 
@@ -43,6 +44,7 @@ class Encoded:
     padded_left: bool
     queries: int
     members: Sequence[Sequence[int]]
+    states: int
 
 
 def fields(args: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,7 +74,8 @@ def encode_texts(
         members: see :class:`Encoded`.
         processor: a ``sentences.Sentences``.
         args: ``steps``, those of a ``modules.Head``; ``query_prompt`` and ``passage_prompt``, which stand before every
-            query and every passage; ``similarity``, one of ``SIMILARITIES``.
+            query and every passage; ``similarity``, one of ``SIMILARITIES``; ``states``, the place of the states of
+            tokens among the model's outputs, if they are not the first.
 
     Raises:
         ValueError: if no token of a text is left behind a prompt that is left out.
@@ -87,7 +90,8 @@ def encode_texts(
     costs = tokens.costs(inputs)
     leading = [processor.leading(args[name]) for name in ("query_prompt", "passage_prompt")]
     prompts = (leading[0], leading[1]) if modules.leaves_out_prompt(args["steps"]) else (0, 0)
-    found = Encoded(inputs, costs, head, prompts, processor.facts.padding_left, len(asked), members)
+    left = processor.facts.padding_left
+    found = Encoded(inputs, costs, head, prompts, left, len(asked), members, args.get("states", 0))
     for index, cost in enumerate(costs):
         if cost <= prompts[index >= len(asked)]:
             text = [*asked, *passages][index]
@@ -100,7 +104,7 @@ def encode_texts(
 
 def decode(outputs: Sequence[Any], row: int, encoded: Any, index: int) -> tuple[float, ...]:
     """The embedding of a text, as ``feature_extraction.decode`` gives it."""
-    return embedding(outputs[0][row], encoded, index, encoded.prompts[index >= encoded.queries])
+    return embedding(outputs[encoded.states][row], encoded, index, encoded.prompts[index >= encoded.queries])
 
 
 certainty = sure.unsaid

@@ -125,6 +125,11 @@ def columns_of(data: Any) -> list[Column]:
     ]
 
 
+def comes_again(data: Any, name: str) -> bool:
+    """Whether a cell of a column of texts stands in several rows of a ``datasets.Dataset``."""
+    return name in data.column_names and len(data.unique(name)) < len(data)
+
+
 def sample(data: Any, most: int) -> Any:
     """At most so many rows, spread evenly over all."""
     count = len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import logging
 import math
@@ -14,24 +15,15 @@ from quantbench import embedded
 from quantbench.errors import BadInput, first_line
 from quantbench.schema.base import digest
 from quantbench.schema.settings import Dataset
-from quantbench.sources import beir
+from quantbench.sources import beir, grouped, joined, repositories, retrieval_sets
 from quantbench.sources.cells import field
 from quantbench.sources.hub import hub_problem, mistake
-from quantbench.sources.local import folder_splits, format_of, read_file, read_folder, sliced
+from quantbench.sources.joined import Collection
+from quantbench.sources.local import sliced
 from quantbench.system.files import file_sha256
 
-CONVERTED_REVISION = "refs/convert/parquet"
-"""Branch of a data set on the hub that holds its Parquet conversion (Hugging Face data set viewer)."""
-SCRIPT_DATASETS = {"conll2003": "eriktks/conll2003"}
-"""Old names of data sets that were scripts, and the repository that holds their Parquet conversion."""
-
-
-LITERALLY = {"keep_default_na": False, "na_values": [""]}
-"""Options of the CSV reader for files on the hub: only the empty cell is missing."""
 SHUFFLED = re.compile(r"(?P<name>\w+)\.shuffle\((?P<seed>\d+)\)(?P<part>\[.*\])?")
 """A split, or a slice of one, whose rows are put into another order by a seed before it is cut."""
-EMBEDDED_TEXT = "text"
-"""Column of the embedded data whose texts are its words with blanks between them."""
 BYTES = ("binary", "large_binary")
 """Types of pictures in files that were not written by ``datasets``."""
 
@@ -52,7 +44,10 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     """
     _silence()
     try:
-        loaded = _shuffled(dataset, split)
+        collection = _collection(dataset)
+        loaded = _shuffled(dataset, split, collection)
+        if collection is not None and len(loaded):
+            loaded = joined.with_texts(collection, loaded, _named(split))
     except BadInput:
         raise
     except Exception as error:
@@ -64,11 +59,7 @@ def load_split(dataset: Dataset, split: str, key: str) -> Any:
     }:
         how = "write a row per question: {question, context, answers: {text: […], answer_start: […]}}"
         raise mistake("dataset.path", f"{dataset.path} has the nested form of SQuAD's own files; {how}")
-    folder = Path(dataset.path).expanduser()
-    if beir.is_layout(folder):
-        loaded = beir.with_texts(folder, loaded)
-    columns = (*dataset.data_keys.values(), *dataset.ref_keys)
-    return _plain_types(_with_fields(loaded, columns), columns)
+    return _as_read(dataset, loaded)
 
 
 def split_names(dataset: Dataset) -> list[str]:
@@ -80,37 +71,12 @@ def split_names(dataset: Dataset) -> list[str]:
     """
     _silence()
     try:
-        return _split_names(dataset)
+        collection = _collection(dataset)
+        return repositories.split_names(dataset) if collection is None else collection.splits()
     except BadInput:
         raise
     except Exception as error:
         raise mistake(*_data_problem(dataset, "", "dataset.path", error)) from error
-
-
-def _split_names(dataset: Dataset) -> list[str]:
-    import datasets
-    from huggingface_hub import constants
-
-    path = embedded.DATA if dataset.path == embedded.NAME else Path(dataset.path).expanduser()
-    if path.is_file():
-        return ["train"]
-    if beir.is_layout(path):
-        return beir.splits(path)
-    if path.is_dir():
-        files = folder_splits(path, dataset.name)
-        return datasets.get_dataset_split_names(str(path), dataset.name) if files is None else list(files)
-    _check_there(dataset)
-    repository = SCRIPT_DATASETS.get(dataset.path, dataset.path)
-    if repository == dataset.path and dataset.revision != CONVERTED_REVISION:
-        if constants.HF_HUB_OFFLINE:
-            kept = _kept_snapshot(dataset)
-            return list(folder_splits(kept, dataset.name) or datasets.get_dataset_split_names(str(kept), dataset.name))
-        try:
-            return list(datasets.get_dataset_split_names(repository, dataset.name, revision=dataset.revision))
-        except RuntimeError as error:
-            if "scripts are no longer supported" not in str(error) or dataset.revision is not None:
-                raise
-    return list(datasets.get_dataset_split_names(str(_converted(dataset, repository))))
 
 
 def _silence() -> None:
@@ -123,14 +89,63 @@ def _silence() -> None:
     huggingface_hub.logging.set_verbosity_error()
 
 
-def _shuffled(dataset: Dataset, split: str) -> Any:
+def _collection(dataset: Dataset) -> Collection | None:
+    """What holds queries, passages and judgments apart; None where a data set is a table."""
+    folder = repositories.folder_of(dataset)
+    found = beir.find(folder) if folder is not None else None
+    if found is None:
+        return retrieval_sets.find(dataset)
+    if dataset.name is not None:
+        raise mistake("dataset.name", f"{folder} is a folder of the BEIR layout, which has no names; remove it")
+    return found
+
+
+def _shuffled(dataset: Dataset, split: str, collection: Collection | None) -> Any:
     """A split, whose rows may be put into another order before it is cut."""
     asked = SHUFFLED.fullmatch(split.strip())
     if asked is None:
-        return _load(dataset, split)
+        return _rows(dataset, split, collection)
     name = asked["name"]
-    whole = _load(dataset, name).shuffle(seed=int(asked["seed"]), keep_in_memory=True)
+    whole = _rows(dataset, name, collection).shuffle(seed=int(asked["seed"]), keep_in_memory=True)
     return sliced({name: whole}, f"{name}{asked['part'] or ''}")
+
+
+def _rows(dataset: Dataset, split: str, collection: Collection | None) -> Any:
+    """A split or slices of splits, of which a row may be brought together of several before they are cut."""
+    if collection is not None:
+        return joined.read(collection, split)
+    keys, refs = dataset.data_keys, dataset.ref_keys
+    loaded = repositories.load(dataset, split)
+    if not grouped.needed(_as_read(dataset, loaded), keys, refs):
+        return loaded
+    tables = {name: _as_read(dataset, repositories.load(dataset, name)) for name in _named(split)}
+    return sliced({name: grouped.by_query(table, keys, refs) for name, table in tables.items()}, split)
+
+
+def _named(split: str) -> list[str]:
+    """The splits that an expression names."""
+    asked = SHUFFLED.fullmatch(split.strip())
+    return [asked["name"]] if asked else [part.partition("[")[0].strip() for part in split.split("+")]
+
+
+def _as_read(dataset: Dataset, data: Any) -> Any:
+    """The data with every column that is read as a column of its own, and of a plain type."""
+    columns = (*dataset.data_keys.values(), *dataset.ref_keys)
+    return _plain_types(_gathered(_with_fields(data, columns), columns), columns)
+
+
+def _gathered(data: Any, columns: Iterable[str]) -> Any:
+    """The data with a list of all columns that a name with an asterisk means, such as ``negative_*``."""
+    import datasets
+
+    for column in dict.fromkeys(columns):
+        found = fnmatch.filter(data.column_names, column) if "*" in column else []
+        if column not in data.column_names and found:
+            plain = _plain_types(data.select_columns(found), found)
+            cells = zip(*(plain[name][:] for name in found), strict=True)
+            lists = [[cell for cell in row if cell is not None] for row in cells]
+            data = data.add_column(column, lists, feature=datasets.List(plain.features[found[0]]))
+    return data
 
 
 def _with_fields(data: Any, columns: Iterable[str]) -> Any:
@@ -173,89 +188,6 @@ def _plain_feature(feature: Any) -> Any:
         if getattr(feature, "dtype", None) in BYTES and isinstance(feature, datasets.Value)
         else feature
     )
-
-
-def _load(dataset: Dataset, split: str) -> Any:
-    import datasets
-
-    if dataset.path == embedded.NAME:
-        loaded = datasets.load_dataset(str(embedded.DATA), split=split)
-        return loaded.add_column(EMBEDDED_TEXT, [" ".join(words) for words in loaded["tokens"]])
-    path, texts = Path(dataset.path).expanduser(), set(dataset.data_keys.values())
-    if path.is_file():
-        return read_file(path, split, texts)
-    if beir.is_layout(path):
-        if dataset.name is not None:
-            raise mistake("dataset.name", f"{path} is a folder of the BEIR layout, which has no names; remove it")
-        return beir.read(path, split)
-    if path.is_dir():
-        return read_folder(path, dataset.name, split, texts)
-    _check_there(dataset)
-    return _load_from_hub(dataset, split)
-
-
-def _check_there(dataset: Dataset) -> None:
-    """Refuse what reads like a path rather than like a name on the hub."""
-    path = dataset.path
-    if path.startswith((".", "/", "~")) or path.count("/") > 1 or format_of(Path(path)):
-        raise mistake("dataset.path", f"data set {path!r} does not exist; give a file, a folder or a hub name")
-
-
-def _load_from_hub(dataset: Dataset, split: str) -> Any:
-    """From the hub, or offline from its cache; data sets that were scripts come from their Parquet conversion."""
-    import datasets
-    from huggingface_hub import constants
-
-    repository = SCRIPT_DATASETS.get(dataset.path, dataset.path)
-    if repository != dataset.path or dataset.revision == CONVERTED_REVISION:
-        return _load_converted(dataset, repository, split)
-    if constants.HF_HUB_OFFLINE:
-        return read_folder(_kept_snapshot(dataset), dataset.name, split, dataset.data_keys.values())
-    try:
-        builder = datasets.load_dataset_builder(repository, dataset.name, revision=dataset.revision)
-        literally = LITERALLY if type(builder.config).__name__ == "CsvConfig" else {}
-        return datasets.load_dataset(repository, dataset.name, split=split, revision=dataset.revision, **literally)
-    except RuntimeError as error:
-        if "scripts are no longer supported" not in str(error) or dataset.revision is not None:
-            raise
-        return _load_converted(dataset, repository, split)
-
-
-def _kept_snapshot(dataset: Dataset) -> Path:
-    """The folder of a data set in the hub's cache."""
-    from huggingface_hub import snapshot_download
-
-    kept = snapshot_download(dataset.path, repo_type="dataset", revision=dataset.revision, local_files_only=True)
-    return Path(kept)
-
-
-def _load_converted(dataset: Dataset, repository: str, split: str) -> Any:
-    import datasets
-
-    return datasets.load_dataset(str(_converted(dataset, repository)), split=split)
-
-
-def _converted(dataset: Dataset, repository: str) -> Path:
-    """The folder of one configuration of the Parquet conversion, which has one for each.
-
-    The snapshot is asked for in the same way online and offline, so that the cache of the one serves the other; a
-    configuration must be chosen, since ``datasets`` would join them all.
-    """
-    from huggingface_hub import snapshot_download
-
-    folder = Path(
-        snapshot_download(
-            repository,
-            repo_type="dataset",
-            revision=dataset.revision or CONVERTED_REVISION,
-            allow_patterns=[f"{dataset.name or '*'}/*.parquet"],
-        )
-    )
-    known = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    name = dataset.name or (known[0] if len(known) == 1 else None)
-    if name not in known:
-        raise mistake("dataset.name", f"{dataset.path!r} has several configurations; set one of {', '.join(known)}")
-    return folder / name
 
 
 def _data_problem(dataset: Dataset, split: str, key: str, error: Exception) -> tuple[str, str]:

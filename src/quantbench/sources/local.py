@@ -112,7 +112,7 @@ def folder_splits(folder: Path, name: str | None) -> dict[str, list[Path]] | Non
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
     readable = _data(files)
     pictures = any(path.suffix.lower() in PICTURES for path in files)
-    if name is not None or not readable or pictures or _has_configs(folder):
+    if name is not None or not readable or pictures or has_configurations(folder):
         other = next((path for path in files if path.suffix.lower() in TABLES), None)
         if not readable and other is not None:
             raise mistake("dataset.path", f"{other} {_what_else(other)}")
@@ -137,7 +137,8 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "__")) for part in path.parts)
 
 
-def _has_configs(folder: Path) -> bool:
+def has_configurations(folder: Path) -> bool:
+    """Whether a folder says in its ``README.md`` which of its files are of which configuration."""
     card = folder / "README.md"
     return card.is_file() and bool(re.search(r"^configs:", card.read_text(encoding="utf-8", errors="replace"), re.M))
 

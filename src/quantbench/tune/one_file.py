@@ -5,7 +5,7 @@ What other programs look for beside it is laid down by ``readers``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantbench.errors import RunFailed
+from quantbench.graph.embedding import PROMPT
 from quantbench.pipeline import predict
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.load import Loaded, load_rows
@@ -21,16 +22,20 @@ from quantbench.plugins.quantizing import NoEmbedding
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings
 from quantbench.served import modules
+from quantbench.served.feature_extraction import TEXT, prompts
+from quantbench.sources import judgments
 
 SHARE = 1e-4
 """Of the largest number of the embeddings, or of 1: ten times what sums in float32 differed by from those in float64 in
 the tests, where a random Dense adds 192 numbers; another pooling or weight shows as a hundredth and more."""
 BATCHES = 5
-"""Batches of the evaluation split that are compared, from the one with the longest text to that with the shortest."""
+"""Batches of the evaluation split that are compared for each kind of text, from the longest text to the shortest."""
 STATES = 1
 """Place of the states of tokens among the outputs: the script goes on from these in float64, as was scored."""
 TEXTS = 50
-"""Texts whose tokens are compared, the longest among them."""
+"""Texts of each kind whose tokens are compared, the longest among them."""
+QUERY, PASSAGE = "query", "passage"
+"""Kinds of texts, where a search was scored."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class OneFile:
         path: of the file, relative to the folder.
         files: it and those that belong to it; none where it is as it was scored.
         reason: why its modules stand behind it and not within; empty where they are within.
-        prompt: tokens in front of every text that it leaves out.
+        lengths: tokens of the prompts in front of texts that it leaves out, by the kind of text; 0 where it has all.
         width: numbers of the state of a token.
         dimension: numbers of an embedding.
 
@@ -50,14 +55,14 @@ class OneFile:
     path: str
     files: tuple[Path, ...]
     reason: str
-    prompt: int
+    lengths: Mapping[str, int]
     width: int
     dimension: int
 
 
 def embeds(args: Mapping[str, Any]) -> bool:
-    """Whether a task embeds every text alike, from what it is served with; queries and passages have other prompts."""
-    return {"steps", "prompt"} <= args.keys()
+    """Whether a task embeds texts each by itself, from what it is served with."""
+    return "steps" in args
 
 
 def write(
@@ -80,22 +85,41 @@ def write(
     quantizer = registry.quantizer_for(settings.framework, settings.quantization_approach)
     assert quantizer is not None, "rules refuse what cannot be made"
     args, whole = about["args"], registry.runtime(settings.framework).LOADS_FOLDER
-    processor: Any = loaded.model.processor
-    prompt = processor.leading(args["prompt"]) if modules.leaves_out_prompt(args["steps"]) else 0
+    lengths = _lengths(args, loaded.model.processor)
     width, dimension = _sizes(spec, settings, loaded, context)
     path, precision = folder / quantizer.FILE, settings.framework_args.precision
+    written = None
     try:
         if precision != "float32" and not whole:
             raise NoEmbedding(f"it is computed in {precision}, in which sums over tokens would not be those scored")
-        written = quantizer.write_embedding(path, modules.head(args["steps"], folder), prompt, folder)
+        head = modules.head(args["steps"], folder)
+        written = quantizer.write_embedding(path, head, unasked(lengths), folder)
+        _hold(written, settings, about, spec, loaded, context)
     except NoEmbedding as error:
-        return OneFile(about["model"], (), str(error), prompt, width, dimension)
+        if written is not None:
+            _remove(folder, quantizer.files(written))
+        return OneFile(about["model"], (), str(error), lengths, width, dimension)
     kept = quantizer.files(written)
-    for file in quantizer.files(path):
-        if file not in kept:
-            file.unlink()
-    _hold(written, settings, about, spec, loaded, context)
-    return OneFile(written.relative_to(folder).as_posix(), kept, "", prompt, width, dimension)
+    _remove(folder, [file for file in quantizer.files(path) if file not in kept])
+    return OneFile(written.relative_to(folder).as_posix(), kept, "", lengths, width, dimension)
+
+
+def _remove(folder: Path, files: Sequence[Path]) -> None:
+    """Remove files, and what folder below the deployed one they leave empty."""
+    for file in files:
+        file.unlink()
+        if file.parent != folder and not any(file.parent.iterdir()):
+            file.parent.rmdir()
+
+
+def unasked(lengths: Mapping[str, int]) -> int:
+    """The length of the prompt that a file leaves out where nobody says another: that of passages, which are many."""
+    return lengths[PASSAGE if PASSAGE in lengths else TEXT]
+
+
+def _lengths(args: Mapping[str, Any], processor: Any) -> dict[str, int]:
+    left_out = modules.leaves_out_prompt(args["steps"])
+    return {kind: processor.leading(text) if left_out else 0 for kind, text in prompts(args).items()}
 
 
 def _sizes(spec: ArmSpec, settings: Settings, loaded: Loaded, context: Context) -> tuple[int, int]:
@@ -110,16 +134,23 @@ def _sizes(spec: ArmSpec, settings: Settings, loaded: Loaded, context: Context) 
 def _hold(
     written: Path, settings: Settings, about: Mapping[str, Any], spec: ArmSpec, loaded: Loaded, context: Context
 ) -> None:
-    """Hold that a file gives the embeddings that were scored, in batches as they were scored in."""
+    """Hold that a file gives the embeddings that were scored, of every kind of text, in the batches of then.
+
+    Raises:
+        NoEmbedding: if texts of two kinds leave out prompts of two lengths, and the runtime cannot be told which.
+
+    """
     task, runtime = registry.task(settings.task), registry.runtime(settings.framework)
     examples, processor = loaded.examples, loaded.model.processor
     scored = registry.runtime(spec.runtime).load(spec, context.threads)
     made = runtime.SERVED.load(str(written), about["options"], context.threads)
-    for group in compared(examples.costs, about["batch_size"]):
+    lengths = _lengths(about["args"], processor)
+    kinds = [QUERY if index < getattr(examples, "queries", 0) else PASSAGE for index in range(len(examples.costs))]
+    for group in compared(examples.costs, about["batch_size"], kinds):
         batch = processor.collate([examples.inputs[index] for index in group])
         outputs = scored.predict(batch)
         wanted = np.asarray([task.decode(outputs, row, examples, index) for row, index in enumerate(group)])
-        found = np.asarray(made.predict(batch)[0])
+        found = _embedded(made, batch, [lengths.get(kinds[index], unasked(lengths)) for index in group], lengths)
         allowed = SHARE * max(1.0, float(np.abs(wanted).max()))
         apart = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
         if not apart <= allowed:
@@ -131,11 +162,33 @@ def _hold(
             )
 
 
-def compared(costs: Sequence[int], batch_size: int | None) -> list[list[int]]:
-    """Batches as they were scored in, from the one with the longest input to the one with the shortest."""
+def _embedded(
+    session: Any, batch: Mapping[str, Any], own: Sequence[int], lengths: Mapping[str, int]
+) -> np.ndarray[Any, Any]:
+    """The embeddings of a batch, each text with the length of its ``own`` prompt, which is one of ``lengths``.
+
+    Raises:
+        NoEmbedding: if the length makes no difference to any text, where it must.
+
+    """
+    known = dict.fromkeys(lengths.values())
+    found = {length: np.asarray(session.predict({**batch, PROMPT: np.asarray(length)})[0]) for length in known}
+    first, *others = found.values()
+    if others and all(np.array_equal(first, other) for other in others):
+        told = " and ".join(f"{length} in front of a {kind}" for kind, length in lengths.items())
+        message = f"its pooling leaves out the tokens of the prompt ({told}), and its runtime cannot be told how many"
+        raise NoEmbedding(message)
+    return np.stack([found[length][row] for row, length in enumerate(own)])
+
+
+def compared(costs: Sequence[int], batch_size: int | None, kinds: Sequence[str]) -> list[list[int]]:
+    """Batches as they were scored in with each kind of input, from the longest input to the shortest."""
     groups = sorted(predict.groups(costs, batch_size), key=lambda group: -max(costs[index] for index in group))
-    places = np.linspace(0, len(groups) - 1, BATCHES).round().astype(int)
-    return [groups[place] for place in dict.fromkeys(places.tolist())]
+    found: dict[int, list[int]] = {}
+    for kind in dict.fromkeys(kinds):
+        those = [place for place, group in enumerate(groups) if kind in {kinds[index] for index in group}]
+        found |= {those[at]: groups[those[at]] for at in np.linspace(0, len(those) - 1, BATCHES).round().astype(int)}
+    return list(found.values())
 
 
 def hold_tokens(folder: Path, settings: Settings, about: Mapping[str, Any], loaded: Loaded, context: Context) -> bool:
@@ -148,7 +201,7 @@ def hold_tokens(folder: Path, settings: Settings, about: Mapping[str, Any], load
     from tokenizers import Tokenizer
 
     scored: Any = loaded.model.processor
-    texts = [about["args"]["prompt"] + text for text in _texts(settings, loaded, context)]
+    texts = list(_texts(settings, about, loaded, context))
     if not texts:
         return True
     wanted = scored.inputs(scored.encode(texts))
@@ -166,12 +219,19 @@ def hold_tokens(folder: Path, settings: Settings, about: Mapping[str, Any], load
     ]
 
 
-def _texts(settings: Settings, loaded: Loaded, context: Context) -> list[str]:
-    """Texts of the evaluation split from the longest to the shortest; none where no data are read."""
+def _texts(settings: Settings, about: Mapping[str, Any], loaded: Loaded, context: Context) -> Iterator[str]:
+    """Texts of the evaluation split with their prompts, of each kind from the longest to the shortest.
+
+    There are none where no data are read.
+    """
     if not predict.needs_examples(settings):
-        return []
+        return
     rows = load_rows(settings.sources, "eval", loaded.model, context).data
-    columns = set(settings.dataset.data_keys.values())
-    found = sorted({text for column in columns for text in rows[column]}, key=lambda text: (-len(text), text))
-    places = np.linspace(0, len(found) - 1, TEXTS).round().astype(int)
-    return [found[place] for place in dict.fromkeys(places.tolist())]
+    before = prompts(about["args"])
+    for kind, prompt in before.items():
+        of_kind = [key for key in settings.dataset.data_keys if len(before) == 1 or (key == QUERY) == (kind == QUERY)]
+        columns = {settings.dataset.data_keys[key] for key in of_kind if key != judgments.QUERY_ID}
+        cells = (passage.text for column in columns for cell in rows[column] for passage in judgments.passages(cell))
+        found = sorted({text for text in cells if text is not None}, key=lambda text: (-len(text), text))
+        places: list[int] = np.linspace(0, len(found) - 1, TEXTS).round().astype(int).tolist() if found else []
+        yield from (prompt + found[place] for place in dict.fromkeys(places))

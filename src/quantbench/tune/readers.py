@@ -3,14 +3,16 @@
 The files and what is read of them (looked up in the sources of each in November 2026):
 
 * sentence-transformers 2 to 6: ``modules.json`` with a folder per module, ``sentence_bert_config.json`` (limit, lower
-  case), ``config_sentence_transformers.json`` (prompts and the default one); pools states of tokens by itself.
+  case), ``config_sentence_transformers.json`` (prompts and the default one; from version 5 on ``encode_query`` takes
+  ``query``, ``encode_document`` the first of ``document``, ``passage`` and ``corpus``); pools by itself.
 * text-embeddings-inference 1.9: ``config.json``, with two sizes by one name for all models, and where an architecture
   that classifies is served as a classifier;
-  ``1_Pooling/config.json`` with one switch per mode; ``max_seq_length``, which must be a number; the prompts.
+  ``1_Pooling/config.json`` with one switch per mode; ``max_seq_length``, which must be a number; the prompts, of which
+  a request names one as ``prompt_name``.
 * fastembed 0.7 to 0.9: ``tokenizer.json`` with its padding, ``model_max_length`` of ``tokenizer_config.json``, which
-  must be a number.
+  must be a number. ``query_embed`` and ``passage_embed`` put nothing before texts of a model that is added.
 * transformers.js 3 and 4: ``config.json``, whose ``transformers.js_config`` says which file is meant.
-* Vespa 8: ``tokenizer.json`` with its own truncation.
+* Vespa 8: ``tokenizer.json`` with its own truncation; prompts stand in its own configuration.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from quantbench.served.feature_extraction import TEXT, prompts
 from quantbench.served.sentences import Sentences
 from quantbench.sources.sentence_modules import CONFIG, LEGACY, MODULES, kind, listed, load
 from quantbench.sources.sentence_transformers import MODEL, PROMPTS, TRANSFORMER
@@ -30,6 +33,8 @@ PACKAGE = "sentence_transformers.models"
 """Where versions of sentence-transformers from 2 on have modules, or find them by."""
 NAME = "default"
 """Of a prompt that the model's folder has no name for."""
+NAMES = {"query": "query", "passage": "document"}
+"""Of the prompts of a search: what ``encode_query`` and ``encode_document`` of sentence-transformers look for first."""
 TASK_HEAD = re.compile(r"For[A-Z]\w*$")
 """What an architecture is called after that has a head."""
 LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
@@ -61,7 +66,7 @@ def write(folder: Path, args: Mapping[str, Any], limit: int | None, lower: bool,
 
     Args:
         folder: of the model; what its files say already is kept.
-        args: ``steps`` and ``prompt``, as the model was scored with.
+        args: ``steps``, prompts and, of a search, ``similarity``, as the model was scored with.
         limit: tokens of a text.
         lower: whether texts are put into lower case.
         width: numbers of the state of a token.
@@ -69,14 +74,8 @@ def write(folder: Path, args: Mapping[str, Any], limit: int | None, lower: bool,
     """
     _modules(folder, args["steps"], width)
     _limit(folder, limit, lower)
-    _prompts(folder, args["prompt"])
+    _prompts(folder, prompts(args), args.get("similarity"))
     _config(folder, width)
-
-
-def default_prompt(folder: Path) -> str | None:
-    """The name of the prompt that stands before every text by default."""
-    name = load(folder / MODEL).get("default_prompt_name")
-    return None if name is None else str(name)
 
 
 def one_switch(folder: Path) -> bool:
@@ -117,17 +116,36 @@ def _limit(folder: Path, limit: int | None, lower: bool) -> None:
         _write(file, {**load(file), "max_seq_length": limit, "do_lower_case": lower})
 
 
-def _prompts(folder: Path, prompt: str) -> None:
-    """Make the prompt that the model was scored with the default one, by the name that it has."""
+def names(folder: Path, before: Mapping[str, str]) -> dict[str, str]:
+    """The names that a folder has for the prompts of kinds of texts; none for an empty prompt of all texts.
+
+    Args:
+        folder: as :func:`write` left it.
+        before: see ``feature_extraction.prompts``.
+
+    """
+    if TEXT not in before:
+        return {kind: NAMES[kind] for kind in before}
+    name = load(folder / MODEL).get("default_prompt_name")
+    return {TEXT: str(name)} if before[TEXT] and name is not None else {}
+
+
+def _prompts(folder: Path, before: Mapping[str, str], similarity: str | None) -> None:
+    """Say with which prompts the model was scored, by names that are found; that of all texts is the default one."""
     found = load(folder / MODEL)
-    prompts = {**PROMPTS, **(found.get("prompts") or {})}
-    name = found.get("default_prompt_name")
-    if (prompts.get(name) or "" if name is not None else "") != prompt:
-        name = next((name for name, text in prompts.items() if prompt and text == prompt), None)
+    prompts_there = {**PROMPTS, **(found.get("prompts") or {})}
+    if TEXT not in before:
+        named = {NAMES[kind]: text for kind, text in before.items()}
+        about = {"prompts": {**prompts_there, **named}, "similarity_fn_name": similarity}
+        _write(folder / MODEL, {"default_prompt_name": None, **found, **about})
+        return
+    prompt, name = before[TEXT], found.get("default_prompt_name")
+    if (prompts_there.get(name) or "" if name is not None else "") != prompt:
+        name = next((name for name, text in prompts_there.items() if prompt and text == prompt), None)
         if prompt and name is None:
             name = NAME
-            prompts[name] = prompt
-    _write(folder / MODEL, {**found, "prompts": prompts, "default_prompt_name": name})
+            prompts_there[name] = prompt
+    _write(folder / MODEL, {**found, "prompts": prompts_there, "default_prompt_name": name})
 
 
 def _config(folder: Path, width: int) -> None:
