@@ -119,8 +119,10 @@ def tune(
     data: given.Data = None,
     out: given.SearchOut = None,
     max_drop: given.MaxDrop = None,
-    max_evaluations: given.MaxEvaluations = 7.0,
-    max_time: given.MaxTime = 600.0,
+    max_evaluations: given.MaxEvaluations = None,
+    max_time: given.MaxTime = None,
+    thorough: given.Thorough = False,
+    screen_only: given.ScreenOnly = False,
     only: given.Candidates = "*",
     override: given.Overrides = None,
     task: given.TaskName = None,
@@ -136,6 +138,8 @@ def tune(
     `quantbench tune ./my-model reviews.csv --max-drop accuracy=0.005`, or `quantbench tune mine.yaml`.
 
     Takes model, data and shapes, or a configuration of them, and chooses runtime, precision and placement of int8.
+    Says first, within about a minute of the export, which candidates are in question on this machine, and goes on
+    with these; `--thorough` searches all, `--screen-only` ends there, and the same command without it goes on.
     Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
     `models/best` to deploy. A second call goes on where the first was interrupted.
     """
@@ -149,8 +153,11 @@ def tune(
             out=folder,
             max_drop=max_drop,
             only=only,
+            thorough=thorough,
+            screen_only=screen_only,
             max_time=max_time,
             max_evaluations=max_evaluations,
+            screened=None if quiet or screen_only else _tell_screening,
             progress=not quiet,
         )
     except KeyboardInterrupt:
@@ -158,6 +165,11 @@ def tune(
         raise typer.Exit(errors.EXIT_INTERRUPTED) from None
     typer.echo(found.answer)
     typer.echo(f"report: {folder / 'tune.md'}")
+
+
+def _tell_screening(text: str) -> None:
+    """Say which candidates are in question, as soon as that is known."""
+    typer.echo(f"{text.replace('**', '')}\n")
 
 
 def _told(decided: given.Configured, quiet: bool) -> tuple[qb.Config, str]:

@@ -56,9 +56,21 @@ MaxDrop = Annotated[
     typer.Option("--max-drop", metavar="METRIC=DROP", help="Most allowed loss: `f1=0.005`, or `f1=0.5%` of it."),
 ]
 MaxEvaluations = Annotated[
-    float, typer.Option(help="Most forwards, in units of one evaluation of the whole evaluation set.")
+    float | None,
+    typer.Option(
+        help="Most forwards, in units of one evaluation of the whole evaluation set. Default: 7, thorough 20."
+    ),
 ]
-MaxTime = Annotated[float, typer.Option(help="Most seconds of the search, loading included, without the final timing.")]
+MaxTime = Annotated[
+    float | None,
+    typer.Option(help="Most seconds, loading included, without the final timing. Default: 600, thorough 1800."),
+]
+Thorough = Annotated[
+    bool, typer.Option("--thorough", help="Search the candidates that are out by the screening, too, and longer.")
+]
+ScreenOnly = Annotated[
+    bool, typer.Option("--screen-only", help="End with the screening: which candidates are in question, in a minute.")
+]
 Candidates = Annotated[
     str, typer.Option("--only", metavar="GLOB", help="Only candidates that match, such as `onnxruntime-*`.")
 ]

@@ -15,7 +15,7 @@ from quantbench.analysis.undisturbed import FEWEST_ROUNDS
 from quantbench.errors import ArmFailed
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.timing import session
-from quantbench.timing.looks import SOONEST, Watch
+from quantbench.timing.looks import SOONEST, USUAL, Watch
 from quantbench.timing.session import ArmProcess, Shape, time_arms
 
 ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2, precision=0.9)
@@ -43,7 +43,7 @@ def test_arms_are_interleaved_and_raw_samples_kept(spec):
     assert len({name for _, name in orders[::2]}) == 2, "the order of a round is drawn anew"
     for arm in (a, b):
         assert sum(sum(slot.nanoseconds) for slot in arm.slots) >= ARGS.duration * 1e9
-        assert all(len(slot.nanoseconds) >= session.LEAST_CALLS for slot in arm.slots)
+        assert all(len(slot.nanoseconds) >= USUAL.calls for slot in arm.slots)
         assert arm.load_seconds[0] > 0
         assert arm.first_call_seconds[0] > 0
         assert arm.peak_memory_bytes[0] > 1e7
@@ -160,8 +160,8 @@ def test_slots_get_shorter_where_the_warm_up_was_held_up(spec, monkeypatch):
     monkeypatch.setattr(session._Session, "_warm", lambda *_: [200_000_000])
     args = TimeBenchmarkArgs(duration=2.0, warmup_runs=1, precision=0.9)
     measured = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None).shapes[0]
-    planned = session.LEAST_CALLS * 0.2
-    assert measured.slot_seconds == session.SLOT_SECONDS
+    planned = USUAL.calls * 0.2
+    assert measured.slot_seconds == USUAL.seconds
     for arm in measured.arms.values():
         first, *others = slot_seconds(arm, 0)
         assert first >= planned

@@ -18,6 +18,7 @@ from quantbench.config.load import load_config
 from quantbench.results.store import Store
 from quantbench.schema.settings import Calibration
 from quantbench.tune.budget import Budget
+from quantbench.tune.screening import WORTH
 from quantbench.tune.search import Limit
 from quantbench.tune.state import Tuned
 from quantbench.tune.tuner import Tuning
@@ -33,6 +34,14 @@ def state(folder):
     return Tuned.model_validate_json((folder / "tuning.json").read_bytes())
 
 
+ASKED = {"max_drop": {"f1": 0.5}}
+OF_ONNXRUNTIME = [
+    "onnxruntime-dynamic",
+    "onnxruntime-dynamic-merged",
+    "onnxruntime-static",
+    "onnxruntime-static-merged",
+    "onnxruntime-float32",
+]
 ONNXRUNTIME = "onnxruntime-*"
 """Fewer candidates, where a test is about something else."""
 
@@ -55,11 +64,81 @@ def test_what_a_search_writes(finished):
     assert found["best"] in {run["name"] for run in found["runs"]}
     assert found["best"] in found["front"]
     assert 0 < found["evaluations"] <= 7
-    assert {"probes", "sensitivity", "search", "validation and timing"} == set(found["seconds"])
+    assert {"screening", "probes", "sensitivity", "search", "validation and timing"} == set(found["seconds"])
     report = (folder / "tune.md").read_text()
     assert f"**Deploy {found['best']}**" in report
     assert "whose scores took no part in the search" in report
     assert (folder / "front.svg").read_text().startswith("<?xml")
+    screened = state(folder).screening
+    assert "## Which candidates are in question" in report
+    assert all(f"`{family.candidate}`" in report for family in screened.families)
+    assert found["screening"]["against"] == screened.against
+    assert not {tried.candidate for tried in state(folder).tried} & set(screened.named("out"))
+
+
+@pytest.fixture(scope="module")
+def screened(tiny, tmp_path_factory):
+    """A search of the tiny model that ended with its screening, its folder, and what was told meanwhile."""
+    folder = tmp_path_factory.mktemp("screened")
+    config, told = load_config(write_tiny_config(tiny, folder / "tiny.yaml")), []
+    found = qb.tune(config, out=folder / "out", only=ONNXRUNTIME, screen_only=True, screened=told.append, **ASKED)
+    return config, found, told
+
+
+def test_a_screening_tells_of_every_candidate_and_deploys_nothing(screened):
+    _, found, told = screened
+    families = {family.candidate: family for family in found.screening.families}
+    assert list(families) == OF_ONNXRUNTIME
+    assert found.screening.against == "onnxruntime-float32"
+    assert families["onnxruntime-float32"].standing == "without int8"
+    for family in families.values():
+        assert family.standing != "not looked at", "a minute is enough for a tiny model"
+        assert bool(family.why) == (family.standing == "out")
+        low, high = family.speed[1:] if family.speed else (0, 1)
+        assert low <= high
+        assert (family.standing == "out") == (high < WORTH) or family.candidate == "onnxruntime-float32"
+    assert len(told) == 1
+    assert told[0].replace("**", "") in found.answer
+    assert found.best is None
+    assert not found.results
+    assert not (found.folder / "models" / "best").exists()
+    assert summary(found.folder)["screening"] == found.screening.model_dump(mode="json")
+    assert list(found.to_dataframe("screening")["candidate"]) == OF_ONNXRUNTIME
+
+
+def test_a_screening_is_not_repeated(screened):
+    config, found, _ = screened
+    told = []
+    again = qb.tune(config, out=found.folder, only=ONNXRUNTIME, screen_only=True, screened=told.append, **ASKED)
+    assert again.state.model_copy(update={"seconds": found.state.seconds}) == found.state
+    assert len(told) == 1
+
+
+@pytest.mark.slow
+def test_what_is_out_is_searched_by_a_thorough_search_alone(screened, tmp_path):
+    """Probes are changed so that what is out would be tried first; the thorough search goes on in the same folder."""
+    config, found, _ = screened
+    probes = {**found.state.probes, "onnxruntime-static": min(found.state.probes.values()) / 2}
+    families = tuple(
+        family.model_copy(update={"standing": "out", "why": "by this test"})
+        if family.candidate == "onnxruntime-static"
+        else family.model_copy(update={"standing": "in question", "why": ""})
+        for family in found.screening.families
+    )
+    screening = found.screening.model_copy(update={"families": families})
+    changed = found.state.model_copy(update={"probes": probes, "screening": screening})
+    store = Store(tmp_path / "out")
+    with store.claimed(config.model_copy(update={"dimensions": ()})):
+        changed.write(store.folder)
+    usual = qb.tune(config, out=store.folder, only=ONNXRUNTIME, **ASKED).state
+    assert usual.finalists
+    assert usual.probes == probes
+    assert "onnxruntime-static" not in {tried.candidate for tried in usual.tried}
+    thorough = qb.tune(config, out=store.folder, only=ONNXRUNTIME, thorough=True, **ASKED)
+    assert thorough.state.tried[: len(usual.tried)] == usual.tried
+    assert "onnxruntime-static" in {tried.candidate for tried in thorough.state.tried}
+    assert thorough.state.finalists
+    assert "All were searched." in thorough.report
 
 
 def test_every_group_of_the_model_has_its_sensitivity(finished):

@@ -71,3 +71,10 @@ def test_static_ranges_are_of_least_error_from_unpadded_sentences():
 def test_a_runtime_whose_library_is_missing_proposes_nothing(monkeypatch):
     monkeypatch.setattr(registry.runtime("openvino"), "LIBRARIES", ("no_library_has_this_name",))
     assert [item.name for item in candidates.candidates_for(BASE, ())] == OF_ONNXRUNTIME
+
+
+def test_a_quantizer_whose_library_is_missing_proposes_nothing(monkeypatch):
+    """OpenVINO alone loads and times models; NNCF is what makes one of its forms of int8."""
+    monkeypatch.setattr(registry.quantizer("nncf"), "LIBRARIES", ("openvino", "no_library_has_this_name"))
+    names = [item.name for item in candidates.candidates_for(BASE, ())]
+    assert names == [*OF_ONNXRUNTIME, "openvino-static-float32", "openvino-float32"]

@@ -134,6 +134,21 @@ class Ratio:
         return Ratio(self.value - other.value, self.deviations - drawn, degrees, rounds)
 
 
+def mean(ratios: Sequence[Ratio]) -> Ratio:
+    """The mean of logarithms from independent sessions, such as those of several shapes: a geometric mean of ratios."""
+    if len(ratios) == 1:
+        return ratios[0]
+    # sessions of equal length are drawn by the same numbers, and must not be drawn alike
+    generator, count = np.random.default_rng(3), len(ratios)
+    drawn = np.sum([generator.permutation(ratio.deviations) for ratio in ratios], axis=0) / count
+    parts = [float(ratio.deviations.var()) for ratio in ratios]
+    weights = sum(part**2 / ratio.degrees for part, ratio in zip(parts, ratios, strict=True))
+    degrees = sum(parts) ** 2 / weights if weights else min(ratio.degrees for ratio in ratios)
+    return Ratio(
+        statistics.fmean(ratio.value for ratio in ratios), drawn, degrees, sum(ratio.rounds for ratio in ratios)
+    )
+
+
 @dataclass(frozen=True)
 class Session:
     """The rounds in which all arms of a session have a slot.

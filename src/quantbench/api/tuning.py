@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,16 +22,18 @@ from quantbench.schema.settings import Config, Settings
 from quantbench.system import cache
 from quantbench.system.instruction_sets import usable
 from quantbench.system.writing import write_atomically
+from quantbench.tune import budget as allowed
 from quantbench.tune.budget import LEAST_SECONDS, Budget
 from quantbench.tune.candidates import candidates_for
 from quantbench.tune.search import Limit
-from quantbench.tune.state import Tuned
+from quantbench.tune.state import Screening, Tuned
 
 if TYPE_CHECKING:
     import pandas
 
     from quantbench.pipeline.context import Context
 
+SCREENED = ("candidate", "standing", "why", "speed", "speed_low", "speed_high", "loss", "loss_low", "loss_high")
 TRIED = ("version", "predicted_ms", "loss", "loss_low", "loss_high", "examples", "verdict")
 
 
@@ -81,7 +83,10 @@ class Search:
 
     @property
     def best(self) -> Version | None:
-        """The version to deploy; None where none within the limits is known to be faster than the original."""
+        """The version to deploy; None where none within the limits is known to be faster than the original.
+
+        None, too, where only the screening was asked for.
+        """
         return next((item for item in self._versions() if item.name == self.state.best), None)
 
     @property
@@ -89,6 +94,11 @@ class Search:
         """The versions that no other beats both in loss and in time (the Pareto front), fastest first."""
         found = (item for item in self._versions() if item.name in self.state.front)
         return tuple(sorted(found, key=lambda item: item.milliseconds))
+
+    @property
+    def screening(self) -> Screening | None:
+        """Which candidates are in question on this machine; None in a folder of a version that did not ask."""
+        return self.state.screening
 
     @property
     def report(self) -> str:
@@ -102,13 +112,15 @@ class Search:
         """What the report says first, without Markdown."""
         return "\n".join(self.report.split("\n## ")[0].splitlines()[2:]).replace("**", "").strip()
 
-    def to_dataframe(self, rows: Literal["finalists", "tried"] = "finalists") -> pandas.DataFrame:
+    def to_dataframe(self, rows: Literal["finalists", "tried", "screening"] = "finalists") -> pandas.DataFrame:
         """The figures of the report.
 
         Args:
             rows: ``finalists``, a row per version × shape that was evaluated and timed, with the columns of
                 :meth:`Benchmark.to_dataframe`, ``best`` and ``on_front``. ``tried``, a row per version that was looked
-                at on tuning examples, with its loss of the first limit's metric.
+                at on tuning examples, with its loss of the first limit's metric. ``screening``, a row per candidate:
+                whether it is in question, how many times as fast it is as the fastest without int8, and the loss of its
+                first version on the first of these examples.
 
         Raises:
             BadInput: if there are no such rows, or pandas is not installed.
@@ -118,7 +130,9 @@ class Search:
             return frames.frame([self._marked(row) for row in frames.runs(self.results)], ("run",))
         if rows == "tried":
             return frames.frame(self._tried(), TRIED)
-        raise BadInput([Mistake(f"to_dataframe({rows!r})", "there is 'finalists' and 'tried'")])
+        if rows == "screening":
+            return frames.frame(self._screened(), SCREENED)
+        raise BadInput([Mistake(f"to_dataframe({rows!r})", "there is 'finalists', 'tried' and 'screening'")])
 
     def _marked(self, row: Mapping[str, Any]) -> dict[str, Any]:
         return {**row, "best": row["run"] == self.state.best, "on_front": row["run"] in self.state.front}
@@ -129,6 +143,12 @@ class Search:
             dict(zip(TRIED, (t.name, 1000 * t.seconds, *t.losses[metric], t.examples, t.verdict), strict=True))
             for t in self.state.tried
         ]
+
+    def _screened(self) -> list[dict[str, Any]]:
+        metric, unknown = self.state.limits[0].metric, (None, None, None)
+        found = self.screening.families if self.screening else ()
+        rows = [(f.candidate, f.standing, f.why, *(f.speed or unknown), *f.losses.get(metric, unknown)) for f in found]
+        return [dict(zip(SCREENED, row, strict=True)) for row in rows]
 
     def _versions(self) -> list[Version]:
         from quantbench.reports import _tune
@@ -167,14 +187,18 @@ def tune(
     out: str | Path | None = None,
     max_drop: Mapping[str, float | str] | Sequence[str] | None = None,
     only: str = "*",
-    max_time: float = 600.0,
-    max_evaluations: float = 7.0,
+    thorough: bool = False,
+    screen_only: bool = False,
+    max_time: float | None = None,
+    max_evaluations: float | None = None,
+    screened: Callable[[str], None] | None = None,
     progress: bool = False,
 ) -> Search:
     """Find the fastest version of a model on this machine that loses no more than allowed.
 
-    Writes ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into the folder; a second call goes on where
-    the first was interrupted.
+    Which candidates are in question is told first, within about a minute of the float export; the search goes on with
+    these. Writes ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into the folder; a second call goes
+    on where the first was interrupted.
 
     Args:
         config: its ``benchmarked`` part is left out.
@@ -182,8 +206,13 @@ def tune(
         max_drop: the most that each metric may lose: ``{"f1": 0.005}``, or ``{"f1": "0.5%"}`` of the original's
             value; or as texts ``f1=0.005``, which is what the command line gives. None for the task's own limit.
         only: a glob over the names of the candidates to choose from, such as ``onnxruntime-*``.
-        max_time: most seconds of the search, loading included, without the final timing.
-        max_evaluations: most forwards, in units of one evaluation of the whole evaluation set.
+        thorough: whether candidates that are out by the screening are searched, too.
+        screen_only: whether to end with the screening; a later call goes on from there.
+        max_time: most seconds of the search, loading included, without the final timing; None for 600, or 1800 of a
+            thorough search.
+        max_evaluations: most forwards, in units of one evaluation of the whole evaluation set; None for 7, or 20 of a
+            thorough search.
+        screened: is given the screening's answer as Markdown, as soon as it stands.
         progress: whether bars are shown on standard error.
 
     Raises:
@@ -192,7 +221,10 @@ def tune(
     """
     since = time.monotonic()
     limits: Sequence[Limit] = [parse_limit(text, config) for text in limit_texts(max_drop)]
-    config, budget = single(config), Budget(max_evaluations, max_time, since)
+    if thorough and screen_only:
+        message = "the screening is the same for every search; leave one of both out"
+        raise BadInput([Mistake("--screen-only --thorough", message)])
+    config, budget = single(config), _budget(thorough, max_time, max_evaluations, since)
     _check_budget(budget)
     folder, temporary = opened(out)
     store = Store(folder)
@@ -206,10 +238,24 @@ def tune(
     Tuned.read(folder, config.base, limits, only)
     with store.claimed(config):
         with cache.alone(context.cache.folder, told):
-            search_of = Tuning.prepare(config.base, limits, budget, store, context, only)
-            tuned = search_of.run()
+            search_of = Tuning.prepare(config.base, limits, budget, store, context, only, thorough)
+            tuned = search_of.run(_telling(screened), screen_only)
         results = _write(config, store, tuned, search_of.tuning_set.evaluations, context)
     return Search(config, folder, tuned, results, temporary)
+
+
+def _budget(thorough: bool, seconds: float | None, evaluations: float | None, since: float) -> Budget:
+    """What was given, or what is usual for such a search."""
+    usual = allowed.USUAL_EVALUATIONS, allowed.USUAL_SECONDS
+    most = (allowed.THOROUGH_EVALUATIONS, allowed.THOROUGH_SECONDS) if thorough else usual
+    return Budget(most[0] if evaluations is None else evaluations, most[1] if seconds is None else seconds, since)
+
+
+def _telling(screened: Callable[[str], None] | None) -> Callable[[Tuned], None]:
+    """What hands on the answer of a screening that stands."""
+    from quantbench.reports import _screening
+
+    return lambda state: screened(_screening.text(state)) if screened else None
 
 
 def limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> Sequence[str]:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from quantbench.analysis import losses, speedups
 from quantbench.analysis.intervals import Interval
 from quantbench.plugins import registry
-from quantbench.reports import _sections
+from quantbench.reports import _screening, _sections
 from quantbench.reports._markdown import spread, table
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Config, Dimension
@@ -33,12 +33,15 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         evaluations: forwards spent, in units of one evaluation.
 
     """
+    if not tuned.finalists and tuned.screening is not None:
+        return _screened(config, tuned, evaluations)
     done = [result for result in results if result.done]
     shown = config.model_copy(update={"dimensions": (Dimension(key="version", values=("-",)),)})
     named = [_named(result) for result in done]
     parts = [
         f"# Which version of `{config.base.model_name_or_path}` to deploy",
         _answer(tuned, done),
+        *_screening.section(tuned),
         "## Loss against latency",
         _pareto_front(tuned, done),
         f"![loss against latency]({PICTURE})" if find_spec("matplotlib") else "",
@@ -57,6 +60,18 @@ def render(config: Config, tuned: Tuned, results: Sequence[Result], evaluations:
         _deployment(tuned),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _screened(config: Config, tuned: Tuned, evaluations: float) -> str:
+    """The report of a search that ended with its screening."""
+    parts = [
+        f"# Which candidates for `{config.base.model_name_or_path}` are in question",
+        _screening.text(tuned),
+        "The same command without `--screen-only` searches these for the version to deploy.",
+        "## What the search cost",
+        _cost(tuned, evaluations),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _named(result: Result) -> Result:
@@ -199,7 +214,9 @@ def _tried(tuned: Tuned) -> str:
         for item in tuned.tried
     ]
     header = ["version", "predicted, ms", f"{metric} lost on tuning examples", "examples", "verdict"]
-    skipped = [f"* `{name}` was left out: {reason}" for name, reason in tuned.failures.items()]
+    told = {family.candidate for family in tuned.screening.families if family.why} if tuned.screening else set()
+    left_out = {name: reason for name, reason in tuned.failures.items() if name not in told}
+    skipped = [f"* `{name}` was left out: {reason}" for name, reason in left_out.items()]
     probes = ", ".join(
         f"`{name}` {1000 * seconds:.2f} ms" for name, seconds in sorted(tuned.probes.items(), key=lambda p: p[1])
     )
@@ -225,7 +242,7 @@ def _groups(tuned: Tuned, done: Sequence[Result]) -> str:
     if not tuned.groups and any(result.original != _sections.CHECKPOINTS for result in done):
         return "Not measured: that takes a way back through the model, which an ONNX file does not have."
     if not tuned.groups:
-        return "There was no time to measure sensitivities."
+        return "No sensitivities were measured: there was no time, or no candidate in question has products to place."
     rows = []
     for kind, members in kinds(tuned.groups).items():
         share = sum(group.multiplications for group in members) / total
@@ -260,6 +277,7 @@ def data(tuned: Tuned, evaluations: float) -> dict[str, JsonValue]:
     document: dict[str, Any] = {
         "best": tuned.best,
         "front": list(tuned.front),
+        "screening": tuned.screening.model_dump(mode="json") if tuned.screening else None,
         "limits": [limit.model_dump() for limit in tuned.limits],
         "evaluations": round(evaluations, 3),
         "seconds": {phase: round(seconds, 2) for phase, seconds in tuned.seconds.items()},

@@ -9,10 +9,12 @@ is no verdict: it says nothing of where the interval lies (Chow and Robbins, 196
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
 
-from quantbench.analysis.undisturbed import widest
+from quantbench.analysis.undisturbed import session, undisturbed_ms, widest
 from quantbench.schema.results import ArmLatency
 from quantbench.schema.settings import TimeBenchmarkArgs
 
@@ -25,21 +27,62 @@ LONGEST = 2.0
 
 
 @dataclass(frozen=True)
+class SlotLength:
+    """The least that a slot has: seconds, and timed calls.
+
+    Where a shape has several batches they are always called in whole passes.
+    """
+
+    seconds: float
+    calls: int
+
+
+USUAL = SlotLength(0.1, 3)
+
+
+class Observer(Protocol):
+    """Looks at a measurement while it goes on, and says how long its slots are."""
+
+    @property
+    def slots(self) -> SlotLength:
+        """How long a slot is at least."""
+        ...
+
+    def looks(self, duration: float, slot: float, /) -> list[float]:
+        """Seconds per arm after which intervals are looked at, of a duration and slots of so many seconds; rising."""
+        ...
+
+    def unsettled(
+        self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs, whole: bool
+    ) -> Collection[str]:
+        """The arms that are to be timed until the next look; none ends the measurement. See :meth:`Watch.enough`."""
+        ...
+
+
+@dataclass(frozen=True)
 class Watch:
     """Ends a measurement where every interval is as narrow as ``precision``, at twice the duration in any case.
 
     Attributes:
         tell: told after every look how narrow the widest interval is.
+        slots: how long they are at least.
 
     """
 
     tell: Callable[[str], None]
+    slots: SlotLength = USUAL
 
-    def looks(self, duration: float) -> list[float]:
-        """Seconds per arm after which intervals are looked at."""
+    def looks(self, duration: float, _slot: float = 0.0, /) -> list[float]:
+        """Seconds per arm after which intervals are looked at, however long the slots are."""
         growth = SOONEST ** (-1 / (LOOKS - 1))
         sooner = [duration / growth**left for left in range(LOOKS - 1, 0, -1)]
         return [*sooner, duration, growth * duration, LONGEST * duration]
+
+    def unsettled(
+        self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs, whole: bool
+    ) -> Collection[str]:
+        """All arms or none: every arm of a benchmark is timed for as long as the others."""
+        return () if self.enough(arms, baseline, mixed, args, whole) else arms
 
     def enough(
         self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs, whole: bool
@@ -61,3 +104,50 @@ class Watch:
             return whole
         self.tell(f"intervals of ±{100 * math.expm1(width / math.sqrt(args.launches)):.1f} % or narrower")
         return width <= args.precision * math.sqrt(args.launches)
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """Ends the timing of each arm where its interval lies on one side of a bar, and all with the last of them.
+
+    Attributes:
+        against: the arms of which the fastest at the first look is what the others' ratios are to.
+        bar: the ratio, above 1, that is asked of an arm.
+        rounds: most of them; the first look is after half.
+        slots: how long they are at least.
+        until: when no arm is timed any longer, by ``time.perf_counter``; all have the first half of the rounds.
+
+    """
+
+    against: Collection[str]
+    bar: float
+    rounds: int
+    slots: SlotLength
+    until: float = math.inf
+
+    def looks(self, _duration: float, slot: float, /) -> list[float]:
+        """After half, three quarters and all of the rounds."""
+        return [slot * self.rounds * part / 4 for part in (2, 3, 4)]
+
+    def unsettled(
+        self, arms: Mapping[str, ArmLatency], _baseline: str, mixed: bool, _args: TimeBenchmarkArgs, _whole: bool
+    ) -> Collection[str]:
+        """The arms whose intervals contain the bar, and the one that they are held against."""
+        first = fastest(arms, self.against, mixed)
+        if first is None or perf_counter() > self.until:
+            return ()
+        bar, wide = math.log(self.bar), []
+        for name in arms.keys() - set(self.against):
+            found = session({first: arms[first], name: arms[name]}, mixed)
+            interval = found.ratio(name, first).interval if found else None
+            if interval is None or interval.low <= bar <= interval.high:
+                wide.append(name)
+        return (first, *wide) if wide else ()
+
+
+def fastest(arms: Mapping[str, ArmLatency], among: Collection[str], mixed: bool) -> str | None:
+    """The fastest of some arms: of those that were timed longest, as the others were let go when they were slower."""
+    there = [name for name in among if name in arms and arms[name].slots]
+    longest = max((len(arms[name].slots) for name in there), default=0)
+    left = [name for name in there if len(arms[name].slots) == longest]
+    return min(left, key=lambda name: undisturbed_ms(arms[name], mixed), default=None)

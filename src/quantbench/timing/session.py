@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
@@ -25,11 +25,8 @@ from quantbench.schema.results import ArmLatency, ArmSpec, Slot
 from quantbench.schema.settings import DATASET, InputLength, TimeBenchmarkArgs
 from quantbench.system.environment import usable_cpus
 from quantbench.timing.kept import Keeper, Kept
-from quantbench.timing.looks import Watch
+from quantbench.timing.looks import USUAL, Observer
 
-SLOT_SECONDS = 0.1
-LEAST_CALLS = 3
-"""Timed calls of a slot; where a shape has several batches they are always called in whole passes."""
 LOAD_TIMEOUT = 600.0
 END_TIMEOUT = 2.0
 """Seconds that a process has to end by itself."""
@@ -184,7 +181,7 @@ def time_arms(
     threads: int,
     advance: Advance,
     keeper: Keeper | None = None,
-    watch: Watch | None = None,
+    watch: Observer | None = None,
 ) -> Timings:
     """Time all arms at all shapes, each for the duration.
 
@@ -196,7 +193,7 @@ def time_arms(
         threads: threads and CPUs of every arm.
         advance: told whole seconds of measured time, over all arms and shapes.
         keeper: has what an interrupted measurement of the same has finished, and is given what this one finishes.
-        watch: ends a launch at a shape sooner, or later than the duration; see there.
+        watch: ends a launch at a shape sooner, or later than the duration, or some arms in it sooner; see there.
 
     An arm that fails is left out of what follows; its reason is in the outcome, the others go on.
 
@@ -219,9 +216,9 @@ class _Session:
         threads: int,
         advance: Advance,
         keeper: Keeper | None,
-        watch: Watch | None,
+        watch: Observer | None,
     ) -> None:
-        self._watch = watch
+        self._watch, self._slots = watch, watch.slots if watch else USUAL
         self.baseline, self.shapes, self.args, self.threads = baseline, shapes, args, threads
         self.outcome = Timings([ShapeTimings() for _ in shapes])
         self._advance, self._keeper = advance, keeper
@@ -314,13 +311,17 @@ class _Session:
         """Rounds for this launch's share of the duration, or until the watch has seen enough."""
         share = self.args.duration / self.args.launches
         mixed, timings = self.shapes[index].mixed, self.outcome.shapes[index]
-        for seconds in self._watch.looks(share) if self._watch else [share]:
-            self._rounds(index, launch, seconds)
+        told, left = self._measured, set(self._arms)
+        slot = self._slot_length(index, left)[1]
+        for seconds in self._watch.looks(share, slot) if self._watch else [share]:
+            self._rounds(index, launch, seconds, left)
             timings.extended |= seconds > share
-            whole = seconds >= share
-            if self._watch and self._watch.enough(self._of(index, launch), self.baseline, mixed, self.args, whole):
+            if self._watch:
+                measured, whole = self._of(index, launch), seconds >= share
+                left &= set(self._watch.unsettled(measured, self.baseline, mixed, self.args, whole))
+            if not left:
                 break
-        self._tell(max(0.0, share - seconds) * len(self._arms))
+        self._tell(max(0.0, share * len(self._arms) - (self._measured - told)))
 
     def _of(self, index: int, launch: int) -> dict[str, ArmLatency]:
         """What one launch has measured at a shape."""
@@ -347,17 +348,20 @@ class _Session:
             }
         )
 
-    def _rounds(self, index: int, launch: int, seconds: float) -> None:
-        """Rounds of one slot per arm, in an order drawn anew, until this launch has timed every arm for so long."""
+    def _rounds(self, index: int, launch: int, seconds: float, names: set[str]) -> None:
+        """Rounds of a slot for each of some arms, in an order drawn anew, until this launch has timed all for so long.
+
+        An arm that fails is taken from the names.
+        """
         timings = self.outcome.shapes[index]
         slots: dict[str, list[Slot]] = {name: [] for name in self._arms}
         earlier = {name: arm.slots for name, arm in self._of(index, launch).items()}
         measured = {name: arm.seconds for name, arm in self._of(index, launch).items()}
         order = sum(map(len, earlier.values()))
         round_number = max((slot.round for arm in earlier.values() for slot in arm), default=-1) + 1
-        while self._arms and any(measured[name] < seconds for name in self._arms):
-            passes, timings.slot_seconds = self._slot_length(index)
-            for name in self._generator.sample(sorted(self._arms), len(self._arms)):
+        while names and any(measured[name] < seconds for name in names):
+            passes, timings.slot_seconds = self._slot_length(index, names)
+            for name in self._generator.sample(sorted(names), len(names)):
                 answer = self._guard(name, self._slot, name, timings.slot_seconds, passes)
                 if answer is not None:
                     slots[name].append(Slot(launch=launch, round=round_number, order=order, **answer))
@@ -365,18 +369,19 @@ class _Session:
                     measured[name] += sum(answer["nanoseconds"]) / 1e9
                     self._tell(min(sum(answer["nanoseconds"]) / 1e9, timings.slot_seconds))
                 order += 1
+            names &= self._arms.keys()
             round_number += 1
-        for name in self._arms:
+        for name in names:
             arm = timings.arms[name]
             timings.arms[name] = arm.model_copy(update={"slots": (*arm.slots, *slots[name])})
 
-    def _slot_length(self, index: int) -> tuple[int, float]:
-        """Least passes and seconds of every arm's next slot: ``LEAST_CALLS`` of the slowest arm at its fastest so far.
+    def _slot_length(self, index: int, names: Collection[str]) -> tuple[int, float]:
+        """Least passes and seconds of these arms' next slot: the least calls of the slowest at its fastest so far.
 
         Warm-up tells it first. Where that was held up by other work, the slots would stay too long and so too few.
         """
-        passes = -(-LEAST_CALLS // len(self.shapes[index].batches))
-        return passes, max(SLOT_SECONDS, passes * max(self._fastest[index, name] for name in self._arms))
+        passes = -(-self._slots.calls // len(self.shapes[index].batches))
+        return passes, max(self._slots.seconds, passes * max(self._fastest[index, name] for name in names))
 
     def _note_fastest(self, index: int, name: str, nanoseconds: Sequence[int]) -> None:
         """Keep the seconds of an arm's fastest pass over the batches, which other work has held up least."""

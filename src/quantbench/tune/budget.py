@@ -6,10 +6,53 @@ from dataclasses import dataclass
 
 LEAST_SECONDS = 30.0
 """The least to be given: about what loading, an export, an int8 version and its trial take for the smallest models."""
-MAKING, SENSITIVITIES = 0.5, 0.75
-"""Shares of the time after which no further version is made to be probed, and no sensitivities are measured."""
-PROBE, SHORTEST_PROBE = 1.5, 0.3
-"""Most and least seconds that a version is probed for at a shape."""
+USUAL_SECONDS, THOROUGH_SECONDS = 600.0, 1800.0
+USUAL_EVALUATIONS, THOROUGH_EVALUATIONS = 7.0, 20.0
+SCREENING = 60.0
+"""Seconds from the float export to the screening's answer."""
+SENSITIVITIES = 0.75
+"""Share of the time after which no further version is made and probed, and no sensitivities are measured."""
+FEWEST_ROUNDS, MOST_ROUNDS = 24, 30
+"""Of a probe, which is looked at after half of them: enough for an interval, also where some slots are longer."""
+WARM_PASSES = 5
+"""Untimed passes over the batches of a shape before an arm's first slot."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long probes take here.
+
+    Attributes:
+        start: seconds by which a further arm delays the first slot: until it is ready and loaded.
+        passes: seconds of one pass over the batches of each shape, of the float export.
+        slot: seconds of a slot at least.
+
+    """
+
+    start: float
+    passes: tuple[float, ...]
+    slot: float
+
+    def cheapest(self, count: int) -> tuple[int, ...]:
+        """The places of so many shapes of the shortest calls, in their order."""
+        return tuple(sorted(sorted(range(len(self.passes)), key=lambda place: self.passes[place])[:count]))
+
+    def cost(self, arms: int, shapes: int, rounds: int = FEWEST_ROUNDS) -> float:
+        """Seconds of a probe of so many arms at the cheapest shapes, if none is let go early.
+
+        A slot has an untimed call before those that fill it.
+        """
+        passes = [self.passes[place] for place in self.cheapest(shapes)]
+        return arms * (self.start + sum(WARM_PASSES * one + rounds * (one + max(one, self.slot)) for one in passes))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of a probe there is time for: the first so many arms, the places of shapes, and rounds."""
+
+    arms: int
+    shapes: tuple[int, ...]
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -17,22 +60,53 @@ class Budget:
     """What a search may spend: evaluations of the whole evaluation set, and seconds.
 
     ``since`` is when the time began, by ``time.monotonic``, None for when the search begins. The final evaluation and
-    timing are not counted.
+    timing are not counted. ``screening`` seconds are those of the first answer, from the float export on.
     """
 
-    evaluations: float = 7.0
-    seconds: float = 600.0
+    evaluations: float = USUAL_EVALUATIONS
+    seconds: float = USUAL_SECONDS
     since: float | None = None
+    screening: float = SCREENING
 
-    def may_make(self, spent: float, longest: float) -> bool:
-        """Whether after ``spent`` seconds there is time for a version that takes as long as the ``longest`` so far."""
-        return spent + longest <= MAKING * self.seconds
+    @property
+    def probing_until(self) -> float:
+        """Seconds spent after which no further version is made to be probed."""
+        return SENSITIVITIES * self.seconds
 
-    def probe_seconds(self, spent: float, arms: int, shapes: int) -> float:
-        """Seconds of each version's probe at each shape: what is left until ``SENSITIVITIES``, shared."""
-        left = SENSITIVITIES * self.seconds - spent
-        return min(PROBE, max(SHORTEST_PROBE, left / max(1, arms * shapes)))
+    def screening_until(self, spent: float) -> float:
+        """Seconds spent at which the screening is to end, of one that begins now."""
+        return min(spent + self.screening, max(spent, self.probing_until))
 
     def may_measure_sensitivities(self, spent: float) -> bool:
         """Whether there is time to measure sensitivities; without them only versions at step 0 are tried."""
         return spent <= SENSITIVITIES * self.seconds
+
+
+def may_make(left: float, longest: float, pace: Pace, arms: int) -> bool:
+    """Whether a further version can be made and still be probed together with so many arms that there are.
+
+    Args:
+        left: seconds.
+        longest: that a version took so far.
+        pace: of probes.
+        arms: made so far.
+
+    """
+    return longest + pace.cost(arms + 1, 1) <= left
+
+
+def extent(left: float, pace: Pace, arms: int, least: int) -> Extent:
+    """The largest probe that there is time for: rather all arms than all shapes, rather all shapes than many rounds.
+
+    Args:
+        left: seconds; where they are too few for ``least`` arms at one shape, these are probed all the same.
+        pace: of probes.
+        arms: that there are.
+        least: the first of them, without which nothing is told.
+
+    """
+    fitting = max((count for count in range(least, arms + 1) if pace.cost(count, 1) <= left), default=least)
+    shapes = max((count for count in range(1, len(pace.passes) + 1) if pace.cost(fitting, count) <= left), default=1)
+    rounds = range(FEWEST_ROUNDS, MOST_ROUNDS + 1)
+    most = max((count for count in rounds if pace.cost(fitting, shapes, count) <= left), default=FEWEST_ROUNDS)
+    return Extent(fitting, pace.cheapest(shapes), most)

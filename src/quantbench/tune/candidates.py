@@ -18,11 +18,14 @@ def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Ca
     found: list[Candidate] = []
     for name in registry.names("runtimes"):
         runtime = registry.runtime(name)
-        if any(find_spec(library) is None for library in runtime.LIBRARIES):
+        if _missing(runtime.LIBRARIES):
             continue
         for precision in runtime.precisions(instruction_sets):
             args = FrameworkArgs(opset=base.framework_args.opset, precision=precision)
-            for approach, quantizer in runtime.QUANTIZERS.items():
+            for approach, name_of_quantizer in runtime.QUANTIZERS.items():
+                quantizer = registry.quantizer(name_of_quantizer)
+                if _missing(quantizer.LIBRARIES):
+                    continue
                 own = base.model_copy(
                     update={
                         "framework": name,
@@ -36,5 +39,9 @@ def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Ca
                         "placement": Placement(),
                     }
                 )
-                found += registry.quantizer(quantizer).candidates(own)
+                found += quantizer.candidates(own)
     return found
+
+
+def _missing(libraries: Collection[str]) -> bool:
+    return any(find_spec(library) is None for library in libraries)

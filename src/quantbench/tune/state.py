@@ -12,6 +12,7 @@ from quantbench.plugins.former import spelled_out
 from quantbench.schema.base import Record, digest
 from quantbench.schema.settings import Settings
 from quantbench.system.writing import write_atomically
+from quantbench.tune.screening import Standing
 from quantbench.tune.search import Limit, Verdict
 
 FILE = "tuning.json"
@@ -72,6 +73,50 @@ class Finalist(Record):
     settings: Settings
 
 
+class Family(Record):
+    """A candidate with all its versions, as far as the screening has looked.
+
+    Attributes:
+        candidate: its name.
+        standing: whether it is in question on this machine.
+        why: it is out or was not looked at; empty for the others.
+        speed: times as fast as the fastest without int8, with everything in int8, as (estimate, low, high); None for
+            that one itself, and where it was not timed.
+        losses: of that version on the first tuning examples by metric, as those of :class:`Tried`; none where there was
+            no time.
+        examples: how many those are.
+
+    """
+
+    candidate: str
+    standing: Standing
+    why: str = ""
+    speed: tuple[float, float, float] | None = None
+    losses: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    examples: int = 0
+
+
+class Screening(Record):
+    """Which candidates are in question on this machine.
+
+    Attributes:
+        against: the fastest without int8.
+        shapes: that were timed, by name; fewer than were asked for where calls are long.
+        families: every candidate.
+        seconds: from the float export to the answer.
+
+    """
+
+    against: str
+    shapes: tuple[str, ...]
+    families: tuple[Family, ...]
+    seconds: float
+
+    def named(self, standing: Standing) -> list[str]:
+        """The candidates of a standing."""
+        return [family.candidate for family in self.families if family.standing == standing]
+
+
 class Tuned(Record):
     """The state of a search.
 
@@ -80,6 +125,8 @@ class Tuned(Record):
         limits: on the loss.
         probes: seconds of a call of every candidate's first version, and of the float export.
         failures: candidates that could not be probed, and why.
+        screening: which candidates are in question; None in states of versions that did not ask.
+        thorough: whether those that are out are searched, too.
         groups: of the model's products, with their sensitivities.
         tried: versions that were tried on tuning examples, in this order.
         finalists: that are evaluated on the evaluation split.
@@ -97,6 +144,8 @@ class Tuned(Record):
     limits: tuple[Limit, ...]
     probes: dict[str, float] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
+    screening: Screening | None = None
+    thorough: bool = False
     groups: tuple[GroupSensitivity, ...] = ()
     tried: tuple[Tried, ...] = ()
     finalists: tuple[Finalist, ...] = ()
@@ -135,6 +184,17 @@ class Tuned(Record):
             message = "holds the search of another configuration or other limits; choose another --out, or delete it"
             raise BadInput([Mistake(str(folder), message)])
         return found
+
+    def searched(self, candidate: str) -> bool:
+        """Whether versions of a candidate are tried: those that are out only by a thorough search."""
+        return self.thorough or self.screening is None or candidate not in self.screening.named("out")
+
+    def made_thorough(self) -> Tuned:
+        """The same before a search of all candidates: what an earlier one has decided is open again."""
+        if self.thorough:
+            return self
+        decided = {"finalists": (), "fastest": None, "best": None, "front": (), "stopped": ""}
+        return self.model_copy(update={**decided, "thorough": True})
 
     def write(self, folder: Path) -> None:
         """Write the state into the folder of the search, atomically."""

@@ -122,13 +122,13 @@ class TuningSet:
             _, self._specs[run.key] = optimize(run, self.folder, self.loaded.model, self.exported, self.context)
         return self._specs[run.key]
 
-    def outcome(self, settings: Settings, limits: Mapping[str, float], label: str) -> Outcome:
-        """Try a version on shard after shard, until a verdict is certain or there are no more."""
+    def outcome(self, settings: Settings, limits: Mapping[str, float], label: str, most: int | None = None) -> Outcome:
+        """Try a version on shard after shard, until a verdict is certain or there are no more, or after so many."""
         task, plain = registry.task(self.settings.task), float_arm(self.exported, self.settings)
         spec, batch_size = self.spec(settings), scored_batch_size(settings)
         original: list[Prediction] = []
         optimized: list[Prediction] = []
-        for number, shard in enumerate(self.shards, start=1):
+        for number, shard in enumerate(self.shards[:most], start=1):
             unchanged = self._predictions(plain, shard, "the float export")
             before = task.score(shard, unchanged, unchanged)
             original += before.outcomes

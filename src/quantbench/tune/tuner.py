@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
 from quantbench.analysis import losses, speedups
 from quantbench.config.plan import run_of
-from quantbench.errors import QuantbenchError
 from quantbench.graph.view import Graph
-from quantbench.pipeline import calibrate, measure, optimize, predict, worker
+from quantbench.pipeline import calibrate, predict, worker
 from quantbench.pipeline.context import Context
-from quantbench.pipeline.export import float_arm, float_model
+from quantbench.pipeline.export import float_model
 from quantbench.pipeline.load import load
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
@@ -35,11 +34,11 @@ from quantbench.timing import quick
 from quantbench.tune import search, trials
 from quantbench.tune.budget import Budget
 from quantbench.tune.candidates import OPSET, candidates_for
+from quantbench.tune.screener import CANNOT_BE_MADE, FLOAT, Screener, told_shortly
 from quantbench.tune.search import Group, Limit, Schedule, Trial, pareto_front
 from quantbench.tune.state import Finalist, GroupSensitivity, Tried, Tuned
 from quantbench.tune.trials import TuningSet
 
-FLOAT = "onnx-float"
 CALIBRATION_SAMPLES, CALIBRATION_SHARE = 128, 8
 SENSITIVITY_SAMPLES, SENSITIVITY_SHARE = 64, 16
 """Most examples to observe, and by what the number of evaluation examples is divided where these are few."""
@@ -88,6 +87,7 @@ class Tuning:
         store: Store,
         context: Context,
         only: str = "*",
+        thorough: bool = False,
     ) -> Tuning:
         """Load model and data, export, and read what an earlier call has found.
 
@@ -98,6 +98,7 @@ class Tuning:
             store: the output folder.
             context: where the work is done.
             only: a glob over the candidates' names.
+            thorough: whether candidates that are out are searched, too.
 
         """
         loaded = load(settings, context)
@@ -109,16 +110,29 @@ class Tuning:
         }
         base = settings.model_copy(update=changes)
         state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
+        state = state.made_thorough() if thorough else state
         every = candidates_for(base, instruction_sets.usable(context.environment))
         chosen = {candidate.name: candidate for candidate in every if fnmatchcase(candidate.name, only)}
         exported, folder = float_model(base, loaded, context), store.cache / "versions"
         tuning_set = TuningSet.prepare(base, loaded, exported, folder, context, state.tokens)
         return cls(tuning_set, chosen, limits, budget, store, state)
 
-    def run(self) -> Tuned:
-        """Probe, measure sensitivities, search, validate and decide; what an earlier call finished is not repeated."""
+    def run(self, screened: Callable[[Tuned], None], screen_only: bool = False) -> Tuned:
+        """Screen, measure sensitivities, search, validate and decide; what an earlier call finished is not repeated.
+
+        Args:
+            screened: is given the state as soon as the screening's answer stands.
+            screen_only: whether to end with that.
+
+        """
+        with self._phase("screening"):
+            self._screen()
+        if self.state.screening is not None:
+            screened(self.state)
+        if screen_only:
+            return self.state
         with self._phase("probes"):
-            self._probe()
+            self._look_further()
         with self._phase("sensitivity"):
             self._sensitivities()
         with self._phase("search"):
@@ -141,47 +155,30 @@ class Tuning:
         self.state = self.state.model_copy(update={**changes, "tokens": self.tuning_set.tokens})
         self.state.write(self.store.folder)
 
-    def _probe(self) -> None:
-        """Seconds of the first version of every candidate, and of the float export."""
-        if self.state.probes:
-            return
-        passes = 1 + sum(optimize.reads(candidate.settings) == "samples" for candidate in self.candidates.values())
-        samples = self.base.calibration.num_calibration_samples
-        self.tuning_set.spend(self.tuning_set.sample(samples)[1], passes)  # statistics, and the quantizers' own
-        specs, failures = {FLOAT: float_arm(self.exported, self.base)}, {}
-        longest = 0.0
-        for name, candidate in self.candidates.items():
-            if not self._worth_making(candidate, specs, longest):
-                failures[name] = f"half of the {self.budget.seconds:.0f} s was spent before it was made; see --max-time"
-                continue
-            begin = self._time()
-            try:
-                specs[name] = self.tuning_set.spec(candidate.settings)
-            except (QuantbenchError, RuntimeError, ValueError) as error:
-                failures[name] = " ".join(str(error).split())[:300]
-                logger.warning("%s is left out: %s", name, failures[name])
-            longest = max(longest, self._time() - begin)
-        args = self.base.time_benchmark_args
-        shapes = measure.shapes(self.base, self.loaded)
-        threads = args.num_threads or self.context.threads
-        seconds = self.budget.probe_seconds(self._time(), len(specs), len(shapes))
-        found, failed = quick.probe(specs, shapes, args, threads, self.context.reporter, seconds)
-        self._keep(probes=found, failures={**failures, **failed})
+    def _screen(self) -> None:
+        """Which candidates are in question, by times against the fastest without int8, and by first losses."""
+        if not self.state.probes:
+            self._screener().first(self.budget.screening_until(self._time()))
+
+    def _look_further(self) -> None:
+        """Time the candidates that the screening had no time for; each is in question, or is not, from then on."""
+        until = self.budget.probing_until
+        if self.state.screening is not None and not self.state.finalists and self._time() < until:
+            self._screener().further(self.state, until)
+
+    def _screener(self) -> Screener:
+        return Screener(self.tuning_set, self.candidates, self.limits, self._time, self._keep)
 
     def _time(self) -> float:
         """Seconds that were spent so far, in this call and earlier ones."""
         return time.monotonic() - self._began
 
-    def _worth_making(self, candidate: Candidate, made: Mapping[str, Any], longest: float) -> bool:
-        """Whether there is time for a candidate: always for those without int8, which need none, and for the first."""
-        first = not any(name in made and not other.plain for name, other in self.candidates.items())
-        return candidate.plain or first or self.budget.may_make(self._time(), longest)
-
     def _sensitivities(self) -> None:
         """The sensitivity of every group of products in every mode."""
         if self.loaded.model.opset is not None:  # of an ONNX file, through which there is no way back
             return
-        if self.state.groups or not self.budget.may_measure_sensitivities(self._time()):
+        useful = any(candidate.mode is not None for candidate in self._searched())
+        if self.state.groups or not useful or not self.budget.may_measure_sensitivities(self._time()):
             return
         graph = Graph.read(self.exported.path)
         groups = grouped(find_products(graph))
@@ -214,7 +211,13 @@ class Tuning:
         )
 
     def _schedules(self) -> list[Schedule]:
-        return [self._schedule(candidate) for name, candidate in self.candidates.items() if name in self.state.probes]
+        return [self._schedule(candidate) for candidate in self._searched()]
+
+    def _searched(self) -> list[Candidate]:
+        """The candidates of which versions are tried."""
+        state = self.state
+        there = [name for name in self.candidates if name in state.probes and name not in state.failures]
+        return [self.candidates[name] for name in there if state.searched(name)]
 
     def _schedule(self, candidate: Candidate) -> Schedule:
         """A group saves its share of the multiplications, times what the candidate saves over its fallback mode."""
@@ -252,7 +255,12 @@ class Tuning:
                 candidate, step = min(int8, key=lambda schedule: schedule.seconds).candidate, 0
             fallback = tuple(group.name for group in schedules[candidate].groups[:step])
             name = candidate if not step else f"{candidate}-{step}-fallback"
-            self._try(name, candidate, step, fallback, limits, schedules[candidate].time(step))
+            try:
+                self._try(name, candidate, step, fallback, limits, schedules[candidate].time(step))
+            except CANNOT_BE_MADE as error:
+                logger.warning("%s is left out: %s", candidate, told_shortly(error))
+                self._keep(failures={**self.state.failures, candidate: told_shortly(error)})
+                del schedules[candidate]
 
     def _try(
         self,
@@ -310,7 +318,7 @@ class Tuning:
         passed = sorted((item for item in self.state.tried if item.verdict == "passes"), key=lambda item: item.seconds)
         nearest = sorted(self.state.tried, key=lambda item: item.excess)[:1]
         chosen = [Finalist(name=item.name, settings=item.settings) for item in passed or nearest]
-        plain = [name for name, candidate in self.candidates.items() if candidate.plain and name in self.state.probes]
+        plain = [candidate.name for candidate in self._searched() if candidate.plain]
         left = self.budget.evaluations - self.tuning_set.evaluations - FINALS
         chosen = chosen[: max(1, min(MOST_FINALISTS - 1, 1 + int(left)))]
         safe = min(plain, key=lambda name: self.state.probes[name], default=None)
