@@ -68,7 +68,7 @@ def open_model(name: str, place: str, sources: Sources, memory: int) -> Model:
     folder = locate_model(place, sources.allow_pickled_weights, trusted)
     check_kind(folder, head=bool(task.ARCHITECTURE_SUFFIX))
     config = check_model_folder(folder, sources.allow_pickled_weights, trusted)
-    check_architecture(config, name, sources.task, task.ARCHITECTURE_SUFFIX)
+    check_architecture(config, name, sources.task, task.AUTO_CLASS, task.ARCHITECTURE_SUFFIX)
     weights = count_in_files(folder)
     if room.to_load(weights, memory):  # files may hold more than the task's class loads
         weights = count_values(folder, task.AUTO_CLASS, trusted)

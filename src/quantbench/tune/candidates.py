@@ -13,6 +13,11 @@ OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""
 
 
+def opset_for(base: Settings) -> int:
+    """The opset of all candidates; a higher one that is asked for, as a model may need it to be exported."""
+    return max(OPSET, base.framework_args.opset)
+
+
 def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Candidate]:
     """Every candidate that this host can run, of one base configuration."""
     found: list[Candidate] = []
@@ -21,7 +26,7 @@ def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Ca
         if any(find_spec(library) is None for library in runtime.LIBRARIES):
             continue
         for precision in runtime.precisions(instruction_sets):
-            args = FrameworkArgs(opset=OPSET, precision=precision)
+            args = FrameworkArgs(opset=opset_for(base), precision=precision)
             for approach, quantizer in runtime.QUANTIZERS.items():
                 own = base.model_copy(
                     update={

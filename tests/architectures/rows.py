@@ -1,0 +1,143 @@
+"""A row of the table: what comes of exporting, quantizing and tuning a tiny model of an architecture."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.architectures.listed import IMAGE, Architecture
+from tests.architectures.made import write
+from tests.support import stages
+
+import quantbench as qb
+from quantbench.config.load import build_config
+from quantbench.config.plan import run_of
+from quantbench.errors import BadInput, QuantbenchError
+from quantbench.pipeline.context import Context
+from quantbench.pipeline.preflight import check
+from quantbench.plugins import registry
+from quantbench.schema.results import ArmSpec
+from quantbench.schema.settings import Settings
+from quantbench.sources.export import NEWER
+
+COLUMNS = ("export", "static", "dynamic", "tune")
+YES, NEWEST, NOTHING = "yes", f"from opset {NEWER} on, by the newer exporter", "–"
+ALIKE = 0.9
+"""Least correlation of an int8 model's outputs with those of the float export."""
+LONGEST = 240
+"""Characters of a reason."""
+OPERATORS = {"static": ("Conv", "Gemm", "MatMul"), "dynamic": ("MatMul",)}
+QUICK = {
+    "batch_sizes": [1],
+    "time_benchmark_args": {"duration": 0.1, "warmup_runs": 1, "precision": 0.9},
+}
+ONLY = {True: "onnxruntime-static-conv", False: "onnxruntime-dynamic"}
+"""The candidate that is tuned, for pictures or not."""
+
+
+def cells(architecture: Architecture, root: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, str]:
+    """What comes of an architecture, by column; nothing is made of one that cannot be exported."""
+    written = write(architecture, root)
+    context = stages.context_at(root / "cache")
+    found: dict[str, str] = {}
+    opset = registry_default()
+    found["export"] = told(lambda: export(written, opset, context))
+    if "newer exporter" in found["export"]:
+        opset = NEWER
+        again = told(lambda: export(written, opset, context))
+        found["export"] = NEWEST if again == YES else again
+    if found["export"] not in (YES, NEWEST):
+        return {**dict.fromkeys(columns, NOTHING), **found}
+    jobs: Mapping[str, Callable[[], None]] = {
+        "static": lambda: quantize(written, "static", opset, root, context),
+        "dynamic": lambda: quantize(written, "dynamic", opset, root, context),
+        "tune": lambda: tune(written, opset, root),
+    }
+    return {**found, **{name: told(job) for name, job in jobs.items() if name in columns}}
+
+
+def registry_default() -> int:
+    """The opset that holds where none is set."""
+    return int(Settings.model_fields["framework_args"].default.opset)
+
+
+def told(work: Callable[[], None]) -> str:
+    """``YES``, or why not: the first sentence, without figures that differ from machine to machine."""
+    try:
+        work()
+    except BadInput as error:
+        return _reason(error.mistakes[0].message.rpartition("cannot be used: ")[2])
+    except (QuantbenchError, AssertionError) as error:
+        return _reason(str(error))
+    return YES
+
+
+def _reason(text: str) -> str:
+    text = re.sub(r"differs from PyTorch by [\d.e+-]+( at [^,;]*)?, where rounding explains [\d.e+-]+", r"differs from PyTorch\1", text)
+    text = re.sub(r"'/[^']*'", "the folder", text)
+    return textwrap.shorten(text.replace("|", "\\|"), LONGEST, placeholder=" …")
+
+
+def settings_of(written: Mapping[str, Any], opset: int, **changes: Any) -> Any:
+    """The configuration of what was written."""
+    data = {**written, "framework_args": {"opset": opset}, "batch_sizes": [], **changes}
+    return build_config(data, {}, "architectures.yaml")
+
+
+def export(written: Mapping[str, Any], opset: int, context: Context) -> None:
+    """Check and export, which compares with PyTorch on all lengths of the texts, alone and padded."""
+    config = settings_of(written, opset, quantization_approach="none")
+    check(config, context, [])
+    stages.exported(config.base, context)
+
+
+def quantize(written: Mapping[str, Any], approach: str, opset: int, root: Path, context: Context) -> None:
+    """Make an int8 version and run it on the examples: some operator is quantized, and its outputs are alike."""
+    changes = {
+        "quantization_approach": approach,
+        "operators_to_quantize": list(OPERATORS[approach]),
+        "calibration": {"num_calibration_samples": 8},
+    }
+    settings = settings_of(written, opset, **changes).base
+    artifact, optimized = stages.optimized(run_of(settings), root / "models", context)
+    assert artifact.operators, "runs, but nothing is quantized"
+    floats = outputs(stages.exported(settings, context), settings, context)
+    found = outputs(optimized, settings, context)
+    assert np.isfinite(found).all(), "gives outputs that are no numbers"
+    alike = correlation(floats, found)
+    assert alike >= ALIKE, f"runs, but its outputs are hardly those of the float export: correlation {alike:.1f}"
+
+
+def outputs(arm: ArmSpec, settings: Settings, context: Context) -> np.ndarray:
+    """The outputs of all examples one by one, flat, each of them less its mean."""
+    examples = stages.examples(settings, context)
+    session = registry.runtime(arm.runtime).load(arm, 1)
+    processor = registry.task(settings.task).PROCESSOR
+    model = stages.load.load_model(settings.sources, context)
+    assert isinstance(model.processor, processor)
+    each = [session.predict(model.processor.collate([given]))[0] for given in examples.inputs]
+    rows = np.concatenate([value.reshape(-1, value.shape[-1]) for value in each])
+    return (rows - rows.mean(axis=0)).ravel()
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's, of values less their means; 0 where shapes differ."""
+    if one.shape != other.shape:
+        return 0.0
+    return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-30))
+
+
+def tune(written: Mapping[str, Any], opset: int, root: Path) -> None:
+    """A whole search among one candidate, with the shortest timing: its first version is made, tried and timed."""
+    image = written["task"] == IMAGE
+    lengths = {} if image else {"input_lengths": [16]}
+    config = settings_of(written, opset, **QUICK, **lengths)
+    name = ONLY[image]
+    found = qb.tune(config, out=root / "tuned", only=name, max_time=60).state
+    assert not found.failures, "; ".join(found.failures.values())
+    assert [tried.candidate for tried in found.tried], "no version was tried"
+    assert found.finalists, "no version was evaluated and timed"
