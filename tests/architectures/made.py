@@ -33,6 +33,8 @@ def write(architecture: Architecture, root: Path, count: int = 24) -> dict[str, 
     if architecture.task == IMAGE:
         side = {"height": architecture.size, "width": architecture.size}
         ViTImageProcessor(size=side).save_pretrained(root / "model")
+    elif architecture.tokenizer:
+        getattr(transformers, architecture.tokenizer)().save_pretrained(root / "model")
     else:
         tokenizer(architecture.special, architecture.padding).save_pretrained(root / "model")
     keys = _write_data(architecture, root / "data", count)
@@ -45,7 +47,9 @@ def module(architecture: Architecture) -> Any:
     names = LABELS.get(architecture.task, ())
     usual = {"image_size": architecture.size} if architecture.task == IMAGE else ENCODER_SIZES
     sizes = {name: value for name, value in usual.items() if name not in architecture.without}
-    labels = {"id2label": dict(enumerate(names)), "label2id": {name: n for n, name in enumerate(names)}} if names else {}
+    labels = (
+        {"id2label": dict(enumerate(names)), "label2id": {name: n for n, name in enumerate(names)}} if names else {}
+    )
     config = AutoConfig.for_model(architecture.model_type, **{**sizes, **labels, **architecture.changes})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -77,7 +77,11 @@ def told(work: Callable[[], None]) -> str:
 
 
 def _reason(text: str) -> str:
-    text = re.sub(r"differs from PyTorch by [\d.e+-]+( at [^,;]*)?, where rounding explains [\d.e+-]+", r"differs from PyTorch\1", text)
+    text = re.sub(
+        r"differs from PyTorch by [\d.e+-]+( at [^,;]*)?, where rounding explains [\d.e+-]+",
+        r"differs from PyTorch\1",
+        text,
+    )
     text = re.sub(r"'/[^']*'", "the folder", text)
     return textwrap.shorten(text.replace("|", "\\|"), LONGEST, placeholder=" …")
 

@@ -149,7 +149,9 @@ def check_architecture(config: dict[str, Any], name: str, task: str, auto_class:
     given, kind = classes_of(auto_class, config), config.get("model_type")
     message = f"{name!r} is no model for {task}: "
     if given == ():
-        raise mistake("model_name_or_path", f"{message}transformers has no {suffix} of its type {kind!r}; choose another")
+        raise mistake(
+            "model_name_or_path", f"{message}transformers has no {suffix} of its type {kind!r}; choose another"
+        )
     if not any(architecture in (given or ()) or suffix in architecture for architecture in known):
         message += f"its config.json names {', '.join(known) or 'no architecture'}"
         raise mistake("model_name_or_path", f"{message}, expected one that has {suffix} in its name; choose another")

@@ -46,8 +46,11 @@ class TextProcessor(tokens.Tokens):
         padding = raw.convert_ids_to_tokens(self.facts.padding_id)
         self.notes = (
             *((f"Neither model nor tokenizer names a token to pad with; {padding!r} is used",) if unnamed else ()),
-            *(f"The model is made for words with {what}, which are not given: all stand at the same one"
-              for key, what in PLACES.items() if key in config),
+            *(
+                f"The model is made for words with {what}, which are not given: all stand at the same one"
+                for key, what in PLACES.items()
+                if key in config
+            ),
         )
 
     def doubts(self, inputs: Sequence[Input]) -> tuple[str, ...]:
