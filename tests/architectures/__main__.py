@@ -22,8 +22,8 @@ Tiny random models of architectures that transformers' auto classes load, with w
   `framework_args.opset: 18` or more: PyTorch's older exporter cannot do it.
 - **static**, **dynamic**: int8 by ONNX Runtime's quantizer, of `Conv`, `Gemm` and `MatMul` or of `MatMul`. The file runs, some
   operator of it is quantized, and its outputs correlate with those of the float export by at least 0.9.
-- **tune**: a whole search with one candidate (`onnxruntime-dynamic`; for pictures `onnxruntime-static-conv`) and the shortest
-  timing: it is made, tried, evaluated and timed against the original.
+- **tune**: all of a search but its timing: the sensitivity of every group of products, and the first version of every
+  candidate of ONNX Runtime, made and tried on examples. It never times, so that no row depends on the machine.
 
 Published models of ESM, XLM and FlauBERT come with tokenizers in Python, which cannot be used: here they have a fast one. Models
 that are made for words on a page are measured on their text alone, and the card says so.

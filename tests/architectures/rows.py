@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.architectures.listed import IMAGE, Architecture
+from tests.architectures.listed import Architecture
 from tests.architectures.made import write
 from tests.support import stages
 
-import quantbench as qb
+from quantbench.api.tuning import scored_limits
 from quantbench.config.load import build_config
 from quantbench.config.plan import run_of
-from quantbench.errors import BadInput, QuantbenchError
+from quantbench.errors import BadInput, first_line
 from quantbench.pipeline.context import Context
+from quantbench.pipeline.load import load_model
 from quantbench.pipeline.preflight import check
 from quantbench.plugins import registry
+from quantbench.results.store import Store
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings
 from quantbench.sources.export import NEWER
+from quantbench.tune.budget import Budget
+from quantbench.tune.tuner import Tuning
 
 COLUMNS = ("export", "static", "dynamic", "tune")
 YES, NEWEST, NOTHING = "yes", f"from opset {NEWER} on, by the newer exporter", "–"
@@ -31,12 +35,8 @@ ALIKE = 0.9
 LONGEST = 240
 """Characters of a reason."""
 OPERATORS = {"static": ("Conv", "Gemm", "MatMul"), "dynamic": ("MatMul",)}
-QUICK = {
-    "batch_sizes": [1],
-    "time_benchmark_args": {"duration": 0.1, "warmup_runs": 1, "precision": 0.9},
-}
-ONLY = {True: "onnxruntime-static-conv", False: "onnxruntime-dynamic"}
-"""The candidate that is tuned, for pictures or not."""
+ONLY = "onnxruntime-*"
+"""The candidates that are tuned."""
 
 
 def cells(architecture: Architecture, root: Path, columns: tuple[str, ...] = COLUMNS) -> dict[str, str]:
@@ -44,7 +44,7 @@ def cells(architecture: Architecture, root: Path, columns: tuple[str, ...] = COL
     written = write(architecture, root)
     context = stages.context_at(root / "cache")
     found: dict[str, str] = {}
-    opset = registry_default()
+    opset = default_opset()
     found["export"] = told(lambda: export(written, opset, context))
     if "newer exporter" in found["export"]:
         opset = NEWER
@@ -55,12 +55,12 @@ def cells(architecture: Architecture, root: Path, columns: tuple[str, ...] = COL
     jobs: Mapping[str, Callable[[], None]] = {
         "static": lambda: quantize(written, "static", opset, root, context),
         "dynamic": lambda: quantize(written, "dynamic", opset, root, context),
-        "tune": lambda: tune(written, opset, root),
+        "tune": lambda: tune(written, opset, root, context),
     }
     return {**found, **{name: told(job) for name, job in jobs.items() if name in columns}}
 
 
-def registry_default() -> int:
+def default_opset() -> int:
     """The opset that holds where none is set."""
     return int(Settings.model_fields["framework_args"].default.opset)
 
@@ -71,8 +71,8 @@ def told(work: Callable[[], None]) -> str:
         work()
     except BadInput as error:
         return _reason(error.mistakes[0].message.rpartition("cannot be used: ")[2])
-    except (QuantbenchError, AssertionError) as error:
-        return _reason(str(error))
+    except Exception as error:  # a library's own, of any kind, which a run would fail with
+        return _reason(first_line(error))
     return YES
 
 
@@ -120,10 +120,8 @@ def outputs(arm: ArmSpec, settings: Settings, context: Context) -> np.ndarray:
     """The outputs of all examples one by one, flat, each of them less its mean."""
     examples = stages.examples(settings, context)
     session = registry.runtime(arm.runtime).load(arm, 1)
-    processor = registry.task(settings.task).PROCESSOR
-    model = stages.load.load_model(settings.sources, context)
-    assert isinstance(model.processor, processor)
-    each = [session.predict(model.processor.collate([given]))[0] for given in examples.inputs]
+    collate = load_model(settings.sources, context).processor.collate
+    each = [session.predict(collate([given]))[0] for given in examples.inputs]
     rows = np.concatenate([value.reshape(-1, value.shape[-1]) for value in each])
     return (rows - rows.mean(axis=0)).ravel()
 
@@ -135,13 +133,17 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-30))
 
 
-def tune(written: Mapping[str, Any], opset: int, root: Path) -> None:
-    """A whole search among one candidate, with the shortest timing: its first version is made, tried and timed."""
-    image = written["task"] == IMAGE
-    lengths = {} if image else {"input_lengths": [16]}
-    config = settings_of(written, opset, **QUICK, **lengths)
-    name = ONLY[image]
-    found = qb.tune(config, out=root / "tuned", only=name, max_time=60).state
-    assert not found.failures, "; ".join(found.failures.values())
-    assert [tried.candidate for tried in found.tried], "no version was tried"
-    assert found.finalists, "no version was evaluated and timed"
+def tune(written: Mapping[str, Any], opset: int, root: Path, context: Context) -> None:
+    """All of a search but its timing: sensitivities, and the first version of every candidate, made and tried."""
+    base = settings_of(written, opset, quantization_approach="none").base
+    limits = scored_limits((), base, context)
+    search = Tuning.prepare(base, limits, Budget(), Store(root / "tuned"), context, ONLY)
+    search._sensitivities()
+    lost = {name: told(lambda name=name: _try(search, name)) for name in search.candidates}
+    failed = {name: reason for name, reason in lost.items() if reason != YES}
+    assert not failed, "; ".join(f"without {name}: {reason}" for name, reason in failed.items())
+
+
+def _try(search: Tuning, name: str) -> None:
+    limits = {limit.metric: limit.drop for limit in search.limits}
+    assert search.tuning_set.outcome(search.candidates[name].settings, limits, name).examples

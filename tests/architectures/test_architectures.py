@@ -5,8 +5,10 @@ from importlib.util import find_spec
 import pytest
 from tests.architectures.__main__ import PAGE, line_of, start
 from tests.architectures.listed import ARCHITECTURES
-from tests.architectures.rows import COLUMNS, NEWEST, cells
+from tests.architectures.made import write
+from tests.architectures.rows import COLUMNS, NEWEST, cells, settings_of
 
+import quantbench as qb
 from quantbench.sources.export import NEWER_LIBRARY
 
 SAMPLE = ("DPR context encoder", "Llama padded on the left", "DeiT with a teacher's head", "Swin", "ResNet")
@@ -42,3 +44,17 @@ def test_the_page_has_all_architectures_and_no_others():
     assert len(rows) == 1 + len(ARCHITECTURES)
     assert all(row_of(architecture) for architecture in ARCHITECTURES)
     assert len({architecture.name for architecture in ARCHITECTURES}) == len(ARCHITECTURES) >= 30
+
+
+@pytest.mark.slow
+def test_a_whole_search_of_a_convolutional_model(tmp_path):
+    """The candidate with convolutions is made, tried, evaluated and timed against the original."""
+    architecture = next(one for one in ARCHITECTURES if one.name == "ResNet")
+    quick = {"duration": 0.2, "warmup_runs": 1, "precision": 0.9}
+    config = settings_of(write(architecture, tmp_path), 17, batch_sizes=[1], time_benchmark_args=quick)
+    found = qb.tune(config, out=tmp_path / "out", only="onnxruntime-static-conv", max_drop={"accuracy": 1.0})
+    assert not found.state.failures
+    assert [tried.candidate for tried in found.state.tried] == ["onnxruntime-static-conv"]
+    [result] = found.results
+    assert result.artifact.operators["Conv"] >= 6
+    assert result.latency

@@ -36,7 +36,7 @@ from quantbench.plugins import registry
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Config, Settings
-from quantbench.sources.export import to_use_newer
+from quantbench.sources.export import NEWER, to_use_newer
 from quantbench.system import cache
 from quantbench.system.environment import threads_problem
 
@@ -180,8 +180,9 @@ def _room(settings: Settings, model: Model, context: Context) -> list[tuple[str,
 def _exporter(settings: Settings, model: Model, context: Context) -> list[tuple[str, str]]:
     """A message if the model needs the newer exporter, and that is not at hand for the opset."""
     operator = complex_operator_of(model, settings.task, context)
-    steps = to_use_newer(settings.framework_args.opset)
-    if operator is None or steps is None:
+    opset, remote = settings.framework_args.opset, registry.launcher(settings.backend.name).REMOTE
+    steps = to_use_newer(opset)
+    if operator is None or steps is None or (remote and opset >= NEWER):  # what is installed there is not known here
         return []
     message = f"the model computes with complex numbers ({operator}), which only the newer exporter to ONNX can express"
     return [("framework_args.opset", f"{message}: {steps}")]
