@@ -298,7 +298,7 @@ ARCHITECTURES = (
         model_class="LevitForImageClassification",
         size=64,
     ),
-    Architecture("CvT", "cvt", {"embed_dim": [8, 16, 32], "num_heads": [1, 2, 2], "depth": [1, 1, 1]}, IMAGE, size=64),
+    Architecture("CvT", "cvt", {"embed_dim": [8, 16, 32], "num_heads": [1, 2, 2], "depth": [1, 2, 3]}, IMAGE, size=64),
     Architecture(
         "FocalNet",
         "focalnet",
