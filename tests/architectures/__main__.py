@@ -21,7 +21,7 @@ Tiny random models of architectures that transformers' auto classes load, with w
   pictures), each alone and in padded batches. *By the newer exporter* needs `pip install 'quantbench[exporter]'` and
   `framework_args.opset: 18` or more: PyTorch's older exporter cannot do it.
 - **static**, **dynamic**: int8 by ONNX Runtime's quantizer, of `Conv`, `Gemm` and `MatMul` or of `MatMul`. The file runs, some
-  operator of it is quantized, and its outputs correlate with those of the float export by at least 0.5.
+  operator of it is quantized, and its outputs differ from those of the float export by at most half of these (norms over all examples).
 - **tune**: all of a search but its timing: the sensitivity of every group of products, and the first version of every
   candidate of ONNX Runtime, made and tried on examples. It never times, so that no row depends on the machine.
 

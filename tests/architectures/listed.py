@@ -146,7 +146,6 @@ ARCHITECTURES = (
     ),
     Architecture("Nyströmformer", "nystromformer", {"segment_means_seq_len": 64, "num_landmarks": 64}),
     Architecture("YOSO", "yoso", {"use_expectation": True}),
-    Architecture("LUKE", "luke", {"entity_vocab_size": 9, "entity_emb_size": 16}, special=ROBERTA),
     Architecture("LayoutLM, text only", "layoutlm"),
     Architecture(
         "LayoutLMv3, text only, with RoBERTa's tokenizer",
@@ -154,7 +153,6 @@ ARCHITECTURES = (
         {"visual_embed": False, "coordinate_size": 6, "shape_size": 4},
         special=ROBERTA,
     ),
-    Architecture("LiLT, text only", "lilt", {"hidden_size": 48}, special=ROBERTA),
     Architecture("MarkupLM, text only, with RoBERTa's tokenizer", "markuplm", special=ROBERTA),
     Architecture("FNet", "fnet"),
     Architecture("Longformer", "longformer", {"attention_window": 8, "sep_token_id": 3, "bos_token_id": 2}),
@@ -211,7 +209,6 @@ ARCHITECTURES = (
     Architecture("Llama padded on the left", "llama", {**_GROUPED, **_PADDED}, special=GPT_PADDED, padding="left"),
     Architecture("Mistral", "mistral", {**_GROUPED, **_PADDED, "sliding_window": 8}, special=GPT_PADDED),
     Architecture("Phi-3", "phi3", {"num_key_value_heads": 2, **_PADDED}, special=GPT_PADDED),
-    Architecture("Qwen2", "qwen2", {**_GROUPED, **_PADDED}, special=GPT_PADDED),
     Architecture("Qwen3 without a pad token", "qwen3", {**_GROUPED, **_END}, special=GPT),
     Architecture(
         "Qwen3 embeddings, padded on the left", "qwen3", {**_GROUPED, **_PADDED}, EMBEDDING, GPT_PADDED, "left"
@@ -282,35 +279,12 @@ ARCHITECTURES = (
     ),
     Architecture("MobileViT V2", "mobilevitv2", {"image_size": 64, "width_multiplier": 0.25}, IMAGE, size=64),
     Architecture("PoolFormer", "poolformer", {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}, IMAGE, size=64),
-    Architecture("PVT", "pvt", {"image_size": 64, **_PVT, "sequence_reduction_ratios": [4, 2, 1, 1]}, IMAGE, size=64),
     Architecture("SegFormer", "segformer", _PVT, IMAGE, size=64),
-    Architecture(
-        "LeViT",
-        "levit",
-        {
-            "image_size": 64,
-            "hidden_sizes": [16, 32, 32],
-            "num_attention_heads": [2, 2, 2],
-            "depths": [1, 1, 1],
-            "key_dim": [8, 8, 8],
-        },
-        IMAGE,
-        model_class="LevitForImageClassification",
-        size=64,
-    ),
-    Architecture("CvT", "cvt", {"embed_dim": [8, 16, 32], "num_heads": [1, 2, 2], "depth": [1, 2, 3]}, IMAGE, size=64),
     Architecture(
         "FocalNet",
         "focalnet",
         {"image_size": 32, "embed_dim": 16, "depths": [1, 1], "focal_levels": [2, 2], "focal_windows": [3, 3]},
         IMAGE,
-    ),
-    Architecture(
-        "SwiftFormer",
-        "swiftformer",
-        {"image_size": 64, "depths": [1, 1, 1, 1], "embed_dims": [8, 16, 16, 32]},
-        IMAGE,
-        size=64,
     ),
     Architecture(
         "Perceiver",

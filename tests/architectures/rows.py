@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Callable, Mapping
@@ -30,9 +31,12 @@ from quantbench.tune.tuner import Tuning
 
 COLUMNS = ("export", "static", "dynamic", "tune")
 YES, NEWEST, NOTHING = "yes", f"from opset {NEWER} on, by the newer exporter", "–"
-ALIKE = 0.5
-"""Least correlation of an int8 model's outputs with those of the float export: what random weights leave of them
-differs from machine to machine with the number types that are fast there, but a wrong graph leaves nothing."""
+APART = 0.5
+"""Most that an int8 model's outputs may differ from those of the float export, as a share of these: what int8 leaves of
+random weights differs from machine to machine with the number types that are fast there, but a wrong graph leaves nothing.
+"""
+TO_NEWER = f"set framework_args.opset to {NEWER} or more"
+"""How the reason ends where another opset helps."""
 LONGEST = 240
 """Characters of a reason."""
 OPERATORS = {"static": ("Conv", "Gemm", "MatMul"), "dynamic": ("MatMul",)}
@@ -47,7 +51,7 @@ def cells(architecture: Architecture, root: Path, columns: tuple[str, ...] = COL
     found: dict[str, str] = {}
     opset = default_opset()
     found["export"] = told(lambda: export(written, opset, context))
-    if "newer exporter" in found["export"]:
+    if found["export"].endswith(TO_NEWER):
         opset = NEWER
         again = told(lambda: export(written, opset, context))
         found["export"] = NEWEST if again == YES else again
@@ -83,8 +87,9 @@ def _reason(text: str) -> str:
         r"differs from PyTorch\1",
         text,
     )
-    text = re.sub(r"'/[^']*'", "the folder", text)
-    return textwrap.shorten(text.replace("|", "\\|"), LONGEST, placeholder=" …")
+    text = re.sub(r"(cannot be run at [^:]*): .*; (its tracing)", r"\1; \2", text)
+    text = re.sub(r"model '/[^']*'", "it", text)
+    return text if text.endswith(TO_NEWER) else textwrap.shorten(text.replace("|", "\\|"), LONGEST, placeholder=" …")
 
 
 def settings_of(written: Mapping[str, Any], opset: int, **changes: Any) -> Any:
@@ -113,25 +118,21 @@ def quantize(written: Mapping[str, Any], approach: str, opset: int, root: Path, 
     floats = outputs(stages.exported(settings, context), settings, context)
     found = outputs(optimized, settings, context)
     assert np.isfinite(found).all(), "gives outputs that are no numbers"
-    alike = correlation(floats, found)
-    assert alike >= ALIKE, "runs, but its outputs are hardly those of the float export"
+    assert apart(floats, found) <= APART, "runs, but its outputs are hardly those of the float export"
 
 
 def outputs(arm: ArmSpec, settings: Settings, context: Context) -> np.ndarray:
-    """The outputs of all examples one by one, flat, each of them less its mean."""
+    """The outputs of all examples one by one, flat."""
     examples = stages.examples(settings, context)
     session = registry.runtime(arm.runtime).load(arm, 1)
     collate = load_model(settings.sources, context).processor.collate
     each = [session.predict(collate([given]))[0] for given in examples.inputs]
-    rows = np.concatenate([value.reshape(-1, value.shape[-1]) for value in each])
-    return (rows - rows.mean(axis=0)).ravel()
+    return np.concatenate([value.ravel() for value in each])
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's, of values less their means; 0 where shapes differ."""
-    if one.shape != other.shape:
-        return 0.0
-    return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-30))
+def apart(one: np.ndarray, other: np.ndarray) -> float:
+    """Norm of the difference as a share of the first's; infinite where shapes differ."""
+    return float(np.linalg.norm(other - one) / np.linalg.norm(one)) if one.shape == other.shape else math.inf
 
 
 def tune(written: Mapping[str, Any], opset: int, root: Path, context: Context) -> None:

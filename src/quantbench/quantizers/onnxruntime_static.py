@@ -10,7 +10,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Reads
 from quantbench.quantizers import _onnx, _onnxruntime
-from quantbench.schema.settings import Recipe
+from quantbench.schema.settings import Recipe, Settings
 
 SUMMARY = "static int8 by ONNX Runtime's quantizer, ranges from calibration"
 FILE = _onnx.FILE

@@ -118,7 +118,8 @@ class ErrorHooks:
                     value = (gradient * error).flatten(1).sum(dim=1)
                     self._sums[group, mode] = self._sums.get((group, mode), 0) + value
 
-            output.register_hook(meet)
+            result: Any = output  # torch's method has no types
+            result.register_hook(meet)
 
         return hook
 
