@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from datasets import ClassLabel, Features, Value
 from safetensors.torch import load_file, save_file
-from tests.cases.case import Case, Refused, Right, case
+from tests.cases.case import Answer, Case, Refused, Right, case
 from tests.support.fitted import fit_labels, save, tiny_config, tiny_tokenizer, write_splits
 from tests.support.planted import export
 from tests.support.tiny_models import tiny_vocabulary
@@ -26,6 +26,11 @@ from transformers import (
     ResNetForImageClassification,
 )
 
+from quantbench.config.load import build_config
+from quantbench.served.pytorch import read
+from quantbench.tasks import feature_extraction
+from quantbench.tasks._text import EmbeddingProcessor
+
 TEXTS = (
     "the team won .",
     "rain fell",
@@ -37,6 +42,7 @@ TEXTS = (
     "team over rain",
 )
 NUMBERS = (0, 2, 1, 0, 2, 0, 1, 2)
+_SIZES_OF_VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 NAMES = {"id2label": dict(enumerate(TOPICS)), "label2id": {name: number for number, name in enumerate(TOPICS)}}
 SIZES = {
     "vocab_size": len(tiny_vocabulary(WORDS)),
@@ -138,12 +144,60 @@ def layer_lost(folder: Path) -> Case:
     return Case(settings, Refused(KEY, ["distilbert.transformer.layer.1.", "and 12 more"]))
 
 
-@case("DPR's context encoder as its question encoder", "output_loading_info of transformers")
-def dpr(folder: Path) -> Case:
+@case("DPR's context encoder, of which the base class makes a question encoder", "DPRContextEncoder of transformers")
+def dpr(folder: Path) -> Answer:
     from transformers import DPRConfig, DPRContextEncoder
 
-    drawn(DPRContextEncoder, DPRConfig(**SIZES), folder)
-    return Case(embedded(folder), Refused(KEY, ["DPRQuestionEncoder", "its files lack question_encoder."]))
+    model = drawn(DPRContextEncoder, DPRConfig(**SIZES), folder)
+    encoded = tiny_tokenizer(256)(list(TEXTS[:3]), padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        right = model(**encoded).pooler_output
+        found = read(folder / "model", {"auto_class": "AutoModel"})[0](**encoded).last_hidden_state[:, 0]
+    settings = embedded(folder)
+    steps = feature_extraction.serving(
+        build_config(settings, {}, "run.yaml").base.sources,
+        EmbeddingProcessor(folder / "model"),
+        model.config.to_dict(),
+    )["steps"]
+    told = "the vector of the first token is DPR's own, and it is what is pooled"
+    return Answer([found.tolist(), steps[0]["modes"]], [right.tolist(), ["cls"]], told)
+
+
+@case("DPR whose vectors are projected", "DPRConfig of transformers")
+def dpr_projected(folder: Path) -> Case:
+    from transformers import DPRConfig, DPRContextEncoder
+
+    drawn(DPRContextEncoder, DPRConfig(**SIZES, projection_dim=8), folder)
+    return Case(embedded(folder), Refused(KEY, ["projects its vectors (projection_dim: 8)"]))
+
+
+@case("LayoutLM on texts alone", "its configuration")
+def layoutlm(folder: Path) -> Case:
+    from transformers import LayoutLMConfig, LayoutLMForSequenceClassification
+
+    drawn(LayoutLMForSequenceClassification, LayoutLMConfig(**SIZES, **NAMES), folder)
+    return Case(
+        classified(folder), Right(notes=["made for words with their places on a page (bbox), which are not given"])
+    )
+
+
+@case("DeiT with the head of its teacher", "AutoModelForImageClassification of transformers")
+def deit(folder: Path) -> Case:
+    from transformers import DeiTConfig, DeiTForImageClassificationWithTeacher
+
+    settings = write_images(folder, count=8)
+    names = {"id2label": dict(enumerate(COLOURS)), "label2id": {name: number for number, name in enumerate(COLOURS)}}
+    config = DeiTConfig(**_SIZES_OF_VIT, image_size=32, patch_size=8, **names)
+    DeiTForImageClassificationWithTeacher(config).save_pretrained(folder / "model")
+    return Case({name: settings[name] for name in ("task", KEY, "dataset")}, Right())
+
+
+@case("CLIP's text encoder as a classifier", "AutoModelForSequenceClassification of transformers")
+def no_class(folder: Path) -> Case:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    drawn(CLIPTextModel, CLIPTextConfig(**SIZES), folder)
+    return Case(classified(folder), Refused(KEY, ["has no ForSequenceClassification of its type 'clip_text_model'"]))
 
 
 @case("a tagger without pooler, for its embeddings", "planted: the pooler is read by no embedding")

@@ -9,10 +9,14 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from tests.architectures.listed import ARCHITECTURES
+from tests.architectures.made import AUTO_CLASSES, write
 from tests.support.tiny_models import TOKEN_OUTPUTS, export_tiny_encoder, tiny_inputs, token_classifier
 
+from quantbench.errors import RunFailed
 from quantbench.plugins import registry
 from quantbench.schema.results import ArmSpec
+from quantbench.sources import export
 from quantbench.sources.export import _tidy, write_export
 
 KINDS = ("bert", "distilbert", "roberta", "electra")
@@ -151,3 +155,68 @@ def test_constants_behind_constants_are_read_directly_too():
     kept = [(node.op_type, *node.input) for node in model.graph.node]
     # A constant that is a result of the graph has to be made by a node.
     assert kept == [("Identity", "x"), ("Mul", "copy", "two"), ("Mul", "m", "w"), ("Identity", "w")]
+
+
+@pytest.fixture(scope="module")
+def registers(tmp_path_factory):
+    """A checkpoint that the older exporter cannot export at any opset, and pictures for it."""
+    architecture = next(one for one in ARCHITECTURES if one.name == "DINOv2 with registers")
+    folder = tmp_path_factory.mktemp("registers")
+    write(architecture, folder, count=2)
+    options = {"auto_class": AUTO_CLASSES[architecture.task]}
+    pictures = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    return ArmSpec(runtime="pytorch", path=str(folder / "model"), sha256="", options=options), pictures
+
+
+@pytest.mark.parametrize(
+    ("opset", "steps"),
+    [
+        (17, "set framework_args.opset to 18 or more and pip install 'quantbench[exporter]'"),
+        (18, "may do it: pip install 'quantbench[exporter]'"),
+    ],
+)
+def test_what_the_newer_exporter_needs_is_said(registers, tmp_path, monkeypatch, opset, steps):
+    monkeypatch.setattr(export, "NEWER_LIBRARY", "a_library_that_is_not_there")
+    spec, pictures = registers
+    with pytest.raises(RunFailed) as failed:
+        write_export(
+            spec, opset, {"pixel_values": pictures[:2]}, {"logits": {0: "batch_size"}}, tmp_path / "model.onnx"
+        )
+    assert steps in str(failed.value)
+    assert export.newer_version(opset) is None
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_the_newer_exporter_does_what_the_older_cannot(registers, tmp_path):
+    pytest.importorskip(export.NEWER_LIBRARY)
+    spec, pictures = registers
+    path = tmp_path / "model.onnx"
+    write_export(spec, 18, {"pixel_values": pictures[:2]}, {"logits": {0: "batch_size"}}, path)
+    inputs = [value.type.tensor_type.shape.dim[0].dim_param for value in onnx.load(path).graph.input]
+    assert inputs == ["batch_size"]
+    options = {"optimization_level": 99}
+    exported = registry.runtime("onnxruntime").load(
+        ArmSpec(runtime="onnxruntime", path=str(path), sha256="", options=options), 1
+    )
+    original = registry.runtime("pytorch").load(spec, 1)
+    for batch in (pictures[:1], pictures):
+        [wanted], [got] = original.predict({"pixel_values": batch}), exported.predict({"pixel_values": batch})
+        assert np.abs(got - wanted).max() < 1e-4
+
+
+def test_a_mixture_of_experts_is_exported_without_a_loop_over_them(tmp_path):
+    architecture = next(one for one in ARCHITECTURES if one.name == "Qwen3 MoE")
+    write(architecture, tmp_path, count=2)
+    options = {"auto_class": AUTO_CLASSES[architecture.task]}
+    spec = ArmSpec(runtime="pytorch", path=str(tmp_path / "model"), sha256="", options=options)
+    path = tmp_path / "model.onnx"
+    given = {name: value for name, value in tiny_inputs(2, 8).items() if name != "token_type_ids"}
+    write_export(spec, 17, given, {"logits": {0: "batch_size"}}, path)
+    exported = registry.runtime("onnxruntime").load(
+        ArmSpec(runtime="onnxruntime", path=str(path), sha256="", options={"optimization_level": 99}), 1
+    )
+    original = registry.runtime("pytorch").load(spec, 1)
+    for seed, shape in enumerate(((1, 3), (3, 40))):  # where other experts have other numbers of tokens
+        inputs = {name: value for name, value in tiny_inputs(*shape, seed).items() if name != "token_type_ids"}
+        [wanted], [got] = original.predict(inputs), exported.predict(inputs)
+        assert np.abs(got - wanted).max() < 1e-4

@@ -17,6 +17,7 @@ BASE = build_config(
     {},
     "x.yaml",
 ).base
+PICTURES = BASE.model_copy(update={"task": "image-classification"})
 BFLOAT16 = ("avx2", "amx_bf16")
 OF_ONNXRUNTIME = [
     "onnxruntime-dynamic",
@@ -42,8 +43,22 @@ def test_the_candidates_of_a_host(sets, names):
     assert [item.name for item in candidates.candidates_for(BASE, sets)] == names
 
 
-def test_every_candidate_breaks_no_rule():
-    for item in candidates.candidates_for(BASE, BFLOAT16):
+def test_pictures_have_a_candidate_with_convolutions():
+    found = {item.name: item for item in candidates.candidates_for(PICTURES, ("avx2",))}
+    assert found["onnxruntime-static-conv"].settings.operators_to_quantize == ("Conv", "Gemm", "MatMul")
+    assert found.keys() - {"onnxruntime-static-conv"} == {*OF_ONNXRUNTIME, *of_openvino("float32")}
+
+
+@pytest.mark.parametrize(("asked", "used"), [(11, 17), (17, 17), (18, 18), (20, 20)])
+def test_a_higher_opset_that_is_asked_for_is_used(asked, used):
+    args = BASE.framework_args.model_copy(update={"opset": asked})
+    found = candidates.candidates_for(BASE.model_copy(update={"framework_args": args}), BFLOAT16)
+    assert {item.settings.framework_args.opset for item in found} == {used}
+
+
+@pytest.mark.parametrize("base", [BASE, PICTURES])
+def test_every_candidate_breaks_no_rule(base):
+    for item in candidates.candidates_for(base, BFLOAT16):
         assert rules.broken(item.settings) == [], item.name
 
 

@@ -100,7 +100,7 @@ def task_of(config: Mapping[str, Any], embeds: bool, suffixes: Mapping[str, str]
     Args:
         config: its ``config.json``.
         embeds: whether its folder is of sentence-transformers.
-        suffixes: how the names of architectures end, by task; empty where a task takes any.
+        suffixes: what the names of architectures have in them, by task; empty where a task takes any.
 
     Raises:
         BadInput: at ``--task``.
@@ -111,7 +111,7 @@ def task_of(config: Mapping[str, Any], embeds: bool, suffixes: Mapping[str, str]
     known = [str(name) for name in config.get("architectures") or []]
     for name in known:
         for task, suffix in suffixes.items():
-            if suffix and name.endswith(suffix):
+            if suffix and suffix in name:  # ForImageClassificationWithTeacher
                 return task, f"{name} in config.json"
         if name.endswith(("Model", "Encoder")):
             return EMBEDDINGS, f"{name} in config.json"

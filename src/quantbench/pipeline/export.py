@@ -16,7 +16,7 @@ from quantbench.plugins import registry
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import Settings, Timing
 from quantbench.sources import given_files
-from quantbench.sources.export import FILE, exported_sha256, write_export
+from quantbench.sources.export import FILE, exported_sha256, newer_version, write_export
 from quantbench.system import onnx_files
 
 
@@ -46,7 +46,7 @@ class FloatModel:
 
 def export(model: Model, task: str, opset: int, context: Context) -> FloatModel:
     """The float export of a model, made once on this machine; one that was damaged since is made anew."""
-    inputs = {"original": model.original, "task": task, "opset": opset}
+    inputs = {"original": model.original, "task": task, "opset": opset, "exporter": newer_version(opset)}
     path = context.cache.path("float", inputs, FILE)
 
     def make() -> str:

@@ -15,7 +15,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.examples import Examples
 from quantbench.schema.settings import Dataset, Settings, Sources
 from quantbench.sources.cells import Within
-from quantbench.sources.checkpoints import load_checkpoint, problems
+from quantbench.sources.checkpoints import complex_operator, load_checkpoint, problems
 from quantbench.sources.hub import mistake
 
 SPLITS = {"eval_split", "calibration_split"}
@@ -57,23 +57,34 @@ def load_model(sources: Sources, context: Context) -> Model:
 
     def load() -> Model:
         model = open_model(sources, context)
-        for problem in _problems(model, sources.task, context):
+        for problem in _tried(model, sources.task, context)["problems"]:
             raise mistake("model_name_or_path", f"model {name!r} cannot be used: {problem}")
         return model
 
     return context.cache.once("models", inputs, load)
 
 
-def _problems(model: Model, task: str, context: Context) -> list[str]:
-    """What is wrong with a checkpoint's weights for the task, looked at once on this machine."""
-    if model.opset is not None:
-        return []
+def complex_operator_of(model: Model, task: str, context: Context) -> str | None:
+    """The operator by which a model computes with complex numbers; None if there is none."""
+    found: str | None = _tried(model, task, context)["complex_operator"]
+    return found
+
+
+def _tried(model: Model, task: str, context: Context) -> dict[str, Any]:
+    """What a model's weights are on drawn inputs for the task, looked at once on this machine."""
+    if model.opset is not None:  # an ONNX file, which has neither
+        return {"problems": [], "complex_operator": None}
     outputs = tuple(registry.task(task).OUTPUTS)
     options = model.original.options
     inputs = {"model": model, "options": options, "outputs": outputs}
 
-    def look() -> list[str]:
-        return problems(load_checkpoint(model.folder, options), model.tried(EXPORT_SHAPE), outputs)
+    def look() -> dict[str, Any]:
+        loaded, batches = load_checkpoint(model.folder, options), model.tried(EXPORT_SHAPE)
+        found = problems(loaded, batches, outputs)
+        return {
+            "problems": found,
+            "complex_operator": None if found else complex_operator(loaded.model, batches[0], outputs),
+        }
 
     return context.cache.stored("checkpoints", inputs, look)
 

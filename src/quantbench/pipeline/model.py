@@ -86,7 +86,7 @@ def open_model(sources: Sources, context: Context) -> Model:
         folder = adapters.merge(adapter, context.cache.folder, pickled)
     check_kind(folder, head=bool(task.ARCHITECTURE_SUFFIX))
     config = check_model_folder(folder, pickled, trusted)
-    check_architecture(config, name, sources.task, task.ARCHITECTURE_SUFFIX)
+    check_architecture(config, name, sources.task, task.AUTO_CLASS, task.ARCHITECTURE_SUFFIX)
     weights = count_in_files(folder)
     if room.to_load(weights, memory):  # files may hold more than the task's class loads
         weights = count_values(folder, task.AUTO_CLASS, trusted)
@@ -104,7 +104,7 @@ def _of_file(file: Path, sources: Sources, context: Context) -> Model:
     task, trusted, name = registry.task(sources.task), sources.trust_remote_code, sources.model_name_or_path
     folder = given_files.home(file)
     config = check_config(folder, trusted)
-    check_architecture(config, name, sources.task, task.ARCHITECTURE_SUFFIX)
+    check_architecture(config, name, sources.task, task.AUTO_CLASS, task.ARCHITECTURE_SUFFIX)
     given_file.check(file)
     weights = sum(part.stat().st_size for part in model_files.files(file)) // room.FLOAT_BYTES
     if problem := room.to_load(weights, context.environment.memory_bytes):

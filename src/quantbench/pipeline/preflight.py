@@ -21,13 +21,22 @@ from quantbench.config.plan import effective
 from quantbench.errors import BadInput, Mistake, first_line
 from quantbench.pipeline import room
 from quantbench.pipeline.context import Context
-from quantbench.pipeline.load import fingerprints, load_examples, load_model, load_rows, load_split, prepare
+from quantbench.pipeline.load import (
+    complex_operator_of,
+    fingerprints,
+    load_examples,
+    load_model,
+    load_rows,
+    load_split,
+    prepare,
+)
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.predict import needs_examples
 from quantbench.plugins import registry
 from quantbench.quantize.calibration.sampling import choose
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Config, Settings
+from quantbench.sources.export import NEWER, to_use_newer
 from quantbench.system import cache
 from quantbench.system.environment import threads_problem
 
@@ -145,6 +154,7 @@ def _model(settings: Settings, context: Context) -> list[tuple[str, str]]:
         return problems
     problems += registry.task(settings.task).check_model(settings, model.config)
     problems += [*_given_file(settings, model, context), *_room(settings, model, context)]
+    problems += _exporter(settings, model, context)
     limit = model.processor.max_length(model.config)
     timed = settings.input_lengths if settings.batch_sizes else ()
     lengths = [length for length in timed if isinstance(length, int)]
@@ -185,6 +195,17 @@ def _room(settings: Settings, model: Model, context: Context) -> list[tuple[str,
     memory = context.environment.memory_bytes
     problem = room.to_work(model.weights, settings.is_timed, memory) or room.of_disk(model.weights, written)
     return [problem] if problem else []
+
+
+def _exporter(settings: Settings, model: Model, context: Context) -> list[tuple[str, str]]:
+    """A message if the model needs the newer exporter, and that is not at hand for the opset."""
+    operator = complex_operator_of(model, settings.task, context)
+    opset, remote = settings.framework_args.opset, registry.launcher(settings.backend.name).REMOTE
+    steps = to_use_newer(opset)
+    if operator is None or steps is None or (remote and opset >= NEWER):  # what is installed there is not known here
+        return []
+    message = f"the model computes with complex numbers ({operator}), which only the newer exporter to ONNX can express"
+    return [("framework_args.opset", f"{message}: {steps}")]
 
 
 def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:

@@ -14,6 +14,8 @@ BASE_CLASS = "AutoModel"
 ENCODER_CLASS = "AutoModelForTextEncoding"
 ENCODER_ENDING = "EncoderModel"
 """Of the classes that are the encoder of a model that has a decoder too."""
+POOLED = {"DPRContextEncoder": "ctx_encoder.bert_model", "DPRQuestionEncoder": "question_encoder.bert_model"}
+"""Classes that give a pooled vector only, by name, and where in them the encoder lies whose first token it is."""
 
 
 class PyTorchSession:
@@ -78,6 +80,25 @@ def own_class(folder: str | Path, auto_class: str, config: Any) -> Any:
     return found
 
 
+def pooled_class(auto_class: str, config: Any) -> Any:
+    """The class of ``POOLED`` that a configuration names, of which the base class knows one only; None if it does not.
+
+    Raises:
+        ValueError: if its vector is more than a token's, so that the encoder alone would give another.
+
+    """
+    import transformers
+
+    name = next(iter(getattr(config, "architectures", None) or ()), "")
+    if auto_class != BASE_CLASS or name not in POOLED:
+        return None
+    if config.projection_dim:
+        raise ValueError(
+            f"{name} projects its vectors (projection_dim: {config.projection_dim}), which is not done here"
+        )
+    return getattr(transformers, name)
+
+
 def read(folder: str | Path, options: Mapping[str, Any], config: Any = None) -> tuple[Any, Mapping[str, Any]]:
     """A checkpoint's module in evaluation mode, and transformers' report of what its files lack.
 
@@ -102,7 +123,8 @@ def read(folder: str | Path, options: Mapping[str, Any], config: Any = None) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         name = str(options["auto_class"])
-        model, report = (own_class(folder, name, config) or class_for(name, config)).from_pretrained(
+        pooled = pooled_class(name, config)
+        model, report = (own_class(folder, name, config) or pooled or class_for(name, config)).from_pretrained(
             str(folder),
             config=config,
             dtype=getattr(torch, str(options.get("precision", "float32"))),
@@ -114,6 +136,8 @@ def read(folder: str | Path, options: Mapping[str, Any], config: Any = None) -> 
     if type(model).__name__.endswith(tokens.CLASSIFIER) and getattr(model.config, "pad_token_id", 0) is None:
         raw = tokens.load_tokenizer(Path(folder), words=False, trust_remote_code=trusted)
         model.config.pad_token_id = tokens.padding_id(model.config.to_dict(), raw)
+    if pooled is not None:
+        model = model.get_submodule(POOLED[pooled.__name__])
     return model.eval(), report
 
 

@@ -1,7 +1,9 @@
 """Checkpoint to float ONNX. The only place that knows the exporter.
 
 PyTorch's TorchScript-based exporter is used for every opset from 11 to 20: the newer exporter cannot go below 18, and
-one exporter for all keeps graphs comparable. Attention is exported in its eager form, which all opsets can express.
+one exporter for all keeps graphs comparable. Only what it cannot do is left to the newer one, which is called through
+onnxscript, an extra. Attention is exported in its eager form, which all opsets can express, and a mixture of experts in
+that which computes each token's own experts at once: a loop over them would be frozen as it fell.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,11 @@ FILE = "model.onnx"
 SUM = ".sha256"
 """Ending of the file beside it with its hash, by which a damaged one is known."""
 AXES = {0: "batch_size", 1: "sequence_length"}
+NEWER = 18
+"""The lowest opset of PyTorch's newer exporter (torch 2.13)."""
+NEWER_LIBRARY, NEWER_EXTRA = "onnxscript", "exporter"
+EXPERTS = "batched_mm"
+"""What transformers calls a mixture of experts without a loop."""
 
 
 def write_export(
@@ -48,21 +57,36 @@ def write_export(
         path: the file to write.
 
     Raises:
-        RunFailed: if the model cannot be traced, or the opset cannot express it.
+        RunFailed: if no exporter that there is can export the model, or the opset cannot express it.
 
     """
     model = _eager_model(spec)
-    names = accepted(model, inputs)
+    given = {name: inputs[name] for name in accepted(model, inputs)}
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
-        traced = Path(scratch) / FILE  # a file, as beyond 2 GiB the exporter writes weights beside it
+        made = Path(scratch) / FILE  # a file, as beyond 2 GiB the exporter writes weights beside it
         try:
-            _trace(model, {name: inputs[name] for name in names}, opset, outputs, traced)
+            _trace(model, given, opset, outputs, made)
         except RunFailed:
             raise
         except Exception as error:  # the exporter's and the model's own, of any kind
-            name = type(model).__name__
-            raise RunFailed(f"{name} cannot be exported to ONNX at opset {opset}: {first_line(error)}") from error
-        write_tidied(external.read(traced), path)
+            said = f"{type(model).__name__} cannot be exported to ONNX at opset {opset}: {first_line(error)}"
+            if steps := to_use_newer(opset):
+                raise RunFailed(f"{said}; the newer exporter may do it: {steps}") from error
+            _capture(model, given, opset, outputs, made, said)
+        write_tidied(external.read(made), path)
+
+
+def to_use_newer(opset: int) -> str | None:
+    """What is to be done for the newer exporter to be at hand, in words; None where it is."""
+    steps = [f"set framework_args.opset to {NEWER} or more"] if opset < NEWER else []
+    if find_spec(NEWER_LIBRARY) is None:
+        steps.append(f"pip install 'quantbench[{NEWER_EXTRA}]'")
+    return " and ".join(steps) or None
+
+
+def newer_version(opset: int) -> str | None:
+    """The version of what the newer exporter is called through; None where it is not at hand."""
+    return None if to_use_newer(opset) else version(NEWER_LIBRARY)
 
 
 def _trace(
@@ -92,6 +116,42 @@ def _trace(
             do_constant_folding=True,
             dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
         )
+
+
+def _capture(
+    model: Any,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    opset: int,
+    outputs: Mapping[str, Mapping[int, str]],
+    path: Path,
+    before: str,
+) -> None:
+    """The newer exporter's own file; it refuses where it would have to freeze an axis that is to be free.
+
+    Raises:
+        RunFailed: if it cannot export the model either, with what was said ``before``.
+
+    """
+    import torch
+
+    free = tuple(
+        {axis: AXES[axis] for axis in AXES if axis == 0 or array.ndim == len(AXES)} for array in inputs.values()
+    )
+    try:
+        with _quiet(), _broadcast_masks(), torch.inference_mode():
+            torch.onnx.export(
+                _in_order(model, list(inputs), list(outputs)).eval(),
+                tuple(torch.from_numpy(array) for array in inputs.values()),
+                str(path),
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=(free,),
+            )
+    except Exception as error:  # the exporter's and the model's own, of any kind
+        raise RunFailed(f"{before}; nor by the newer exporter: {first_line(error.__cause__ or error)}") from error
 
 
 def write_tidied(model: Any, path: Path) -> None:
@@ -153,6 +213,7 @@ def _eager_model(spec: ArmSpec) -> Any:
 
     session: Any = runtime("pytorch").load(spec, 1)
     session.model.set_attn_implementation("eager")
+    session.model.set_experts_implementation(EXPERTS)  # which changes nothing in a model without experts
     return session.model
 
 

@@ -126,17 +126,42 @@ def count_in_files(folder: Path) -> int:
     return sum(math.prod(shape) for file in _shards(files[0]) for shape in check_safetensors(file))
 
 
-def check_architecture(config: dict[str, Any], name: str, task: str, suffix: str) -> None:
-    """Refuse a model whose configuration names no architecture that ends in ``suffix``; any will do where it is empty.
+def check_architecture(config: dict[str, Any], name: str, task: str, auto_class: str, suffix: str) -> None:
+    """Refuse a model whose configuration names no architecture for a task.
+
+    Those are for it that the task's auto class of transformers gives for the model's type, whatever they are called
+    (``DeiTForImageClassificationWithTeacher``), and those of other names with the task's ``suffix`` in them, as which
+    the auto class then loads its own. Any will do where ``suffix`` is empty, and where the folder's own code is told.
 
     Raises:
         BadInput: at ``model_name_or_path``.
 
     """
     known = [str(architecture) for architecture in config.get("architectures") or []]
-    if suffix and not any(architecture.endswith(suffix) for architecture in known):
-        message = f"{name!r} is no model for {task}: its config.json names {', '.join(known) or 'no architecture'}"
-        raise mistake("model_name_or_path", f"{message}, expected one that ends in {suffix}; choose another")
+    if not suffix or auto_class in (config.get("auto_map") or {}):
+        return
+    given, kind = classes_of(auto_class, config), config.get("model_type")
+    message = f"{name!r} is no model for {task}: "
+    if given == ():
+        raise mistake(
+            "model_name_or_path", f"{message}transformers has no {suffix} of its type {kind!r}; choose another"
+        )
+    if not any(architecture in (given or ()) or suffix in architecture for architecture in known):
+        message += f"its config.json names {', '.join(known) or 'no architecture'}"
+        raise mistake("model_name_or_path", f"{message}, expected one that has {suffix} in its name; choose another")
+
+
+def classes_of(auto_class: str, config: dict[str, Any]) -> tuple[str, ...] | None:
+    """Names of the classes that an auto class knows for a configuration; None where transformers has no such type."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        return None
+    mapping = getattr(transformers, auto_class)._model_mapping
+    found = mapping.get(CONFIG_MAPPING[kind], ())
+    return tuple(one.__name__ for one in (found if isinstance(found, tuple) else (found,)))
 
 
 def _shards(file: Path) -> list[Path]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
@@ -13,20 +14,28 @@ from quantbench.sources.hub import mistake
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 
-def steps(pooling: Pooling | None, declared: sentence_transformers.Declared | None) -> list[JsonValue]:
+FIRST_TOKEN = ("dpr",)
+"""Model types whose own vectors are those of the first token."""
+
+
+def steps(
+    pooling: Pooling | None, declared: sentence_transformers.Declared | None, model_config: Mapping[str, Any]
+) -> list[JsonValue]:
     """The modules that make an embedding, see ``served.modules``.
 
     Args:
-        pooling: as it was asked for; by default what the folder says, else the mean.
+        pooling: as it was asked for; by default what the folder says, else what models of its type do, else the mean.
         declared: what the model's folder says, if it is of sentence-transformers.
+        model_config: the model's configuration.
 
     Raises:
         BadInput: at ``task_args.pooling``, if the folder says another.
 
     """
     if declared is None:
+        usual = "cls" if model_config.get("model_type") in FIRST_TOKEN else "mean"
         made: list[dict[str, JsonValue]] = [
-            {"kind": "Pooling", "reads": TOKENS, "modes": [pooling or "mean"], "include_prompt": True},
+            {"kind": "Pooling", "reads": TOKENS, "modes": [pooling or usual], "include_prompt": True},
             {"kind": "Normalize", "reads": SENTENCE},
         ]
         return [{**step, "writes": SENTENCE} for step in made]

@@ -13,6 +13,11 @@ from quantbench.served import queries, sentences, tokens
 from quantbench.served.protocols import ServedProcessor
 from quantbench.sources import sentence_transformers
 
+PLACES = {
+    "max_2d_position_embeddings": "their places on a page (bbox)",
+    "max_xpath_tag_unit_embeddings": "their places in a page's markup (xpath_tags_seq)",
+}
+"""Inputs beside the text that a model may be made for, by a key that only its configuration has."""
 UNKNOWN = 0.2
 """Share of unknown tokens from which a reader of the scores is told."""
 
@@ -39,7 +44,14 @@ class TextProcessor(tokens.Tokens):
         super().__init__(raw, tokens.facts(config, raw, self.WORDS))
         unnamed = config.get("pad_token_id") is None and getattr(raw, "pad_token_id", None) is None
         padding = raw.convert_ids_to_tokens(self.facts.padding_id)
-        self.notes = (f"Neither model nor tokenizer names a token to pad with; {padding!r} is used",) if unnamed else ()
+        self.notes = (
+            *((f"Neither model nor tokenizer names a token to pad with; {padding!r} is used",) if unnamed else ()),
+            *(
+                f"The model is made for words with {what}, which are not given: all stand at the same one"
+                for key, what in PLACES.items()
+                if key in config
+            ),
+        )
 
     def doubts(self, inputs: Sequence[Input]) -> tuple[str, ...]:
         """The note on inputs of which the tokenizer knows little; empty where it knows enough."""

@@ -156,7 +156,7 @@ def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -
     prompt = declared.prompt if declared else ""
     if args.prompt is not None:
         prompt = _embeddings.prompt("prompt", args.prompt, declared)
-    return {"steps": _embeddings.steps(args.pooling, declared), "prompt": prompt}
+    return {"steps": _embeddings.steps(args.pooling, declared, model_config), "prompt": prompt}
 
 
 def _notes(processor: Any, prompt: str) -> tuple[str, ...]:

@@ -232,7 +232,7 @@ def serving(sources: Sources, processor: Any, model_config: Mapping[str, Any]) -
     """
     args, declared = typed(Args, sources), processor.declared
     return {
-        "steps": _embeddings.steps(args.pooling, declared),
+        "steps": _embeddings.steps(args.pooling, declared, model_config),
         "query_prompt": _prompt("query_prompt", args.query_prompt, declared, QUERY_PROMPTS),
         "passage_prompt": _prompt("passage_prompt", args.passage_prompt, declared, PASSAGE_PROMPTS),
         "similarity": args.similarity or _similarity(declared),

@@ -13,6 +13,11 @@ OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""
 
 
+def opset_for(base: Settings) -> int:
+    """The opset of all candidates; a higher one that is asked for, as a model may need it to be exported."""
+    return max(OPSET, base.framework_args.opset)
+
+
 def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Candidate]:
     """Every candidate that this host can run, of one base configuration, whose opset counts."""
     found: list[Candidate] = []

@@ -33,7 +33,7 @@ from quantbench.system import instruction_sets
 from quantbench.timing import quick
 from quantbench.tune import search, trials
 from quantbench.tune.budget import Budget
-from quantbench.tune.candidates import OPSET, candidates_for
+from quantbench.tune.candidates import candidates_for, opset_for
 from quantbench.tune.screener import CANNOT_BE_MADE, FLOAT, Screener, told_shortly
 from quantbench.tune.search import Group, Limit, Schedule, Trial, pareto_front
 from quantbench.tune.state import Finalist, GroupSensitivity, Tried, Tuned
@@ -106,7 +106,9 @@ class Tuning:
         samples = min(CALIBRATION_SAMPLES, max(8, count // CALIBRATION_SHARE))
         changes = {
             "calibration": Calibration(num_calibration_samples=samples, seed=settings.calibration.seed),
-            "framework_args": settings.framework_args.model_copy(update={"opset": loaded.model.opset or OPSET}),
+            "framework_args": settings.framework_args.model_copy(
+                update={"opset": loaded.model.opset or opset_for(settings)}
+            ),
         }
         base = settings.model_copy(update=changes)
         state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)

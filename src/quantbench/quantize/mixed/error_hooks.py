@@ -69,7 +69,10 @@ class ErrorHooks:
                 self._places[_digest(matrix)].append((group, rounded))
 
     def attach(self, model: Any) -> list[Any]:
-        """Hook every module whose weight is that of a product; handles that remove the hooks."""
+        """Hook every module whose weight is that of a product; handles that remove the hooks.
+
+        A module that gives several tensors is not looked at: which of them is the product's result nothing says.
+        """
         handles = []
         for module in model.modules():
             weight = getattr(module, "weight", None)
@@ -99,6 +102,8 @@ class ErrorHooks:
         import torch
 
         def hook(_module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            if not isinstance(output, torch.Tensor):  # a router of experts gives what it made of its product
+                return
             group, rounded = self._places[key][self._calls[key] % len(self._places[key])]
             self._calls[key] += 1
             with torch.no_grad():
@@ -113,7 +118,8 @@ class ErrorHooks:
                     value = (gradient * error).flatten(1).sum(dim=1)
                     self._sums[group, mode] = self._sums.get((group, mode), 0) + value
 
-            output.register_hook(meet)
+            result: Any = output  # torch's method has no types
+            result.register_hook(meet)
 
         return hook
 

@@ -1,0 +1,1 @@
+"""Which architectures of encoders can be exported, quantized and tuned."""
