@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from tests.integration.test_served import run
-from tests.support import rankings, stages
+from tests.support import hub_layouts, rankings, stages
 from tests.support.command import quantbench
 from tests.support.deployed import deployed
 from tests.support.rankings import (
@@ -176,6 +176,29 @@ def test_what_model_and_data_are_for_is_decided(task, searched, ranked):
     parts = {"task", "task_args", "model_name_or_path", "dataset"}
     assert decided.config.base.model_dump(include=parts) == by_hand.model_dump(include=parts)
     assert "queries with passages in the data" in str(decided)
+
+
+def test_pairs_are_decided_to_be_rankings_and_cut_between_queries(ranked, tmp_path):
+    root, rows = ranked
+    pairs = [
+        {"question": row["query"], "answer": text, "label": int(grade > 0)}
+        for row in rows
+        for text, grade in zip(row["passages"], row["relevance"], strict=True)
+    ]
+    rankings.lines(tmp_path / "pairs.jsonl", pairs)
+    decided = qb.decide(root / "model", tmp_path / "pairs.jsonl")
+    base = decided.config.base
+    assert (base.task, base.dataset.ref_keys) == ("reranking", ("label",))
+    assert base.dataset.data_keys == {"query": "question", "passages": "answer"}
+    assert "6 rows of train.shuffle(0)[:25%] to calibrate, 18 of train.shuffle(0)[25%:] to evaluate" in str(decided)
+
+
+def test_a_retrieval_set_is_decided_as_its_folder_is(searched, tmp_path):
+    folder = hub_layouts.as_mteb(searched / "data", tmp_path / "set")
+    decided = qb.decide(searched / "model", folder).config.base
+    by_hand = build_config(rankings.of_beir(searched, "retrieval"), {}, "by hand").base
+    assert decided.dataset == by_hand.dataset.model_copy(update={"path": str(folder)})
+    assert decided.task == "retrieval"
 
 
 @pytest.mark.parametrize("task", ["retrieval", "reranking"])

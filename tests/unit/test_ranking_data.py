@@ -96,6 +96,18 @@ def test_a_set_that_lacks_something_is_refused_with_what_it_lacks(change, words,
         joined(hub_layouts.write_configurations(tmp_path / "set", tables))
 
 
+def test_a_folder_is_read_anew_where_its_files_changed(tmp_path):
+    tables = {
+        "corpus": {"test": [{"_id": "d", "text": "a"}]},
+        "queries": {"test": [{"_id": "q", "text": "b"}]},
+        "default": {"test": [{"query-id": "q", "corpus-id": "d", "score": 1}]},
+    }
+    folders = [tmp_path / "one" / "set", tmp_path / "two" / "set", tmp_path / "one" / "set"]
+    for grade, folder in enumerate(folders):
+        tables["default"]["test"][0]["score"] = grade
+        assert joined(hub_layouts.write_configurations(folder, tables))["relevance"][:] == [[grade]]
+
+
 def test_each_split_must_have_its_texts(tmp_path):
     judged = [{"query-id": "q", "corpus-id": "d", "score": 1}]
     tables = {

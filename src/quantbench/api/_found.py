@@ -165,7 +165,7 @@ class Rows:
 
     def by_query(self, chosen: Chosen) -> Rows:
         """The rows as they are counted where several are about one query: a row per query."""
-        passages = next(iter(chosen.data_keys[key] for key in SINGLE if key in chosen.data_keys))
+        passages = next((chosen.data_keys[key] for key in SINGLE if key in chosen.data_keys), "")
         feature = self.evaluation.features.get(passages)
         if item(feature) is not None or kind_of(feature) not in ("text", "answers"):
             return self

@@ -145,8 +145,7 @@ def decide(
         rows = Rows.read(embedded.NAME if data is None else str(data), asked)
         unread = data is None and str(model) != embedded.NAME
         source, chosen = (_of_embedded if unread else _columns)(source, rows, asked)
-        rows = rows.by_query(chosen) if source.task in _ranked.TASKS else rows
-        plain = _plain(source, rows, chosen, grid)
+        plain = _plain(source, rows := rows.by_query(chosen), chosen, grid)
         plain, mistakes = applied(plain, lines := {**OPTIONS}, overrides)
         config = _built(plain, lines)
         lengths = _lengths(config.base, source)

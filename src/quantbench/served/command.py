@@ -111,7 +111,7 @@ class Served:
         """The same model for texts of one of :attr:`kinds`, each by itself."""
         embedding, args = _part(EMBEDDING), self.about["args"]
         own = {"steps": args["steps"], "prompt": embedding.prompts(args)[kind], "states": args.get("states", 0)}
-        part = {"task": EMBEDDING, "processor": SENTENCES, "columns": {embedding.TEXT: "primary"}, "args": own}
+        part = {"task": EMBEDDING, "processor": SENTENCES, "columns": {"primary": embedding.TEXT}, "args": own}
         return replace(self, about={**self.about, **part}, task=embedding)
 
     def _once(self, name: str, load: Callable[[], Any]) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from quantbench.schema.base import digest
 from quantbench.sources.cells import some
 from quantbench.sources.conll_files import is_columns, read_columns
 from quantbench.sources.csv_files import read_csv
@@ -91,8 +92,24 @@ def read_folder(folder: Path, name: str | None, split: str, texts: Collection[st
         return sliced({part: read_saved(saved[part]) for part in _wanted(split, saved)}, split)
     files = folder_splits(folder, name)
     if files is None:
-        return datasets.load_dataset(str(folder), name, split=split)
+        return datasets.load_dataset(str(folder), name, split=split, cache_dir=_kept_apart(folder))
     return _read(files, split, texts)
+
+
+def _kept_apart(folder: Path) -> str | None:
+    """Where the library is to keep what it reads of a folder with configurations; None where it knows by itself.
+
+    It tells such folders by their last name and ``README.md`` alone (datasets 5.2, ``LocalDatasetModuleFactory``), and
+    would give the rows that it has read before of another, or of this one before its files changed.
+    """
+    import datasets
+
+    if not has_configurations(folder):
+        return None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stamps = [[str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    place = digest({"folder": str(folder.absolute()), "files": stamps})
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / "quantbench" / place)
 
 
 def folder_splits(folder: Path, name: str | None) -> dict[str, list[Path]] | None:
