@@ -142,7 +142,7 @@ def test_where_the_runtime_cannot_be_told_a_length_the_folder_says_why(search, t
     settings = rankings.of_beir(tmp_path, "retrieval", framework="openvino", **FLOAT)
     folder, *_ = deployed(tmp_path, settings)
     told, about = (folder / "README.md").read_text(), command.read(folder).about
-    assert ("4 in front of a query, 3 in front of a passage), and its runtime cannot" in told) == (name == LEFT_OUT)
+    assert ("4 in front of a query and 3 in front of a passage), and its runtime cannot" in told) == (name == LEFT_OUT)
     assert about["model"] == ("model.onnx" if name == LEFT_OUT else "onnx/model.onnx")
     assert (folder / "onnx").exists() == (name == COUNTED)
     wanted = by_sentence_transformers(root / "model", texts)
