@@ -137,11 +137,9 @@ def tune(
 
     `quantbench tune ./my-model reviews.csv --max-drop accuracy=0.005`, or `quantbench tune mine.yaml`.
 
-    Takes model, data and shapes, or a configuration of them, and chooses runtime, precision and placement of int8.
-    Says first, within about a minute of the export, which candidates are in question on this machine, and goes on
-    with these; `--thorough` searches all, `--screen-only` ends there, and the same command without it goes on.
-    Tunes on examples of the calibration split, validates once on the evaluation split, and writes `tune.md` and
-    `models/best` to deploy. A second call goes on where the first was interrupted.
+    Chooses runtime, precision and placement of int8. Says first, within about a minute of the export, which
+    candidates are in question here, and goes on with these. Tunes on the calibration split, validates once on the
+    other, writes `tune.md` and `models/best` to deploy. A second call goes on where the first was interrupted.
     """
     given.log_to_console(quiet, verbose)
     settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)

@@ -52,8 +52,13 @@ def test_pictures_have_a_candidate_with_convolutions():
 @pytest.mark.parametrize(("asked", "used"), [(11, 17), (17, 17), (18, 18), (20, 20)])
 def test_a_higher_opset_that_is_asked_for_is_used(asked, used):
     args = BASE.framework_args.model_copy(update={"opset": asked})
+    assert candidates.opset_for(BASE.model_copy(update={"framework_args": args})) == used
+
+
+def test_candidates_have_the_opset_of_their_base():
+    args = BASE.framework_args.model_copy(update={"opset": 11})
     found = candidates.candidates_for(BASE.model_copy(update={"framework_args": args}), BFLOAT16)
-    assert {item.settings.framework_args.opset for item in found} == {used}
+    assert {item.settings.framework_args.opset for item in found} == {11}
 
 
 @pytest.mark.parametrize("base", [BASE, PICTURES])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas
 
     from quantbench.pipeline.context import Context
+    from quantbench.schema.reporter import Reporter
 
 SCREENED = ("candidate", "standing", "why", "speed", "speed_low", "speed_high", "loss", "loss_low", "loss_high")
 TRIED = ("version", "predicted_ms", "loss", "loss_low", "loss_high", "examples", "verdict")
@@ -196,9 +197,8 @@ def tune(
 ) -> Search:
     """Find the fastest version of a model on this machine that loses no more than allowed.
 
-    Which candidates are in question is told first, within about a minute of the float export; the search goes on with
-    these. Writes ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best`` into the folder; a second call goes
-    on where the first was interrupted.
+    Which candidates are in question is told first, within about a minute of the export. Writes ``tune.md``,
+    ``front.svg``, ``summary.json`` and ``models/best``; a second call goes on where the first was interrupted.
 
     Args:
         config: its ``benchmarked`` part is left out.
@@ -208,10 +208,8 @@ def tune(
         only: a glob over the names of the candidates to choose from, such as ``onnxruntime-*``.
         thorough: whether candidates that are out by the screening are searched, too.
         screen_only: whether to end with the screening; a later call goes on from there.
-        max_time: most seconds of the search, loading included, without the final timing; None for 600, or 1800 of a
-            thorough search.
-        max_evaluations: most forwards, in units of one evaluation of the whole evaluation set; None for 7, or 20 of a
-            thorough search.
+        max_time: most seconds, without the final timing; None for 600, or 1800 of a thorough search.
+        max_evaluations: most forwards, in evaluations of the whole evaluation set; None for 7, thorough for 20.
         screened: is given the screening's answer as Markdown, as soon as it stands.
         progress: whether bars are shown on standard error.
 
@@ -220,28 +218,34 @@ def tune(
 
     """
     since = time.monotonic()
-    limits: Sequence[Limit] = [parse_limit(text, config) for text in limit_texts(max_drop)]
     if thorough and screen_only:
-        message = "the screening is the same for every search; leave one of both out"
-        raise BadInput([Mistake("--screen-only --thorough", message)])
+        raise BadInput([Mistake("--screen-only --thorough", "the screening is the same for both; leave one out")])
     config, budget = single(config), _budget(thorough, max_time, max_evaluations, since)
-    _check_budget(budget)
     folder, temporary = opened(out)
-    store = Store(folder)
-    store.stored_for(config)
-    _check_candidates(config, only)
-    told = reporter(progress)
-    context = checked(config, None, (), told)
+    store, told = Store(folder), reporter(progress)
+    limits, context = _ready(config, store, budget, limit_texts(max_drop), only, told)
     from quantbench.tune.tuner import Tuning  # after the cap, which libraries read when they are loaded
 
-    limits = scored_limits(limits, config.base, context)
-    Tuned.read(folder, config.base, limits, only)
     with store.claimed(config):
         with cache.alone(context.cache.folder, told):
             search_of = Tuning.prepare(config.base, limits, budget, store, context, only, thorough)
             tuned = search_of.run(_telling(screened), screen_only)
         results = _write(config, store, tuned, search_of.tuning_set.evaluations, context)
     return Search(config, folder, tuned, results, temporary)
+
+
+def _ready(
+    config: Config, store: Store, budget: Budget, texts: Sequence[str], only: str, told: Reporter
+) -> tuple[Sequence[Limit], Context]:
+    """The limits as numbers and what works on this machine, after everything that was given has been checked."""
+    limits = [parse_limit(text, config) for text in texts]
+    _check_budget(budget)
+    store.stored_for(config)
+    _check_candidates(config, only)
+    context = checked(config, None, (), told)
+    found = scored_limits(limits, config.base, context)
+    Tuned.read(store.folder, config.base, found, only)
+    return found, context
 
 
 def _budget(thorough: bool, seconds: float | None, evaluations: float | None, since: float) -> Budget:
