@@ -217,10 +217,9 @@ def tune(
         BadInput: if something is wrong with the input; nothing is written then.
 
     """
-    since = time.monotonic()
     if thorough and screen_only:
         raise BadInput([Mistake("--screen-only --thorough", "the screening is the same for both; leave one out")])
-    config, budget = single(config), _budget(thorough, max_time, max_evaluations, since)
+    config, budget = single(config), _budget(thorough, max_time, max_evaluations, time.monotonic())
     folder, temporary = opened(out)
     store, told = Store(folder), reporter(progress)
     limits, context = _ready(config, store, budget, limit_texts(max_drop), only, told)
