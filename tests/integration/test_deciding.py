@@ -47,7 +47,9 @@ def test_the_decided_configuration_is_the_one_written_by_hand(registered, tmp_pa
         return
     by_hand = build_config(dict(made.settings), {}, "by hand")
     dataset = by_hand.base.dataset
-    known = {f"dataset.{key}": getattr(dataset, key) for key in ("label_names", "label_map") if getattr(dataset, key)}
+    known = {
+        f"dataset.{key}": getattr(dataset, key) for key in ("name", "label_names", "label_map") if getattr(dataset, key)
+    }
     file = {"eval_split": "train", "calibration_split": "train"} if dataset.eval_split == "train" else {}
     options = {**file, **OPTIONS.get(registered.name, {})}
     decided = qb.decide(by_hand.base.model_name_or_path, dataset.path, set=known, **options).config

@@ -16,7 +16,7 @@ disturbed decides.
 The interval of a ratio comes from drawing the session anew: blocks of consecutive rounds (moving blocks, Kuensch, 1989;
 circular, Politis and Romano, 1992), so that what lasts for several rounds stays in one piece. Draws differ by too
 little where a few blocks make up a session, so deviations are stretched by Student's quantile for as many blocks as
-there are, and by what circular blocks lose of the variance of a mean.
+the rounds that count make up, at least ``FEWEST_BLOCKS``, and by what circular blocks lose of the variance of a mean.
 """
 
 from __future__ import annotations
@@ -175,7 +175,8 @@ class Session:
         ranked, ranked_weights = ratios[order], weights[order]
         value = float(_middle(ranked, ranked_weights))
         length = block_length(ratios - value, weights, self.launches)
-        degrees = max(1.0, len(ratios) / length - 1)
+        worth = float(weights.sum() ** 2 / (weights**2).sum())  # rounds of equal weight (Kish, 1965)
+        degrees = max(FEWEST_BLOCKS - 1.0, worth / length - 1)
         stretch = float(stdtrit(degrees, 1 - ALPHA / 2)) / Z / math.sqrt(1 - length / len(ratios))
         single = ranked_weights.astype(np.float32)  # precise enough, and half of the memory
         drawn = [_middle(ranked, counts[:, order] * single) for counts in _counts(self.launches, length)]
