@@ -34,6 +34,7 @@ def test_a_run_without_a_folder_has_one_as_long_as_its_results_live(write_config
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_second_call_does_only_what_is_missing(write_config, tmp_path):
     config = qb.load_config(write_config(benchmarked={"per_channel": [False, True]}))
     first = qb.run(config, out=tmp_path / "out", only="1")

@@ -29,6 +29,7 @@ def measured(monkeypatch):
     return places, stop
 
 
+@pytest.mark.slow
 def test_the_next_call_goes_on_at_the_shape_where_timing_was_stopped(write_config, tmp_path, measured, own_cache):
     places, stop = measured
     config, out = load_config(write_config(batch_sizes=[1, 2])), tmp_path / "out"
@@ -52,6 +53,7 @@ def test_the_next_call_goes_on_at_the_shape_where_timing_was_stopped(write_confi
     assert not (out / "timing").exists()
 
 
+@pytest.mark.slow
 def test_what_was_not_scored_is_not_said_to_be(write_config, tmp_path, measured):
     measured[1].add(0)
     config = load_config(write_config(max_eval_samples=0))
