@@ -156,4 +156,4 @@ class TuningSet:
 
 
 def _negative(interval: Interval) -> Interval:
-    return Interval(-interval.value, -interval.high, -interval.low)
+    return Interval(0.0 - interval.value, 0.0 - interval.high, 0.0 - interval.low)  # a loss of nothing has no sign
