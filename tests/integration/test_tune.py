@@ -10,7 +10,7 @@ import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support import stages
 from tests.support.command import quantbench
-from tests.support.searches import deployed_by
+from tests.support.searches import OF_ONNXRUNTIME, deployed_by
 
 import quantbench as qb
 from quantbench import embedded
@@ -35,13 +35,6 @@ def state(folder):
 
 
 ASKED = {"max_drop": {"f1": 0.5}}
-OF_ONNXRUNTIME = [
-    "onnxruntime-dynamic",
-    "onnxruntime-dynamic-merged",
-    "onnxruntime-static",
-    "onnxruntime-static-merged",
-    "onnxruntime-float32",
-]
 ONNXRUNTIME = "onnxruntime-*"
 """Fewer candidates, where a test is about something else."""
 

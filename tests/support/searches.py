@@ -8,6 +8,15 @@ from tests.support.command import quantbench
 SECONDS = (1, 5, 20)
 """Durations of timing, from the shortest: none is deployed before it is known to be faster, which takes slots."""
 
+OF_ONNXRUNTIME = [
+    "onnxruntime-dynamic",
+    "onnxruntime-dynamic-merged",
+    "onnxruntime-static",
+    "onnxruntime-static-merged",
+    "onnxruntime-float32",
+]
+"""Candidates that ONNX Runtime has on every host."""
+
 
 def deployed_by(config, folder: Path, *arguments):
     """The finished command of the first search that deploys a version, and its output folder."""

@@ -1,6 +1,7 @@
 """What ``tune`` has to choose from: the proposals of the quantizers of every runtime that is installed."""
 
 import pytest
+from tests.support.searches import OF_ONNXRUNTIME
 
 from quantbench.config import rules
 from quantbench.config.load import build_config
@@ -19,13 +20,6 @@ BASE = build_config(
 ).base
 PICTURES = BASE.model_copy(update={"task": "image-classification"})
 BFLOAT16 = ("avx2", "amx_bf16")
-OF_ONNXRUNTIME = [
-    "onnxruntime-dynamic",
-    "onnxruntime-dynamic-merged",
-    "onnxruntime-static",
-    "onnxruntime-static-merged",
-    "onnxruntime-float32",
-]
 
 
 def of_openvino(precision):

@@ -100,10 +100,7 @@ def _trace(
     import torch
 
     wrapped = _in_order(model, list(inputs), list(outputs)).eval()
-    free = {
-        name: {axis: AXES[axis] for axis in AXES if axis == 0 or array.ndim == len(AXES)}
-        for name, array in inputs.items()
-    }
+    free = {name: _free(array) for name, array in inputs.items()}
     with _quiet(), _broadcast_masks(), torch.inference_mode():
         torch.onnx.export(
             wrapped,
@@ -116,6 +113,11 @@ def _trace(
             do_constant_folding=True,
             dynamic_axes={**free, **{name: dict(axes) for name, axes in outputs.items()}},
         )
+
+
+def _free(array: np.ndarray[Any, Any]) -> dict[int, str]:
+    """The axes of an input that are free, by place: of tokens both, of images the first."""
+    return {axis: name for axis, name in AXES.items() if axis == 0 or array.ndim == len(AXES)}
 
 
 def _capture(
@@ -134,9 +136,7 @@ def _capture(
     """
     import torch
 
-    free = tuple(
-        {axis: AXES[axis] for axis in AXES if axis == 0 or array.ndim == len(AXES)} for array in inputs.values()
-    )
+    free = tuple(_free(array) for array in inputs.values())
     try:
         with _quiet(), _broadcast_masks(), torch.inference_mode():
             torch.onnx.export(
