@@ -14,6 +14,7 @@ from tests.support.tiny_models import write_relu
 from quantbench.analysis.undisturbed import FEWEST_ROUNDS
 from quantbench.errors import ArmFailed
 from quantbench.schema.settings import TimeBenchmarkArgs
+from quantbench.system import priority
 from quantbench.timing import session
 from quantbench.timing.looks import SOONEST, USUAL, Watch
 from quantbench.timing.session import ArmProcess, Shape, time_arms
@@ -105,6 +106,20 @@ def test_threads_and_affinity_are_those_asked_for(spec):
         assert process.cpu_affinity() == sorted(os.sched_getaffinity(0))[:1]
     finally:
         arm.close()
+
+
+@pytest.mark.parametrize("wanted", [priority.HIGH, priority.NORMAL])
+def test_all_threads_of_an_arm_have_the_priority_that_is_told(spec, monkeypatch, wanted):
+    monkeypatch.setenv(priority.VARIABLE, wanted)
+    arm = ArmProcess("favoured", spec, len(os.sched_getaffinity(0)))
+    try:
+        arm.load()
+        arm.ask("shape", list(SHAPE.batches))
+        found = {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in psutil.Process(arm.pid).threads()}
+    finally:
+        arm.close()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert found == {priority.NICENESS if priority.of_timed() == priority.HIGH else own}
 
 
 def test_launches_share_the_duration_and_start_anew(spec):

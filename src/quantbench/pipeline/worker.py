@@ -169,12 +169,13 @@ def _result(timed: Timed, context: Context) -> Result:
 
 
 def _timed_on(settings: Settings, context: Context) -> list[str]:
-    """The CPUs that the arms had, as a sentence; none where nothing was timed or nothing is known of them."""
+    """The CPUs and the priority that the arms had; none where nothing was timed or nothing is known of them."""
     if not settings.is_timed:
         return []
     threads = settings.time_benchmark_args.num_threads or context.threads
     where = environment.cpus_used(threads, context.environment)
-    return [f"Timed with {where}."] if where else []
+    priority = context.environment.priority
+    return [f"Timed with {where}{f', at {priority} priority' if priority else ''}."] if where else []
 
 
 def context_for(settings: Settings, at: Path, reporter: Reporter) -> Context:

@@ -196,6 +196,7 @@ class Environment(Record):
     an earlier version did not look), ``cpus`` the numbers of all that may be used, in the order in which threads are
     given to them. ``limits`` says what holds the process to less than the machine has. ``cap`` is the level of
     ``supported_instructions`` that libraries were held to where they could be, ``host`` the machine's network name.
+    ``priority`` is that of timed processes, ``high`` or ``normal``; None where an earlier version did not record it.
     """
 
     cpu_model: str
@@ -211,6 +212,7 @@ class Environment(Record):
     load: tuple[float, float, float] | None = None
     cap: str | None = None
     host: str = ""
+    priority: str | None = None
 
     @property
     def threads(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from quantbench import discovery
 from quantbench.schema.results import Environment
 from quantbench.schema.version import __version__
-from quantbench.system import control_groups
+from quantbench.system import control_groups, priority
 from quantbench.system.linux import HERE, Linux, allowed_cpus
 from quantbench.system.processors import Cpu, in_order, name_and_flags
 
@@ -53,6 +53,7 @@ def detect(machine: Linux = HERE) -> Environment:
         versions={"quantbench": __version__, "python": platform.python_version(), **_versions()},
         load=os.getloadavg(),
         host=platform.node(),
+        priority=priority.of_timed(),
     )
 
 

@@ -34,6 +34,7 @@ from typing import Any
 from quantbench.plugins.protocols import Session
 from quantbench.plugins.registry import runtime
 from quantbench.schema.results import ArmSpec
+from quantbench.system import priority
 from quantbench.system.garbage import give_back
 from quantbench.timing.waits import SHORTEST, Threads, held_up
 
@@ -167,7 +168,11 @@ def _mhz(cpus: list[int]) -> float | None:
 
 
 def begin(name: str, cpus: list[int]) -> None:
-    """Pin this process and import a runtime's libraries; one that is missing is reported when a model is loaded."""
+    """Pin this process, raise its priority and import a runtime's libraries, before any of them starts threads.
+
+    One that is missing is reported when a model is loaded.
+    """
+    priority.take()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
     for library in runtime(name).LIBRARIES:
