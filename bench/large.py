@@ -54,8 +54,8 @@ def main(arguments: Sequence[str]) -> None:
     for job in given.jobs:
         whole = [*JOBS[job](model, data, given.folder / f"run-{name}"), "--out", str(given.folder / f"{job}-{name}")]
         seconds, held, code = measured(whole, given.folder)
-        peak = sum(held)
-        parts = " + ".join(f"{part / 1e9:.1f}" for part in sorted(held, reverse=True))
+        peak = sum(part for _, part in held)
+        parts = " + ".join(f"{part / 1e9:.1f} {what}" for what, part in sorted(held, key=lambda one: -one[1]))
         print(
             f"{job}: exit {code}, {seconds:.0f} s, peak {peak / 1e9:.1f} GB ({peak / size:.2f} times: {parts})",
             flush=True,
@@ -107,7 +107,7 @@ def write_data(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def measured(arguments: Sequence[str], folder: Path) -> tuple[float, list[int], int]:
+def measured(arguments: Sequence[str], folder: Path) -> tuple[float, list[tuple[str, int]], int]:
     """Seconds, what each process held when they held most together, in bytes, and exit code of a command."""
     environment = {**os.environ, "QUANTBENCH_CACHE": str(folder / "cache")}
     began = time.monotonic()
@@ -118,20 +118,21 @@ def measured(arguments: Sequence[str], folder: Path) -> tuple[float, list[int], 
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[list[int]]:
+def _watched(pid: int) -> Iterator[list[tuple[str, int]]]:
     """The memory of a process and its descendants, each, when they held most together."""
     import psutil
 
-    most, done = [0], threading.Event()
+    most: list[tuple[str, int]] = []
+    done = threading.Event()
 
     def look() -> None:
         while not done.wait(POLL_SECONDS):
             try:
                 root = psutil.Process(pid)
-                held = [_pss(each) for each in (root, *root.children(recursive=True))]
+                held = [(_role(each), _pss(each)) for each in (root, *root.children(recursive=True))]
             except psutil.NoSuchProcess:
                 continue
-            if sum(held) > sum(most):
+            if sum(part for _, part in held) > sum(part for _, part in most):
                 most[:] = held
 
     thread = threading.Thread(target=look)
@@ -141,6 +142,13 @@ def _watched(pid: int) -> Iterator[list[int]]:
     finally:
         done.set()
         thread.join()
+
+
+def _role(process: Any) -> str:
+    """What a process is for: the module that it runs, and the runtime of a timed one."""
+    words = process.cmdline()
+    module = words[words.index("-m") + 1].rpartition(".")[2] if "-m" in words else "process"
+    return " ".join([module, *(word for word in words if word in ("pytorch", "onnxruntime", "openvino"))])
 
 
 def _pss(process: Any) -> int:

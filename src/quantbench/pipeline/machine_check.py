@@ -13,7 +13,7 @@ from quantbench.analysis.interference import held_up
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmLatency, ArmSpec, Latency
 from quantbench.schema.settings import TimeBenchmarkArgs
-from quantbench.system import control_groups
+from quantbench.system import control_groups, priority
 from quantbench.system.environment import detect, usable_cpus
 from quantbench.system.linux import HERE, Linux
 from quantbench.system.processors import CPU, Cpu
@@ -40,7 +40,7 @@ class Finding:
 def findings(reporter: Reporter) -> list[Finding]:
     """Everything that is looked at, what is measured on the embedded model last."""
     cpus = usable_cpus()
-    told = [governor(HERE), turbo(HERE), hyper_threads(cpus), kinds(cpus), load(), steal()]
+    told = [governor(HERE), turbo(HERE), hyper_threads(cpus), kinds(cpus), load(), steal(), first()]
     return [*told, cpu_limit(HERE, len(cpus)), memory_limit(HERE), omp_threads(), *measured(reporter)]
 
 
@@ -97,6 +97,14 @@ def steal() -> Finding:
         return Finding("steal", "not told by this system")
     share = (after - before) / (os.cpu_count() or 1)
     return Finding("steal", f"{100 * share:.1f} %", "use a dedicated instance" if share > STEAL_LIMIT else "")
+
+
+def first() -> Finding:
+    """Whether timed processes go before others."""
+    value = priority.of_timed()
+    forbidden = os.environ.get(priority.VARIABLE) == priority.NORMAL
+    advice = f"unset {priority.VARIABLE}" if forbidden else "permit a niceness of -20 (limits.conf: nice), or be root"
+    return Finding("priority", value, "" if value == priority.HIGH else f"{advice}: other processes then wait")
 
 
 def cpu_limit(machine: Linux, cpus: int) -> Finding:
