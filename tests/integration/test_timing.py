@@ -11,11 +11,13 @@ import psutil
 import pytest
 from tests.support.tiny_models import write_relu
 
+from quantbench.analysis.intervals import Interval
 from quantbench.analysis.undisturbed import FEWEST_ROUNDS
 from quantbench.errors import ArmFailed
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.system import priority
-from quantbench.timing import session
+from quantbench.system.progress import Silent
+from quantbench.timing import quick, session
 from quantbench.timing.looks import SOONEST, USUAL, Watch
 from quantbench.timing.session import ArmProcess, Shape, time_arms
 
@@ -194,3 +196,16 @@ def test_batches_of_a_shape_are_called_in_whole_passes(spec):
     shape = Shape(1, "dataset", batches)
     arm = time_arms({"a": spec, "b": spec}, "a", [shape], ARGS, 1, lambda n: None).shapes[0].arms["a"]
     assert all(len(slot.nanoseconds) % 3 == 0 for slot in arm.slots)
+
+
+def test_a_probe_times_what_is_the_same_once_and_tells_both_names(spec):
+    other = spec.model_copy(update={"options": {"optimization_level": 0}})
+    bad = broken(spec).model_copy(update={"sha256": "none"})
+    specs = {"float": spec, "candidate": spec, "other": other, "missing": bad, "missing too": bad}
+    found = quick.probe(specs, ["candidate"], [SHAPE], ARGS, 1, Silent(), 12, 1.03, 60)
+    assert found.against == "candidate"
+    assert found.seconds["float"] == found.seconds["candidate"]
+    assert found.ratios["float"] == Interval(1.0, 1.0, 1.0)
+    assert "other" in found.ratios
+    assert found.failures["missing"] == found.failures["missing too"]
+    assert found.seconds.keys() == {"float", "candidate", "other"}

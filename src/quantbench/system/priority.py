@@ -26,7 +26,8 @@ def of_timed() -> str:
     """
     wanted = _wanted()
     if wanted not in (HIGH, NORMAL):
-        raise BadInput([Mistake(f"${VARIABLE}", f"{wanted!r} is no priority; set it to {HIGH} or {NORMAL}, or leave it out")])
+        message = f"{wanted!r} is no priority; set it to {HIGH} or {NORMAL}, or leave it out"
+        raise BadInput([Mistake(f"${VARIABLE}", message)])
     return HIGH if wanted == HIGH and _permitted() else NORMAL
 
 

@@ -84,7 +84,7 @@ def probe(
     """Time every arm until it is clear on which side of a bar its ratio to the fastest of some lies.
 
     Args:
-        specs: the arms.
+        specs: the arms; what is the same file with the same options is timed once.
         against: those whose fastest the others are held against.
         shapes: where.
         final: arguments of the final timing, than which no probe is longer.
@@ -100,24 +100,30 @@ def probe(
     """
     slot = min(SLOT_SECONDS, final.duration / rounds)
     args = TimeBenchmarkArgs(duration=slot * rounds, warmup_runs=WARMUP, seed=final.seed)
-    sieve = Sieve(against, bar, rounds, SlotLength(slot, 1), perf_counter() + most)
-    total = int(args.duration * len(specs) * len(shapes))
-    with reporter.stage(f"Probing {len(specs)} versions at {len(shapes)} shape(s), seconds", total) as advance:
-        timings = time_arms(specs, next(iter(specs)), shapes, args, threads, advance, watch=sieve)
-    left = [name for name in specs if name not in timings.failures]
-    plain = {name: mean_seconds([shape.arms[name] for shape in timings.shapes]) for name in left}
+    firsts = {spec.fingerprint: name for name, spec in reversed(specs.items())}
+    same = {name: firsts[spec.fingerprint] for name, spec in specs.items()}
+    timed = {name: spec for name, spec in specs.items() if same[name] == name}
+    sieve = Sieve({same[name] for name in against}, bar, rounds, SlotLength(slot, 1), perf_counter() + most)
+    total = int(args.duration * len(timed) * len(shapes))
+    with reporter.stage(f"Probing {len(timed)} versions at {len(shapes)} shape(s), seconds", total) as advance:
+        timings = time_arms(timed, next(iter(timed)), shapes, args, threads, advance, watch=sieve)
+    failures = {name: timings.failures[same[name]] for name in specs if same[name] in timings.failures}
+    left = [name for name in specs if name not in failures]
+    plain = {name: mean_seconds([shape.arms[same[name]] for shape in timings.shapes]) for name in left}
     first = min((name for name in against if name in plain), key=lambda name: plain[name], default=None)
     if first is None:
-        raise RunFailed(next(iter(timings.failures.values()), "nothing could be timed"))
-    ratios = {name: _ratio(timings.shapes, shapes, name, first) for name in left if name != first}
+        raise RunFailed(next(iter(failures.values()), "nothing could be timed"))
+    ratios = {name: _ratio(timings.shapes, shapes, same[name], same[first]) for name in left if name != first}
     known = {name: ratio for name, ratio in ratios.items() if ratio is not None}
     # of the same rounds: an arm that was let go early met another state of the machine than the others later
     seconds = {name: plain[first] / known[name].value if name in known else plain[name] for name in left}
-    return Probed(seconds, first, known, timings.failures)
+    return Probed(seconds, first, known, failures)
 
 
 def _ratio(timings: Sequence[ShapeTimings], shapes: Sequence[Shape], arm: str, against: str) -> Interval | None:
     """How many times as fast an arm is, over all shapes; None with too few rounds at one of them."""
+    if arm == against:
+        return Interval(1.0, 1.0, 1.0)
     found = []
     for shape, measured in zip(shapes, timings, strict=True):
         rounds = session({name: measured.arms[name] for name in (arm, against)}, shape.mixed)

@@ -26,6 +26,7 @@ from quantbench.tune.state import Family, Screening, Tuned
 from quantbench.tune.trials import TuningSet
 
 FLOAT = "onnx-float"
+TOO_LONG = "its calls are too long for enough rounds"
 CANNOT_BE_MADE = (QuantbenchError, RuntimeError, ValueError)
 """What libraries raise for a model that they cannot take; the candidate is left out then, and the others go on."""
 
@@ -199,15 +200,13 @@ class Screener:
         """What the time of a version says of its candidate; those without int8 are what the others are held against."""
         before = self.families.get(name)
         speed = probed.ratios.get(name)
-        told: tuple[screening.Standing, str] = ("without int8", "")
+        told: tuple[screening.Standing, str]
         if before is not None and before.standing == "out":
             told = (before.standing, before.why)
-        elif not self.candidates[name].plain:
-            told = (
-                screening.by_speed(speed, probed.against)
-                if speed
-                else ("not looked at", "its calls are too long for enough rounds")
-            )
+        elif self.candidates[name].plain:
+            told = ("without int8", "" if speed or name == probed.against else TOO_LONG)
+        else:
+            told = screening.by_speed(speed, probed.against) if speed else ("not looked at", TOO_LONG)
         self.families[name] = Family(
             candidate=name,
             standing=told[0],
