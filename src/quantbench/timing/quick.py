@@ -100,8 +100,8 @@ def probe(
     """
     slot = min(SLOT_SECONDS, final.duration / rounds)
     args = TimeBenchmarkArgs(duration=slot * rounds, warmup_runs=WARMUP, seed=final.seed)
-    firsts = {spec.fingerprint: name for name, spec in reversed(specs.items())}
-    same = {name: firsts[spec.fingerprint] for name, spec in specs.items()}
+    firsts: dict[str, str] = {}
+    same = {name: firsts.setdefault(spec.fingerprint, name) for name, spec in specs.items()}
     timed = {name: spec for name, spec in specs.items() if same[name] == name}
     sieve = Sieve({same[name] for name in against}, bar, rounds, SlotLength(slot, 1), perf_counter() + most)
     total = int(args.duration * len(timed) * len(shapes))
