@@ -18,6 +18,8 @@ from tests.support.hub_server import PARQUET_REVISION, HubServer, repo_folder
 from tests.support.sentence_models import write_dense, write_sentence_model
 from tests.support.tiny_models import CONLL_LABELS, write_conll_parquet, write_tiny_distilbert
 
+from quantbench import embedded
+
 MODEL = "elastic/distilbert-base-uncased-finetuned-conll03-english"
 DATASET = "eriktks/conll2003"
 ROWS = 7
@@ -202,6 +204,28 @@ print(json.dumps([names, [step["kind"] for step in sentence_transformers.read(fo
         names, kinds = answer(code, tmp_path / "home", HF_ENDPOINT=server.endpoint)
     assert names == ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors", "3_Dense/config.json"]
     assert kinds == ["Pooling", "Dense"]
+
+
+def test_of_a_repository_of_onnx_files_the_float_one_is_fetched(tmp_path: Path) -> None:
+    folder = repo_folder(tmp_path / "hub", "models", "owner/exported")
+    (folder / "onnx").mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(embedded.MODEL / name, folder)
+    for name in ("model.onnx", "model.onnx_data", "model_quantized.onnx", "model_fp16.onnx"):
+        (folder / "onnx" / name).write_bytes(name.encode())
+    code = """
+import json
+from quantbench.sources import given_files
+from quantbench.sources.models import locate_model
+found = locate_model("owner/exported")
+names = sorted(str(path.relative_to(found)) for path in found.glob("*/*"))
+print(json.dumps([names, str(given_files.find(found).relative_to(found))]))
+"""
+    with HubServer(tmp_path / "hub") as server:
+        names, file = answer(code, tmp_path / "home", HF_ENDPOINT=server.endpoint)
+        assert answer(code, tmp_path / "home", HF_ENDPOINT=server.endpoint, HF_HUB_OFFLINE="1") == [names, file]
+    assert names == ["onnx/model.onnx", "onnx/model.onnx_data"]
+    assert file == "onnx/model.onnx"
 
 
 def test_snapshot_follows_the_redirect_of_an_old_name(hub: HubServer, tmp_path: Path) -> None:

@@ -23,13 +23,18 @@ NOT_FETCHED = ["*/*/*", "*/[!c]*", *(f"*/*.{ending}" for ending in ("safetensors
 else its modules need is fetched when it is known which there are."""
 
 
+EXPORTED = ["model.onnx*", "onnx/model.onnx*"]
+"""The float file of a repository of ONNX files alone, with its weights, beside which lie versions of it."""
+
+
 def locate_model(
     name: str, allow_pickled_weights: bool = False, trust_remote_code: bool = False, revision: str | None = None
 ) -> Path:
     """Folder of a model: the embedded one (``demo``), a local one, or a snapshot of a hub repository; or an ONNX file.
 
     Only configuration, tokenizer and weights are fetched from the hub, safetensors unless pickles are asked for, and
-    the model's own code where it may run; of the hub's ``revision``, its newest where that is None.
+    the model's own code where it may run; of a repository without them its float ONNX file. All of the hub's
+    ``revision``, its newest where that is None.
 
     Raises:
         BadInput: at ``model_name_or_path``, if there is no such model or it cannot be reached.
@@ -51,6 +56,8 @@ def locate_model(
     try:
         found = Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=NOT_FETCHED))
         weights = [path.as_posix() for path in sentence_transformers.weights(found)]
+        if not any((*found.glob("*.safetensors"), *found.glob("*.bin"))):
+            weights += EXPORTED
         if weights:  # of the same commit, after which the folder of a snapshot is called
             snapshot_download(name, revision=found.name, allow_patterns=weights)
     except BadInput:
