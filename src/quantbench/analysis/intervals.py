@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -159,7 +160,7 @@ def drawn_metrics(outcomes: Outcomes, metrics: Metrics, seed: int = 0, resamples
     count = len(values)
     kept = count * resamples <= MOST_KEPT
     weights = _kept_draws(count, resamples, seed) if kept else _draws(count, resamples, seed)
-    with _libraries().limit(limits=1):  # their threads wait for each other, on a busy machine a hundred times as long
+    with single_threaded():
         parts = [metrics(values, drawn) for drawn in weights]
     observed = {name: float(value) for name, value in metrics(values, np.ones(count)).items()}
     return Drawn(observed, {name: np.concatenate([part[name] for part in parts]) for name in observed})
@@ -177,6 +178,14 @@ def difference(first: Drawn, second: Drawn) -> dict[str, Interval]:
         name: Interval(second.observed[name] - first.observed[name], *ends)
         for name, ends in zip(names, edges, strict=True)
     }
+
+
+def single_threaded() -> AbstractContextManager[object]:
+    """Holds libraries of linear algebra to one thread, for products as small as those of a bootstrap.
+
+    Their threads wait for each other, on a busy machine a hundred times as long as they compute.
+    """
+    return _libraries().limit(limits=1)
 
 
 @lru_cache(maxsize=1)

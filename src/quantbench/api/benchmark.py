@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, overload
 
+from quantbench.analysis import ahead
 from quantbench.api import frames
 from quantbench.api._reporters import load_bars
 from quantbench.api.plots import Plots
@@ -176,6 +177,8 @@ class Benchmark(Sequence[Result]):
 
 def write_reports(bench: Benchmark) -> None:
     """Write the card and the summary into the benchmark's folder."""
+    with uncollected():
+        ahead.compute(bench)
     for name in FILE_REPORTS:
         write_atomically(bench.folder / registry.report(name).FILE, bench.rendered(name).encode())
 
