@@ -212,7 +212,7 @@ def _calls(sessions: Sequence[Latency], folder: Path) -> int:
     for latency in sessions:
         found = speedups.log_ratio(latency, NULL, BASELINE)
         if found is not None:
-            floor = speedups.launch_noise(noise, 1) if noise else 0.0
+            floor = speedups.launch_noise(noise.ratios, 1) if noise else 0.0
             called += verdict(found.interval.exp(), found.p_value, floor) != "inconclusive"
     return called
 

@@ -24,7 +24,8 @@ from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.system import environment
 from quantbench.system.progress import Silent
 from quantbench.timing import self_comparison
-from quantbench.timing.session import ArmProcess, Shape, time_arms
+from quantbench.timing.process import ArmProcess
+from quantbench.timing.session import Shape, time_arms
 
 NULL_SESSIONS, NULL_ARMS, NULL_SECONDS = 10, 4, 5.0
 POWER_SESSIONS, POWER_SECONDS = 10, 15.0
@@ -42,7 +43,7 @@ def report() -> str:
         )
         if itself is None:
             raise RuntimeError("the float export could not be timed against itself")
-        floor = _percent(speedups.launch_noise(itself, 1))
+        floor = _percent(speedups.launch_noise(itself.ratios, 1))
         parts.append(f"The float export differs from itself by up to {floor} between {len(itself.ratios)} launches.")
         for loaded in (False, True):
             for experiment in (_null, _power):

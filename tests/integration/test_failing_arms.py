@@ -16,8 +16,9 @@ from quantbench.errors import ArmFailed
 from quantbench.schema.results import ArmSpec
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.system.files import file_sha256
-from quantbench.timing import session
-from quantbench.timing.session import ArmProcess, Shape, time_arms
+from quantbench.timing import process
+from quantbench.timing.process import ArmProcess
+from quantbench.timing.session import Shape, time_arms
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes, /proc")
 
@@ -68,8 +69,8 @@ def meanwhile(count, act):
 
 
 def test_an_arm_that_hangs_is_given_up_and_the_others_go_on(modest, monkeypatch):
-    monkeypatch.setattr(session, "CALL_TIMEOUT", 1.0)
-    monkeypatch.setattr(session, "LOAD_TIMEOUT", 10.0)
+    monkeypatch.setattr(process, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(process, "LOAD_TIMEOUT", 10.0)
 
     def stop(arms):
         before = arms[1].cpu_times().user
@@ -101,7 +102,7 @@ def test_an_arm_that_does_not_even_read_is_given_up(modest):
 
 
 def test_slow_calls_are_no_hang(greedy, monkeypatch):
-    monkeypatch.setattr(session, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(process, "CALL_TIMEOUT", 1.0)
     args = TimeBenchmarkArgs(duration=0.2, warmup_runs=80, precision=0.99)
     outcome = time_arms({"a": greedy}, "a", [shape(wanted=LARGE // 2)], args, 1, lambda n: None)
     assert not outcome.failures

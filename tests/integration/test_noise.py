@@ -14,7 +14,7 @@ from quantbench.system.progress import Silent
 from quantbench.timing import self_comparison
 from quantbench.timing.session import Shape, Timings
 
-ARGS = TimeBenchmarkArgs(duration=LEAST_COMPARED, warmup_runs=1, precision=0.9)
+ARGS = TimeBenchmarkArgs(duration=LEAST_COMPARED, warmup_runs=1, launches=1, precision=0.9)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_an_arm_that_fails_leaves_it_unknown(spec, tmp_path):
 def test_the_cache_remembers_the_machine_at_its_fastest(ask, measured, tmp_path, session, fastest):
     (path,) = (ask(), *(tmp_path / "cache" / self_comparison.FOLDER).iterdir())[1:]
     path.write_text(ask().model_copy(update={"fastest_ms": 6.0}).model_dump_json())
-    told = self_comparison.remember(ask(), arm(session), False, path)
+    told = self_comparison.remember(ask(), arm(session), False, ARGS, path)
     assert (told.fastest_ms, told.session_ms) == (pytest.approx(fastest, rel=0.01), pytest.approx(session, rel=0.01))
     assert ask().fastest_ms == pytest.approx(fastest, rel=0.01)
     assert ask().session_ms is None, "which belongs to a result"
@@ -137,6 +137,23 @@ def test_the_cache_remembers_the_machine_at_its_fastest(ask, measured, tmp_path,
 def test_what_an_earlier_version_kept_learns_of_the_machine_from_the_next_session(ask, measured, tmp_path):
     ask()
     (path,) = (tmp_path / "cache" / self_comparison.FOLDER).iterdir()
-    assert self_comparison.remember(ask(), arm(5.0), False, path).fastest_ms == pytest.approx(5.0, rel=0.01)
+    assert self_comparison.remember(ask(), arm(5.0), False, ARGS, path).fastest_ms == pytest.approx(5.0, rel=0.01)
     assert ask().fastest_ms == pytest.approx(5.0, rel=0.01)
-    assert self_comparison.remember(None, arm(5.0), False, path) is None
+
+
+def test_where_launches_of_the_session_tell_the_machine_is_remembered_alone(measured, tmp_path):
+    path = tmp_path / "noise.json"
+    for took, fastest in ((5.0, 5.0), (4.0, 4.0), (6.0, 4.0)):
+        told = self_comparison.remember(None, arm(took), False, ARGS, path)
+        assert told.ratios == ()
+        assert (told.fastest_ms, told.session_ms) == (pytest.approx(fastest, rel=0.01), pytest.approx(took, rel=0.01))
+    short = ARGS.model_copy(update={"duration": LEAST_COMPARED / 2})
+    assert self_comparison.remember(None, arm(3.0), False, short, path) is None
+    assert not measured
+
+
+def test_enough_launches_are_not_compared_with_themselves(ask, measured):
+    assert ask(args=ARGS.model_copy(update={"launches": None})) is None
+    assert ask(args=ARGS.model_copy(update={"launches": 3})) is None
+    assert not measured
+    assert ask(args=ARGS.model_copy(update={"launches": 2})) is not None

@@ -19,7 +19,8 @@ from quantbench.system import priority
 from quantbench.system.progress import Silent
 from quantbench.timing import quick, session
 from quantbench.timing.looks import SOONEST, USUAL, Watch
-from quantbench.timing.session import ArmProcess, Shape, time_arms
+from quantbench.timing.process import ArmProcess
+from quantbench.timing.session import Shape, time_arms
 
 ARGS = TimeBenchmarkArgs(duration=0.4, warmup_runs=2, precision=0.9)
 SHAPE = Shape(1, 8, [{"x": np.ones((1, 8), dtype=np.float32)}])
@@ -122,6 +123,18 @@ def test_all_threads_of_an_arm_have_the_priority_that_is_told(spec, monkeypatch,
         arm.close()
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert found == {priority.NICENESS if priority.of_timed() == priority.HIGH else own}
+
+
+def test_more_launches_follow_where_they_differ_by_too_much(spec):
+    """Every shape is launched again for as long as its own intervals are wide, at most twice as often as asked for."""
+    narrow, wide = 1e-9, 0.9
+    for precision, launches in ((narrow, 6), (wide, 3)):
+        args = TimeBenchmarkArgs(duration=1.5, warmup_runs=1, launches=3, precision=precision)
+        outcome = time_arms({"a": spec, "b": spec}, "a", [SHAPE], args, 1, lambda n: None, watch=Watch(lambda _: None))
+        (shape,) = outcome.shapes
+        assert {len(arm.load_seconds) for arm in shape.arms.values()} == {launches}
+        assert sorted({slot.launch for slot in shape.arms["b"].slots}) == list(range(launches))
+        assert shape.extended is (precision == narrow)
 
 
 def test_launches_share_the_duration_and_start_anew(spec):

@@ -17,7 +17,7 @@ from quantbench.system.control_groups import cpu_limit, memory_limit
 from quantbench.system.environment import INSTRUCTION_SETS, cpus_used, detect, threads_problem, usable_cores
 from quantbench.system.linux import Linux
 from quantbench.system.processors import CPU, in_order, name_and_flags
-from quantbench.timing import session
+from quantbench.timing import process
 
 GROUP = "/sys/fs/cgroup"
 PAIR = ("0x41", "0xd05"), ("0x41", "0xd0b")
@@ -151,10 +151,10 @@ def test_threads_default_to_physical_cores_and_are_named(tmp_path, allowed):
 def test_arms_are_pinned_to_one_cpu_per_core(tmp_path, allowed, monkeypatch):
     allowed(4)
     made = machine(tmp_path, siblings((0, 1), (2, 3)))
-    monkeypatch.setattr(session, "usable_cpus", lambda: environment.usable_cpus(made))
+    monkeypatch.setattr(process, "usable_cpus", lambda: environment.usable_cpus(made))
     started = []
-    monkeypatch.setattr(session.subprocess, "Popen", lambda command, **_: started.append(command))
-    session.ArmProcess("pytorch", ArmSpec(runtime="pytorch", path="", sha256=""), 2)
+    monkeypatch.setattr(process.subprocess, "Popen", lambda command, **_: started.append(command))
+    process.ArmProcess("pytorch", ArmSpec(runtime="pytorch", path="", sha256=""), 2)
     assert started[0][-1] == "0,2"
 
 

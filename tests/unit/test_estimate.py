@@ -11,7 +11,7 @@ def runs(**changes):
         "model_name_or_path": "demo",
         "dataset": {"path": "demo", "calibration_split": "train"},
         "quantization_approach": "static",
-        "time_benchmark_args": {"duration": 10},
+        "time_benchmark_args": {"duration": 10, "launches": 1},
         **changes,
     }
     return make_plan(build_config({k: v for k, v in data.items() if v is not None}, {}, "")).runs

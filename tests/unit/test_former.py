@@ -9,7 +9,7 @@ from quantbench.analysis.pairing import Pair
 from quantbench.config.load import build_config, load_config
 from quantbench.config.plan import make_plan, run_of
 from quantbench.plugins import registry
-from quantbench.plugins.former import FORMER, spelled_out
+from quantbench.plugins.former import FORMER, spelled_out, with_launches
 from quantbench.plugins.options import PLACES, completed
 from quantbench.results.store import Store
 from quantbench.tune.state import question
@@ -47,8 +47,11 @@ def test_a_configuration_written_before_is_the_same_one(case, tmp_path):
     path.write_text(case["written"])
     held = load_config(path)
     config = build_config(case["given"], {}, "x.yaml")
-    assert held.model_dump() == config.model_dump()
-    assert make_plan(held).runs == make_plan(config).runs
+    assert with_launches(held.base.model_dump()) == with_launches(config.base.model_dump())
+    assert held.dimensions == config.dimensions
+    store = Store(tmp_path)
+    assert store.stored_for(config) == [], "and so its folder is gone on with"
+    assert [run.key for run in make_plan(held).runs] == [run.key for run in make_plan(config).runs]
 
 
 @pytest.mark.parametrize("name", FOLDERS)

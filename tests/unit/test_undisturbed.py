@@ -258,6 +258,77 @@ def test_a_speedup_holds_what_launches_differ_by_and_the_null_arm_does_not():
     assert halves[3] == halves[2]
 
 
+def launched(seed, launches, between, rounds=24, **means):
+    """Arms that each launch favours or not, by a normal deviation of so much."""
+    generator = np.random.default_rng(seed)
+    columns = {
+        name: mean * np.exp(np.repeat(between * generator.normal(size=launches), rounds // launches))
+        for name, mean in means.items()
+    }
+    noise = {name: np.exp(0.01 * generator.normal(size=rounds)) for name in means}
+    places = [(number * launches // rounds, number) for number in range(rounds)]
+    return session({name: columns[name] * noise[name] for name in means}, places)
+
+
+def coverage_of(launches, between, rounds=24):
+    seen = [ratio(launched(seed, launches, between, rounds, a=30.0, b=30.0 / RATIO)).interval for seed in range(TRIALS)]
+    return sum(one.low <= math.log(RATIO) <= one.high for one in seen) / TRIALS
+
+
+@pytest.mark.parametrize("launches", [3, 4, 8])
+@pytest.mark.parametrize("between", [0.0, 0.003, 0.02])
+def test_intervals_hold_what_launches_differ_by(launches, between):
+    assert coverage_of(launches, between) >= 0.93
+
+
+def test_one_launch_knows_nothing_of_it():
+    assert coverage_of(1, 0.02) < 0.5
+
+
+def test_a_launch_that_was_disturbed_throughout_says_little():
+    quiet = launched(3, 4, 0.002, rounds=48, a=30.0, b=10.0)
+    slowed = {name: list(arm.slots) for name, arm in quiet.items()}
+    for name, factor in (("a", 1.5), ("b", 2.2)):
+        slowed[name] = [
+            slot.model_copy(update={"nanoseconds": (round(factor * slot.nanoseconds[0]),)})
+            if slot.launch == 1
+            else slot
+            for slot in slowed[name]
+        ]
+    held_up = {name: arm.model_copy(update={"slots": tuple(slowed[name])}) for name, arm in quiet.items()}
+    found = ratio(held_up).interval
+    assert found.low <= ratio(quiet).value <= found.high
+    assert found.half_width < 0.03
+
+
+def test_of_two_launches_the_cache_tells_what_they_differ_by():
+    two, three = (launched(5, count, 0.02, a=30.0, b=10.0) for count in (2, 3))
+    assert ratio(two).degrees != 1
+    assert ratio(three).degrees <= 2
+    latency = Latency(batch_size=1, input_length=8, arms={})
+    assert speedups.noise_floor(latency) is None
+
+
+def test_the_noise_floor_is_that_of_the_sessions_own_launches():
+    made = launched(7, 4, 0.01, **{speedups.BASELINE: 30.0, speedups.NULL: 30.0})
+    arms = {name: arm.model_copy(update={"load_seconds": (1.0,) * 4}) for name, arm in made.items()}
+    latency = Latency(batch_size=1, input_length=8, arms=arms)
+    ratios = [
+        math.log(one / other) for one, other in zip(*(medians_of_launches(made[name]) for name in arms), strict=True)
+    ]
+    floor = speedups.noise_floor(latency)
+    assert floor >= speedups.launch_noise(ratios, 4) * 0.8
+    noise = Noise(ratios=(0.1, -0.1, 0.1), measured_at="2026-01-01T00:00:00+00:00")
+    assert speedups.noise_floor(latency.model_copy(update={"noise": noise})) > 2 * floor, "an earlier result's own"
+
+
+def medians_of_launches(arm):
+    by_launch = {}
+    for slot in arm.slots:
+        by_launch.setdefault(slot.launch, []).append(slot.nanoseconds[0])
+    return [float(np.median(found)) for found in by_launch.values()]
+
+
 # rounds count the less the more they were disturbed
 
 

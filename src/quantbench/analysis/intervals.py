@@ -185,7 +185,8 @@ def single_threaded() -> AbstractContextManager[object]:
 
     Their threads wait for each other, on a busy machine a hundred times as long as they compute.
     """
-    return _libraries().limit(limits=1)
+    limiter: AbstractContextManager[object] = _libraries().limit(limits=1)
+    return limiter
 
 
 @lru_cache(maxsize=1)

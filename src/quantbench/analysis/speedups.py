@@ -13,7 +13,8 @@ from scipy.special import stdtrit
 from quantbench.analysis.intervals import Interval, holm, verdict
 from quantbench.analysis.undisturbed import Place, Ratio, Session, middles, session
 from quantbench.schema.memo import once
-from quantbench.schema.results import ArmLatency, Latency, Noise, Result
+from quantbench.schema.results import ArmLatency, Latency, Result
+from quantbench.schema.settings import FEWEST_STARTS
 
 PERCENTILE_COUNTS = {50: 1, 90: 64, 95: 130, 99: 662}
 """Samples below which a percentile is not printed: early-stopping counts of MLPerf LoadGen at 99 % confidence."""
@@ -111,18 +112,29 @@ def noise_floor(latency: Latency) -> float | None:
     if found is None:
         return None
     interval = found.interval
-    between = launch_noise(latency.noise, len(latency.arms[NULL].load_seconds)) if latency.noise else 0.0
+    launches, ratios = len(latency.arms[NULL].load_seconds), _of_launches(latency)
+    between = launch_noise(ratios, launches) if len(ratios) > 1 else 0.0
     return max(math.expm1(max(abs(interval.low), abs(interval.high))), between)
 
 
-def launch_noise(noise: Noise, launches: int) -> float:
+def _of_launches(latency: Latency) -> tuple[float, ...]:
+    """What a model differed from itself by in each of several launches: in this session, or as the cache knows it."""
+    if latency.noise is not None and latency.noise.ratios:
+        return latency.noise.ratios
+    by_launch: dict[int, list[float]] = {}
+    for (launch, _), ratio in log_ratios(latency.arms[BASELINE], latency.arms[NULL], latency.mixed).items():
+        by_launch.setdefault(launch, []).append(ratio)
+    return tuple(map(statistics.median, by_launch.values()))
+
+
+def launch_noise(ratios: Sequence[float], launches: int) -> float:
     """Distance from 1 that the ratio of a model to itself exceeds in one of 100 measurements of so many launches.
 
     Student's quantile times the root mean square of the launches that were seen (their true mean is zero): a prediction
     limit for the mean of ``launches`` new ones.
     """
-    count = len(noise.ratios)
-    power = statistics.fmean(ratio**2 for ratio in noise.ratios)
+    count = len(ratios)
+    power = statistics.fmean(ratio**2 for ratio in ratios)
     return math.expm1(float(stdtrit(count, 1 - FLOOR_ALPHA / 2)) * math.sqrt(power / launches))
 
 
@@ -178,16 +190,19 @@ def _speedup(row: Timed, found: Ratio | None, p_value: float) -> Speedup:
 def log_ratio(latency: Latency, arm: str, against: str) -> Ratio | None:
     """How many times as fast as another an arm is at a shape, as a logarithm; None with too few rounds.
 
-    What lasts as long as a process does is in it as far as it is known, from the float export against itself and from
-    the null arm; not in that of the null arm, which is to show it.
+    What lasts as long as a process does is in it as far as it is known: from the session's own launches, or, where
+    these are few, from the float export against itself and from the null arm; not in that of the null arm, which is to
+    show it.
     """
     found = _session(latency)
     if found is None:
         return None
     ratio = found.ratio(arm, against)
-    if NULL in (arm, against) or NULL not in latency.arms or latency.noise is None:
+    if NULL in (arm, against) or NULL not in latency.arms or latency.noise is None or not latency.noise.ratios:
         return ratio
     launches = len(latency.arms[NULL].load_seconds)
+    if launches >= FEWEST_STARTS:
+        return ratio
     seen = (*latency.noise.ratios, math.sqrt(launches) * found.ratio(NULL, BASELINE).value)
     spread = math.sqrt(statistics.fmean(value**2 for value in seen) / launches)
     return ratio.widened(spread, len(seen))

@@ -17,6 +17,10 @@ The interval of a ratio comes from drawing the session anew: blocks of consecuti
 circular, Politis and Romano, 1992), so that what lasts for several rounds stays in one piece. Draws differ by too
 little where a few blocks make up a session, so deviations are stretched by Student's quantile for as many blocks as
 the rounds that count make up, at least ``FEWEST_BLOCKS``, and by what circular blocks lose of the variance of a mean.
+
+A process is favoured or not for as long as it lives, by where its memory lies for one, of which nothing is to be seen
+within one launch. So where there are ``FEWEST_STARTS`` launches and more, each says by itself what the ratio is, and
+the interval is Student's of how they scatter, if that is the wider (clusters: Liang and Zeger, 1986).
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from scipy.special import stdtr, stdtrit
 from quantbench.analysis.intervals import ALPHA, Interval, Z, inflation
 from quantbench.schema.memo import once
 from quantbench.schema.results import ArmLatency, Slot
+from quantbench.schema.settings import FEWEST_STARTS
 
 Array = np.ndarray[Any, Any]
 Place = tuple[int, int]
@@ -180,7 +185,25 @@ class Session:
         stretch = float(stdtrit(degrees, 1 - ALPHA / 2)) / Z / math.sqrt(1 - length / len(ratios))
         single = ranked_weights.astype(np.float32)  # precise enough, and half of the memory
         drawn = [_middle(ranked, counts[:, order] * single) for counts in _counts(self.launches, length)]
-        return Ratio(value, stretch * (np.concatenate(drawn) - value), degrees, len(ratios))
+        within = Ratio(value, stretch * (np.concatenate(drawn) - value), degrees, len(ratios))
+        between = self._between(value, ratios, weights)
+        return within if between is None else max(between, within, key=lambda found: found.interval.half_width)
+
+    def _between(self, value: float, ratios: Array, weights: Array) -> Ratio | None:
+        """The ratio with what launches say of its noise; None with too few of them.
+
+        A launch counts by the weights of its rounds, so that one that was disturbed throughout says little.
+        """
+        if len(self.launches) < FEWEST_STARTS:
+            return None
+        parts = np.split(np.arange(len(ratios)), np.cumsum(self.launches)[:-1])
+        orders = [part[np.argsort(ratios[part], kind="stable")] for part in parts]
+        said = np.array([float(_middle(ratios[order], weights[order])) for order in orders])
+        share = np.array([weights[part].sum() for part in parts]) / weights.sum()
+        worth = 1 / float((share**2).sum())  # launches of equal weight (Kish, 1965)
+        degrees = max(1.0, worth - 1)
+        error = math.sqrt(float((share**2 * (said - value) ** 2).sum()) * worth / degrees)
+        return Ratio(value, error * _spread(degrees), degrees, len(ratios))
 
 
 def session(arms: Mapping[str, ArmLatency], mixed: bool) -> Session | None:
@@ -209,6 +232,13 @@ def widest(arms: Mapping[str, ArmLatency], against: str, mixed: bool) -> float |
     if found is None or against not in arms:
         return None
     return max((found.ratio(name, against).interval.half_width for name in arms if name != against), default=None)
+
+
+@lru_cache(maxsize=64)
+def _spread(degrees: float) -> Array:
+    """Student's distribution as evenly spaced quantiles, in an order drawn once."""
+    found: Array = stdtrit(degrees, (np.random.default_rng(4).permutation(RESAMPLES) + 0.5) / RESAMPLES)
+    return found
 
 
 def _middle(ranked: Array, weights: Array) -> Array:

@@ -148,7 +148,7 @@ def time(
     duration: float = 15,
     num_threads: int | None = None,
     warmup_runs: int = 10,
-    launches: int = 1,
+    launches: int | None = None,
     precision: float = 0.02,
     seed: int = 0,
     progress: bool = False,
@@ -157,8 +157,7 @@ def time(
 
     Inputs are drawn from the names and types in the files: whole numbers below 50, ones for masks, zeros for token
     types, normally distributed floats; every file gets the same. Holds the machine's lock, so that no other benchmark
-    measures meanwhile. From 5 s on, the first file is timed against itself over several starts, too, which the
-    machine's cache keeps for a week.
+    measures meanwhile.
 
     Args:
         models: paths by a name of your own; the others are compared with the first.
@@ -166,7 +165,7 @@ def time(
         duration: seconds for which each is timed at each shape.
         num_threads: of each; one per physical core by default.
         warmup_runs: untimed calls before.
-        launches: starts of all processes that share the duration.
+        launches: starts of all processes that share the duration; 4 by default, one where it is shorter than 5 s.
         precision: timing ends where no 95 % interval of a speedup is wider to either side, or after twice the duration.
         seed: of the inputs and of the order of slots.
         progress: whether bars are shown on standard error.

@@ -38,7 +38,7 @@ from quantbench.schema.settings import FrameworkArgs, Settings
 from quantbench.served.tokens import OFFSET_TYPES
 from quantbench.sources import labels as names_of_labels
 from quantbench.sources import model_files
-from quantbench.timing.session import ArmProcess
+from quantbench.timing.process import ArmProcess
 
 logger = logging.getLogger("quantbench")
 

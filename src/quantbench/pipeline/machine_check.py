@@ -25,7 +25,7 @@ LOAD_LIMIT = 0.5
 STEAL_LIMIT = 0.01
 NOISE_LIMIT = 0.02
 HELD_UP_LIMIT = 0.05
-ARGS = TimeBenchmarkArgs(duration=5, warmup_runs=5)
+ARGS = TimeBenchmarkArgs(duration=5, warmup_runs=5, launches=1)
 
 
 @dataclass(frozen=True)

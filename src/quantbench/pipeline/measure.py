@@ -16,7 +16,7 @@ from quantbench.pipeline.prepared import ARMS, Prepared, fitting, null_name, too
 from quantbench.plugins import registry
 from quantbench.plugins.examples import Inputs
 from quantbench.schema.results import ArmSpec, Latency, Noise
-from quantbench.schema.settings import DATASET, InputLength, Settings
+from quantbench.schema.settings import DATASET, InputLength, Settings, TimeBenchmarkArgs
 from quantbench.system import garbage
 from quantbench.timing import kept, self_comparison
 from quantbench.timing.kept import Keeper
@@ -126,7 +126,7 @@ def _measured(
         with context.reporter.stage(what, total) as advance:
             timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper, Watch(advance.tell))
     except KeyboardInterrupt as stop:
-        finished = keeper.finished(len(at), specs, args.launches)
+        finished = keeper.finished(len(at), specs, args.starts)
         scored = " and scored" if any(prepared.scores for prepared in ready) else ""
         told = f"{len(ready)} more are prepared{scored}; timing goes on after {finished} of {len(at)} shape(s)"
         raise Interrupted(told) from stop
@@ -150,7 +150,7 @@ def _noise(
         paths = self_comparison.paths(spec, at, args, threads, context.environment, context.cache.folder)
         took = _load_seconds(timings, name)
         seen = self_comparison.between_launches(spec, at, shorter, threads, paths, context.reporter, took)
-        found[name] = _remembered(name, at, timings, seen, paths)
+        found[name] = _remembered(name, at, timings, args, seen, paths)
     return found
 
 
@@ -177,13 +177,18 @@ def _keeper(
 
 
 def _remembered(
-    name: str, at: Sequence[Shape], timings: Timings, seen: Sequence[Noise | None], paths: Sequence[Path]
+    name: str,
+    at: Sequence[Shape],
+    timings: Timings,
+    args: TimeBenchmarkArgs,
+    seen: Sequence[Noise | None],
+    paths: Sequence[Path],
 ) -> list[Noise | None]:
     """What is known of the arm that was timed against itself, with what it took in this session."""
     if name in timings.failures:
         return list(seen)
     return [
-        self_comparison.remember(known, measured.arms[name], shape.mixed, path)
+        self_comparison.remember(known, measured.arms[name], shape.mixed, args, path)
         for known, measured, shape, path in zip(seen, timings.shapes, at, paths, strict=True)
     ]
 

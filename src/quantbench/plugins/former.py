@@ -45,14 +45,21 @@ FORMER: Mapping[str, Mapping[str, JsonValue]] = {
 It stays as it is, whatever becomes of these options in their plug-ins: an option that is added, or a default that
 changes, makes other keys only for plug-ins that have it.
 """
+FORMER_LAUNCHES = 1
 FORMER_DEFAULTS: Mapping[str, JsonValue] = {"task_args.pooling": "mean"}
 """Defaults of still earlier versions, spelled out in the ``config.yaml`` of their folders."""
 
 
 def spelled_out(settings: Settings) -> dict[str, Any]:
     """Settings as JSON, with every option of ``FORMER``: equal for equal settings, whichever version wrote them."""
-    data = completed(settings).model_dump(mode="json")
+    data = with_launches(completed(settings).model_dump(mode="json"))
     return {**data, **{key: {**options, **data[key]} for key, options in FORMER.items()}}
+
+
+def with_launches(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON with the number of launches that earlier versions wrote where none was set."""
+    timing = data["time_benchmark_args"]
+    return {**data, "time_benchmark_args": {**timing, "launches": timing["launches"] or FORMER_LAUNCHES}}
 
 
 def in_order(data: Mapping[str, Any]) -> dict[str, Any]:

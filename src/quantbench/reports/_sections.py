@@ -65,7 +65,8 @@ def speed_table(config: Config, done: Sequence[Result]) -> str:
 
 def noise_age(done: Sequence[Result]) -> str:
     """When the float export was timed against itself, in how many starts, and whose it was; empty where it was not."""
-    seen = [(result, latency.noise) for result in done for latency in result.latency if latency.noise]
+    every = [(result, latency.noise) for result in done for latency in result.latency]
+    seen = [(result, noise) for result, noise in every if noise is not None and noise.ratios]
     if not seen:
         return ""
     times = sorted({noise.measured_at for _, noise in seen})

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from quantbench.config.load import dump_config, load_config
 from quantbench.errors import BadInput, Mistake
+from quantbench.plugins.former import with_launches
 from quantbench.schema.base import digest
 from quantbench.schema.results import SCHEMA_VERSION, Result
 from quantbench.schema.settings import Config
@@ -58,7 +59,7 @@ class Store:
         if not (self.folder / CONFIG_FILE).exists():
             raise BadInput([Mistake(str(self.folder), "is not empty and holds no benchmark; choose another --out")])
         held = self.config()
-        if digest(held.model_dump(mode="json")) != digest(config.model_dump(mode="json")):
+        if _question(held) != _question(config):
             raise BadInput([Mistake(str(self.folder), _other_config(held, config))])
         return self.results()
 
@@ -125,6 +126,11 @@ class Store:
         done = {result.run.key for result in found if result.done}
         kept = (result for result in found if result.done or result.run.key not in done)
         return sorted(kept, key=lambda result: result.run.name)
+
+
+def _question(config: Config) -> str:
+    data = config.model_dump(mode="json")
+    return digest({**data, "base": with_launches(data["base"])})
 
 
 def _holds_something(path: Path) -> bool:

@@ -138,12 +138,13 @@ class ArmLatency(Record):
 class Noise(Record):
     """How far a model was from itself in several starts of two processes.
 
-    ``ratios`` are the logarithms of the ratio of the two, one per start; ``measured_at``, in files ``measured``, is the
-    time of the end, UTC, as ISO 8601 writes it. ``fastest_ms`` is the least that an undisturbed call of the model has
-    taken on this machine, then or in a session since, ``session_ms`` what it took in the session of a result.
+    ``ratios`` are the logarithms of the ratio of the two, one per start, none where a session's own launches tell;
+    ``measured_at``, in files ``measured``, is the time of the end, UTC, as ISO 8601 writes it. ``fastest_ms`` is the
+    least that an undisturbed call of the model has taken on this machine, then or in a session since, ``session_ms``
+    what it took in the session of a result.
     """
 
-    ratios: tuple[float, ...]
+    ratios: tuple[float, ...] = ()
     measured_at: str = Field(validation_alias="measured", serialization_alias="measured")
     fastest_ms: float | None = None
     session_ms: float | None = None

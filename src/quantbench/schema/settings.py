@@ -125,26 +125,34 @@ class Placement(Record):
 
 LEAST_COMPARED = 5.0
 """Seconds per arm below which starting processes only to compare them would take longer than timing them."""
+USUAL_STARTS, FEWEST_STARTS = 4, 3
+"""Launches of a benchmark, and the fewest that tell by themselves what launches differ by."""
 
 
 class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
 
-    The duration is shared by ``launches``, each of which starts all processes anew. Timing ends sooner where the 95 %
-    interval of every speedup is no wider than ``precision`` to either side, and lasts twice as long where one is.
+    The duration is shared by ``launches``, each of which starts all processes anew: by default ``USUAL_STARTS`` of
+    them, or one where it is shorter than ``LEAST_COMPARED``. Timing ends sooner where the 95 % interval of every
+    speedup is no wider than ``precision`` to either side, and lasts twice as long where one is.
     """
 
     duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15
     warmup_runs: Annotated[int, Field(ge=0, strict=True)] = 10
     num_threads: Positive | None = None
-    launches: Positive = 1
+    launches: Positive | None = None
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
     @property
+    def starts(self) -> int:
+        """How many launches there are."""
+        return self.launches or (USUAL_STARTS if self.duration >= LEAST_COMPARED else 1)
+
+    @property
     def compares_launches(self) -> bool:
-        """Whether timing lasts so long that starting a model several times against itself, too, is worth it."""
-        return self.duration >= LEAST_COMPARED
+        """Whether a model is started against itself, too, as there are too few launches to tell what they differ by."""
+        return self.duration >= LEAST_COMPARED and self.starts < FEWEST_STARTS
 
 
 class Backend(Record):

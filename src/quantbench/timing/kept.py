@@ -46,9 +46,9 @@ class Keeper:
         write_atomically(self._folder / f"{index}.json", kept.model_dump_json().encode())
 
     def finished(self, shapes: int, arms: Collection[str], launches: int) -> int:
-        """How many of so many shapes are kept after all launches."""
+        """How many of so many shapes are kept after so many launches."""
         found = (self.read(index, arms) for index in range(shapes))
-        return sum(kept is not None and kept.launches == launches for kept in found)
+        return sum(kept is not None and kept.launches >= launches for kept in found)
 
     def clear(self) -> None:
         """Delete all that was kept, once the results are stored."""

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from quantbench.analysis.undisturbed import session, undisturbed_ms, widest
 from quantbench.schema.results import ArmLatency
-from quantbench.schema.settings import TimeBenchmarkArgs
+from quantbench.schema.settings import FEWEST_STARTS, TimeBenchmarkArgs
 
 SOONEST = 0.25
 """The first look, as a share of the duration."""
@@ -56,6 +56,10 @@ class Observer(Protocol):
         self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs, whole: bool
     ) -> Collection[str]:
         """The arms that are to be timed until the next look; none ends the measurement. See :meth:`Watch.enough`."""
+        ...
+
+    def again(self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs) -> bool:
+        """Whether all arms are launched once more at a shape, after the launches that were asked for."""
         ...
 
 
@@ -102,8 +106,16 @@ class Watch:
         width = widest(arms, baseline, mixed)
         if width is None:
             return whole
-        self.tell(f"intervals of ±{100 * math.expm1(width / math.sqrt(args.launches)):.1f} % or narrower")
-        return width <= args.precision * math.sqrt(args.launches)
+        self.tell(f"intervals of ±{100 * math.expm1(width / math.sqrt(args.starts)):.1f} % or narrower")
+        return width <= args.precision * math.sqrt(args.starts)
+
+    def again(self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs) -> bool:
+        """Whether launches differ by too much; where they are too few to tell, what was asked for is done."""
+        width = widest(arms, baseline, mixed) if args.starts >= FEWEST_STARTS else None
+        if width is None:
+            return False
+        self.tell(f"intervals of ±{100 * math.expm1(width):.1f} % or narrower")
+        return width > args.precision
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,10 @@ class Sieve:
             if interval is None or interval.low <= bar <= interval.high:
                 wide.append(name)
         return (first, *wide) if wide else ()
+
+    def again(self, _arms: Mapping[str, ArmLatency], _baseline: str, _mixed: bool, _args: TimeBenchmarkArgs) -> bool:
+        """Never."""
+        return False
 
 
 def fastest(arms: Mapping[str, ArmLatency], among: Collection[str], mixed: bool) -> str | None:

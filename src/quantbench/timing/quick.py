@@ -16,7 +16,8 @@ from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmLatency, ArmSpec
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.timing.looks import Sieve, SlotLength
-from quantbench.timing.session import ArmProcess, Shape, ShapeTimings, time_arms
+from quantbench.timing.process import ArmProcess
+from quantbench.timing.session import Shape, ShapeTimings, time_arms
 
 WARMUP = 3
 SLOT_SECONDS = 0.05
@@ -99,7 +100,7 @@ def probe(
 
     """
     slot = min(SLOT_SECONDS, final.duration / rounds)
-    args = TimeBenchmarkArgs(duration=slot * rounds, warmup_runs=WARMUP, seed=final.seed)
+    args = TimeBenchmarkArgs(duration=slot * rounds, warmup_runs=WARMUP, launches=1, seed=final.seed)
     firsts: dict[str, str] = {}
     same = {name: firsts.setdefault(spec.fingerprint, name) for name, spec in specs.items()}
     timed = {name: spec for name, spec in specs.items() if same[name] == name}

@@ -17,7 +17,7 @@ from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.schema.base import digest
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmLatency, ArmSpec, Environment, Latency, Noise
-from quantbench.schema.settings import TimeBenchmarkArgs
+from quantbench.schema.settings import LEAST_COMPARED, TimeBenchmarkArgs
 from quantbench.system.writing import write_atomically
 from quantbench.timing.session import Shape, time_arms
 
@@ -66,16 +66,21 @@ def between_launches(
     return found
 
 
-def remember(noise: Noise | None, session: ArmLatency, mixed: bool, path: Path) -> Noise | None:
-    """The noise with what the arm took in a session, which the cache keeps where the arm was never as fast before."""
-    if noise is None:
+def remember(
+    noise: Noise | None, session: ArmLatency, mixed: bool, args: TimeBenchmarkArgs, path: Path
+) -> Noise | None:
+    """The noise with what the arm took in a session, which the cache keeps where the arm was never as fast before.
+
+    Where the arm was not timed against itself, the noise says that alone; None where the session was too short for it.
+    """
+    if noise is None and args.duration < LEAST_COMPARED:
         return None
     now = undisturbed_ms(session, mixed)
-    known = noise
-    if noise.fastest_ms is None or now < noise.fastest_ms:
-        known = noise.model_copy(update={"fastest_ms": now})
+    known = noise or _read(path) or Noise(measured_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    if known.fastest_ms is None or now < known.fastest_ms:
+        known = known.model_copy(update={"fastest_ms": now})
         write_atomically(path, known.model_dump_json().encode())
-    return known.model_copy(update={"session_ms": now})
+    return known.model_copy(update={"session_ms": now, **({} if noise else {"ratios": ()})})
 
 
 def measure(
@@ -132,13 +137,21 @@ def _key(spec: ArmSpec, shape: Shape, args: TimeBenchmarkArgs, threads: int, env
     )
 
 
+def _read(path: Path) -> Noise | None:
+    """What the cache has; None where there is nothing, or it is damaged or of another version."""
+    try:
+        return Noise.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def _kept(path: Path, precision: float) -> Noise | None:
-    if not path.exists():
+    noise = _read(path)
+    if noise is None or not noise.ratios:
         return None
     try:
-        noise = Noise.model_validate_json(path.read_bytes())
         age = datetime.now(UTC) - datetime.fromisoformat(noise.measured_at)
-    except (ValueError, TypeError):  # damaged, or written by another version: measured anew
+    except (ValueError, TypeError):  # of another version: measured anew
         return None
-    narrow = speedups.launch_noise(noise, 1) <= precision
+    narrow = speedups.launch_noise(noise.ratios, 1) <= precision
     return noise if age < (LONGEST_AGE if narrow else AS_NOW) else None

@@ -8,14 +8,8 @@ an arm works. Raw samples are returned; means, percentiles and intervals are com
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import Pipe
 from typing import Any
 
 from quantbench.errors import ArmFailed
@@ -23,15 +17,10 @@ from quantbench.plugins.examples import Inputs
 from quantbench.schema.reporter import Advance
 from quantbench.schema.results import ArmLatency, ArmSpec, Slot
 from quantbench.schema.settings import DATASET, InputLength, TimeBenchmarkArgs
-from quantbench.system.environment import usable_cpus
+from quantbench.timing import process
 from quantbench.timing.kept import Keeper, Kept
 from quantbench.timing.looks import USUAL, Observer
-
-LOAD_TIMEOUT = 600.0
-END_TIMEOUT = 2.0
-"""Seconds that a process has to end by itself."""
-CALL_TIMEOUT = 300.0
-"""Seconds without an answer after which an arm counts as hanging; timed calls get this on top of their own length."""
+from quantbench.timing.process import ArmProcess
 
 
 @dataclass(frozen=True)
@@ -68,111 +57,6 @@ class Timings:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-class ArmProcess:
-    """The parent's end of an arm.
-
-    Raises:
-        ArmFailed: if the system starts no process.
-
-    """
-
-    def __init__(self, name: str, spec: ArmSpec, threads: int) -> None:
-        self.name = name
-        self.load_seconds = 0.0
-        self._spec, self._threads = spec, threads
-        self._given_up = False
-        try:
-            self._start()
-        except OSError as error:
-            raise ArmFailed(f"arm {name} cannot be started: {error.strerror or error}") from error
-
-    def _start(self) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._connection, child = Pipe()
-        cpus = [cpu.number for cpu in usable_cpus()[: self._threads]]
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "quantbench.timing.arm",
-                str(child.fileno()),
-                self._spec.runtime,
-                ",".join(map(str, cpus)),
-            ],
-            pass_fds=[child.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            start_new_session=True,
-        )
-        child.close()
-
-    @property
-    def pid(self) -> int:
-        """Process number of the arm."""
-        return self._process.pid
-
-    def ready(self) -> None:
-        """Wait until the process has imported its libraries; raises as :meth:`load`."""
-        self.ask("ready", timeout=LOAD_TIMEOUT)
-
-    def load(self) -> None:
-        """Load the model; to be called once, before anything else.
-
-        Raises:
-            ArmFailed: as all methods here, if the process dies, hangs or reports an error.
-
-        """
-        self.ready()
-        self.load_seconds = self.ask("load", self._spec.model_dump_json(), self._threads, timeout=LOAD_TIMEOUT)
-
-    def ask(self, *message: Any, timeout: float | None = None) -> Any:
-        """Send a message and block until the answer comes, at most ``timeout`` or else CALL_TIMEOUT seconds.
-
-        Sending blocks as well where an arm does not read, so the time limit is kept by ending the process.
-        """
-        seconds = CALL_TIMEOUT if timeout is None else timeout
-        watchdog = threading.Timer(seconds, self._give_up)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            self._connection.send(message)
-            status, value = self._connection.recv()
-        except (EOFError, OSError) as error:
-            silence = f"arm {self.name} gave no answer to {message[0]!r} within {seconds:.0f} s"
-            raise ArmFailed(silence if self._given_up else self._death()) from error
-        finally:
-            watchdog.cancel()
-        if status == "error":
-            raise ArmFailed(f"arm {self.name}: {value}")
-        return value
-
-    def _give_up(self) -> None:
-        self._given_up = True
-        self._process.kill()
-
-    def close(self) -> None:
-        """End the process, whatever state it is in."""
-        self._connection.close()
-        try:
-            self._process.wait(timeout=END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._stderr.close()
-
-    def _death(self) -> str:
-        try:
-            code = self._process.wait(timeout=END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            return f"arm {self.name} closed its pipe"
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return f"arm {self.name} {how}{hint}{': ' + lines[-1] if lines else ''}"
-
-
 def time_arms(
     specs: Mapping[str, ArmSpec],
     baseline: str,
@@ -200,7 +84,7 @@ def time_arms(
     """
     session = _Session(baseline, shapes, args, threads, advance, keeper, watch)
     session.resume(specs)
-    for launch in range(args.launches):
+    for launch in range(2 * args.starts):
         session.launch({name: spec for name, spec in specs.items() if name not in session.outcome.failures}, launch)
     return session.outcome
 
@@ -235,7 +119,7 @@ class _Session:
             if kept is not None:
                 self._launches[index] = kept.launches
                 self.outcome.shapes[index] = ShapeTimings(dict(kept.arms), kept.slot_seconds, kept.extended)
-                self._tell(len(specs) * self.args.duration * kept.launches / self.args.launches)
+                self._tell(len(specs) * self.args.duration * kept.launches / self.args.starts)
 
     def _finished(self, index: int, launch: int) -> None:
         """Keep what a launch measured at a shape, unless an arm has failed: then everything is measured again."""
@@ -254,9 +138,10 @@ class _Session:
         """Start all processes, measure their share of the duration at every shape, end them.
 
         Libraries are imported side by side, which is not timed; models are loaded one after another. Shapes that an
-        earlier call has measured in this launch are left out.
+        earlier call has measured in this launch are left out, and beyond the launches that were asked for those where
+        they do not differ by too much.
         """
-        missing = [index for index, done in enumerate(self._launches) if done <= launch]
+        missing = [index for index, done in enumerate(self._launches) if done <= launch and self._wanted(index, launch)]
         if not missing:
             return
         try:
@@ -272,6 +157,14 @@ class _Session:
             for arm in self._arms.values():
                 arm.close()
             self._arms.clear()
+
+    def _wanted(self, index: int, launch: int) -> bool:
+        if launch < self.args.starts:
+            return True
+        shape, timings = self.shapes[index], self.outcome.shapes[index]
+        wide = self._watch is not None and self._watch.again(timings.arms, self.baseline, shape.mixed, self.args)
+        timings.extended |= wide
+        return wide
 
     def _start(self, name: str, spec: ArmSpec) -> None:
         self._arms[name] = ArmProcess(name, spec, self.threads)
@@ -309,7 +202,7 @@ class _Session:
 
     def _until_precise(self, index: int, launch: int) -> None:
         """Rounds for this launch's share of the duration, or until the watch has seen enough."""
-        share = self.args.duration / self.args.launches
+        share = self.args.duration / self.args.starts
         mixed, timings = self.shapes[index].mixed, self.outcome.shapes[index]
         told, left = self._measured, set(self._arms)
         slot = self._slot_length(index, left)[1]
@@ -333,10 +226,10 @@ class _Session:
     def _warm(self, name: str, pass_seconds: float) -> Any:
         """Warm up an arm; each pass may take three times as long as the first call before the arm counts as hanging."""
         passes = self.args.warmup_runs
-        return self._arms[name].ask("warm", passes, timeout=CALL_TIMEOUT + 3 * passes * pass_seconds)
+        return self._arms[name].ask("warm", passes, timeout=process.CALL_TIMEOUT + 3 * passes * pass_seconds)
 
     def _slot(self, name: str, seconds: float, passes: int) -> Any:
-        return self._arms[name].ask("slot", seconds, passes, timeout=CALL_TIMEOUT + 2 * seconds)
+        return self._arms[name].ask("slot", seconds, passes, timeout=process.CALL_TIMEOUT + 2 * seconds)
 
     def _start_record(self, index: int, name: str, first_call: float) -> None:
         arms = self.outcome.shapes[index].arms

@@ -67,7 +67,7 @@ def time_against(
             arms=measured.arms,
             slot_seconds=measured.slot_seconds,
             extended=measured.extended,
-            noise=self_comparison.remember(known, measured.arms[BASELINE], shape.mixed, path),
+            noise=self_comparison.remember(known, measured.arms[BASELINE], shape.mixed, args, path),
         )
         for shape, measured, known, path in zip(shapes, timings.shapes, noise, paths, strict=True)
     ]
