@@ -19,12 +19,10 @@ from pathlib import Path
 
 from bench.arms import beside, burn_always, burn_on_and_off, copy_always, float_arm, lengthened
 from quantbench.analysis.speedups import BASELINE, NULL
-from quantbench.schema.results import ArmSpec, Latency, Noise
+from quantbench.schema.results import ArmSpec, Latency
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.system import environment
-from quantbench.system.progress import Silent
 from quantbench.system.writing import write_atomically
-from quantbench.timing import self_comparison
 from quantbench.timing.session import Shape, time_arms
 
 FOLDER = Path("runs/coverage")
@@ -54,7 +52,6 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     _, plain, shape = float_arm(given.folder / "cache")
     specs = arms(plain, given.folder / "models")
-    noise_of(plain, shape, given.seconds, given.folder)
     for condition in [given.condition] if given.condition else LOADS:
         for number in range(given.sessions):
             path = session_path(given.folder, condition, number)
@@ -79,17 +76,6 @@ def arms(plain: ArmSpec, folder: Path) -> dict[str, ArmSpec]:
     """The arms by name: the first two are the same file."""
     longer = {f"{share:.0%}": lengthened(plain, share, folder) for share in SHARES}
     return {BASELINE: plain, NULL: plain, **longer}
-
-
-def noise_of(plain: ArmSpec, shape: Shape, seconds: float, folder: Path) -> Noise | None:
-    """What the file differs from itself by between launches, measured once per folder as a benchmark does it."""
-    path = folder / "noise.json"
-    if not path.exists():
-        (found,) = self_comparison.measure(plain, [shape], _args(seconds, 0), environment.usable_cores(), Silent())
-        if found is None:
-            return None
-        write_atomically(path, found.model_dump_json().encode())
-    return Noise.model_validate_json(path.read_bytes())
 
 
 def record(specs: dict[str, ArmSpec], shape: Shape, condition: str, seconds: float, seed: int) -> Latency:

@@ -27,7 +27,7 @@ from quantbench.analysis.undisturbed import Array
 from quantbench.config.plan import make_plan
 from quantbench.reports import _comparison
 from quantbench.reports._markdown import table
-from quantbench.schema.results import ArmLatency, Latency, Noise
+from quantbench.schema.results import ArmLatency, Latency
 from quantbench.system.environment import detect
 
 Estimator = Callable[[Mapping[str, ArmLatency], str, str, bool], Interval | None]
@@ -77,22 +77,6 @@ def _block_length(arms: Sequence[Array]) -> int:
     """Twice as long as the noise of the fast slots lasts, in the arm where it lasts longest."""
     lasts = max(inflation(np.minimum(values, np.quantile(values, FAST))) for values in arms)
     return max(1, min(math.ceil(2 * lasts), len(arms[0]) // undisturbed.FEWEST_BLOCKS))
-
-
-def widened(noise: Noise) -> Estimator:
-    """The one that reports use, each side longer by what launches differ by, as their variances add up."""
-    count = len(noise.ratios)
-    spread = math.sqrt(statistics.fmean(ratio**2 for ratio in noise.ratios))
-    reach = float(stdtrit(count, 1 - ALPHA / 2)) * spread
-
-    def estimate(arms: Mapping[str, ArmLatency], arm: str, against: str, mixed: bool) -> Interval | None:
-        found = present(arms, arm, against, mixed)
-        if found is None:
-            return None
-        low, high = (math.hypot(found.value - edge, reach) for edge in (found.low, found.high))
-        return Interval(found.value, found.value - low, found.value + high)
-
-    return estimate
 
 
 def quantile(share: float) -> Statistic:
@@ -151,13 +135,11 @@ def report(folder: Path) -> str:
     truths = coverage.TRUTH if recorded[coverage.TRUTH] else IDLE
     header = ["estimator", *(f"{name} ({len(recorded[name])} sessions)" for name in conditions)]
     rows = []
-    noise = _noise(folder)
-    more = {"weighted median and launches": widened(noise)} if noise else {}
-    for name, estimator in (ESTIMATORS | more).items():
+    for name, estimator in ESTIMATORS.items():
         found = {one: [_estimates(estimator, session) for session in recorded[one]] for one in {*conditions, truths}}
         rows.append([name, *(told(list(_seen(found[one], found[truths]))) for one in conditions)])
-    called = [f"{_calls(recorded[name], folder)} of {len(recorded[name])}" for name in conditions]
-    changed = [_changes(recorded[name], noise) for name in conditions]
+    called = [f"{_calls(recorded[name])} of {len(recorded[name])}" for name in conditions]
+    changed = [_changes(recorded[name]) for name in conditions]
     return "\n\n".join(
         [
             "Intervals that cover the truth, median half width of those there are:",
@@ -202,39 +184,32 @@ def _compared(latency: Latency) -> list[str]:
     return [name for name in latency.arms if name != BASELINE]
 
 
-def _calls(sessions: Sequence[Latency], folder: Path) -> int:
-    """How often the same file is called faster or slower than itself, with the launches' part of the noise floor.
+def _calls(sessions: Sequence[Latency]) -> int:
+    """How often the same file is called faster or slower than itself, with the noise floor of the session before.
 
-    The null arm of a session cannot judge itself, so the floor is that of launches alone.
+    The null arm of a session cannot judge itself.
     """
-    noise = _noise(folder)
     called = 0
-    for latency in sessions:
-        found = speedups.log_ratio(latency, NULL, BASELINE)
-        if found is not None:
-            floor = speedups.launch_noise(noise.ratios, 1) if noise else 0.0
+    for latency, before in zip(sessions, [sessions[-1], *sessions], strict=False):
+        found, floor = speedups.log_ratio(latency, NULL, BASELINE), speedups.noise_floor(before)
+        if found is not None and floor is not None:
             called += verdict(found.interval.exp(), found.p_value, floor) != "inconclusive"
     return called
 
 
-def _changes(sessions: Sequence[Latency], noise: Noise | None) -> str:
+def _changes(sessions: Sequence[Latency]) -> str:
     """In how many pairs of sessions of the same files ``quantbench compare`` calls any of them faster or slower."""
     run = make_plan(rendering.grid(1)).runs[0]
     environment = detect()
     called, pairs = 0, list(zip(sessions[::2], sessions[1::2], strict=False))
     for pair in pairs:
-        one, other = ([rendering.made(run, environment, _as_run(session, noise))] for session in pair)
+        one, other = ([rendering.made(run, environment, _as_run(session))] for session in pair)
         called += any(word != "inconclusive" for _, word in _comparison.judged(compare(one, other)))
     return f"{called} of {len(pairs)}"
 
 
-def _as_run(session: Latency, noise: Noise | None) -> Latency:
+def _as_run(session: Latency) -> Latency:
     """A session as that of a run whose optimized model is the slowest file."""
     arms = dict(zip(RUN_ARMS, (BASELINE, "3%", "60%", NULL), strict=True))
     found = {name: session.arms[arm] for name, arm in arms.items()}
-    return session.model_copy(update={"arms": found, "noise": noise})
-
-
-def _noise(folder: Path) -> Noise | None:
-    path = folder / "noise.json"
-    return Noise.model_validate_json(path.read_bytes()) if path.exists() else None
+    return session.model_copy(update={"arms": found})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantbench.schema.results import ArmLatency, Slot
 from quantbench.schema.settings import TimeBenchmarkArgs
-from quantbench.timing.looks import LONGEST, LOOKS, SOONEST, Watch
+from quantbench.timing.looks import LONGEST, LOOKS, SOONEST, Watch, launch_looks
 
 
 def session(rounds, noise, seed=0):
@@ -56,6 +56,25 @@ def test_several_launches_need_less_of_each():
     arms, told = session(60, 0.02), []
     one = Watch(told.append)
     one.enough(arms, "slow", False, TimeBenchmarkArgs(launches=1), whole=True)
-    one.enough(arms, "slow", False, TimeBenchmarkArgs(), whole=True)
+    one.enough(arms, "slow", False, TimeBenchmarkArgs(launches=2), whole=True)
     first, second = (float(text.split("±")[1].split(" ")[0]) for text in told)
-    assert second == pytest.approx(first / 2, abs=0.1)
+    assert second == pytest.approx(first / 2**0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("launches", "looks"), [(1, []), (2, []), (3, [3, 4, 6]), (4, [3, 4, 6, 8]), (8, [4, 6, 8, 11, 16])]
+)
+def test_launches_are_looked_at_from_half_to_twice_of_them(launches, looks):
+    assert launch_looks(launches) == looks
+
+
+def test_launches_that_agree_are_enough_and_those_that_do_not_are_not():
+    watch, told = Watch(lambda text: told.append(text)), []
+    agree = session(60, 0.01)
+    args = TimeBenchmarkArgs(duration=1000)
+    assert watch.enough_launches(agree, "slow", False, args)
+    assert not watch.enough_launches(agree, "slow", False, args.model_copy(update={"precision": 1e-4}))
+    assert len(told) == 2
+    few = {name: arm.model_copy(update={"slots": arm.slots[:5]}) for name, arm in agree.items()}
+    assert not watch.enough_launches(few, "slow", False, args), "there are too few rounds, and there is time"
+    assert watch.enough_launches(few, "slow", False, args.model_copy(update={"duration": 0.01}))

@@ -20,7 +20,7 @@ from quantbench.schema.settings import DATASET, InputLength, Settings, TimeBench
 from quantbench.system import garbage
 from quantbench.timing import kept, self_comparison
 from quantbench.timing.kept import Keeper
-from quantbench.timing.looks import Watch
+from quantbench.timing.looks import Watch, launch_looks
 from quantbench.timing.session import Shape, Timings, time_arms
 
 DATASET_BATCHES = 8
@@ -126,7 +126,7 @@ def _measured(
         with context.reporter.stage(what, total) as advance:
             timings = time_arms(specs, next(iter(originals)), at, args, threads, advance, keeper, Watch(advance.tell))
     except KeyboardInterrupt as stop:
-        finished = keeper.finished(len(at), specs, args.starts)
+        finished = keeper.finished(len(at), specs, (launch_looks(args.starts) or [args.starts])[0])
         scored = " and scored" if any(prepared.scores for prepared in ready) else ""
         told = f"{len(ready)} more are prepared{scored}; timing goes on after {finished} of {len(at)} shape(s)"
         raise Interrupted(told) from stop

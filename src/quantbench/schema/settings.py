@@ -125,7 +125,7 @@ class Placement(Record):
 
 LEAST_COMPARED = 5.0
 """Seconds per arm below which starting processes only to compare them would take longer than timing them."""
-USUAL_STARTS, FEWEST_STARTS = 4, 3
+USUAL_STARTS, FEWEST_STARTS = 8, 3
 """Launches of a benchmark, and the fewest that tell by themselves what launches differ by."""
 
 
@@ -133,8 +133,9 @@ class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
 
     The duration is shared by ``launches``, each of which starts all processes anew: by default ``USUAL_STARTS`` of
-    them, or one where it is shorter than ``LEAST_COMPARED``. Timing ends sooner where the 95 % interval of every
-    speedup is no wider than ``precision`` to either side, and lasts twice as long where one is.
+    them, fewer where loading would take longer than timing, or one where it is shorter than ``LEAST_COMPARED``. Timing
+    ends sooner where the 95 % interval of every speedup is no wider than ``precision`` to either side, and lasts twice
+    as long where one is.
     """
 
     duration: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15
@@ -146,7 +147,7 @@ class TimeBenchmarkArgs(Record):
 
     @property
     def starts(self) -> int:
-        """How many launches there are."""
+        """How many launches share the duration, where models load quickly."""
         return self.launches or (USUAL_STARTS if self.duration >= LEAST_COMPARED else 1)
 
     @property

@@ -26,6 +26,20 @@ LONGEST = 2.0
 """Most of the duration that is spent where no look found what was asked for."""
 
 
+LAUNCH_LOOKS = (0.5, 0.7, 1.0, 1.4, LONGEST)
+"""Shares of the launches after which intervals are looked at."""
+
+
+def launch_looks(launches: int) -> list[int]:
+    """After how many launches intervals are looked at, where so many share the duration; after the last it ends.
+
+    None where launches are too few to tell what they differ by.
+    """
+    if launches < FEWEST_STARTS:
+        return []
+    return sorted({max(FEWEST_STARTS, round(share * launches)) for share in LAUNCH_LOOKS})
+
+
 @dataclass(frozen=True)
 class SlotLength:
     """The least that a slot has: seconds, and timed calls.
@@ -58,8 +72,10 @@ class Observer(Protocol):
         """The arms that are to be timed until the next look; none ends the measurement. See :meth:`Watch.enough`."""
         ...
 
-    def again(self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs) -> bool:
-        """Whether all arms are launched once more at a shape, after the launches that were asked for."""
+    def enough_launches(
+        self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs
+    ) -> bool:
+        """Whether no more launches are needed at a shape, of those that :func:`launch_looks` asks after."""
         ...
 
 
@@ -109,13 +125,23 @@ class Watch:
         self.tell(f"intervals of ±{100 * math.expm1(width / math.sqrt(args.starts)):.1f} % or narrower")
         return width <= args.precision * math.sqrt(args.starts)
 
-    def again(self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs) -> bool:
-        """Whether launches differ by too much; where they are too few to tell, what was asked for is done."""
-        width = widest(arms, baseline, mixed) if args.starts >= FEWEST_STARTS else None
+    def enough_launches(
+        self, arms: Mapping[str, ArmLatency], baseline: str, mixed: bool, args: TimeBenchmarkArgs
+    ) -> bool:
+        """Whether every interval is as narrow as asked for; with too few rounds for any, whether the duration is over.
+
+        Args:
+            arms: what all launches have measured so far.
+            baseline: the arm that the others' ratios are to.
+            mixed: whether calls differ in length.
+            args: the precision, and the duration that the launches share.
+
+        """
+        width = widest(arms, baseline, mixed)
         if width is None:
-            return False
+            return all(arm.seconds >= args.duration for arm in arms.values())
         self.tell(f"intervals of ±{100 * math.expm1(width):.1f} % or narrower")
-        return width > args.precision
+        return width <= args.precision
 
 
 @dataclass(frozen=True)
@@ -156,9 +182,11 @@ class Sieve:
                 wide.append(name)
         return (first, *wide) if wide else ()
 
-    def again(self, _arms: Mapping[str, ArmLatency], _baseline: str, _mixed: bool, _args: TimeBenchmarkArgs) -> bool:
-        """Never."""
-        return False
+    def enough_launches(
+        self, _arms: Mapping[str, ArmLatency], _baseline: str, _mixed: bool, _args: TimeBenchmarkArgs
+    ) -> bool:
+        """Always."""
+        return True
 
 
 def fastest(arms: Mapping[str, ArmLatency], among: Collection[str], mixed: bool) -> str | None:

@@ -16,10 +16,10 @@ from quantbench.errors import ArmFailed
 from quantbench.plugins.examples import Inputs
 from quantbench.schema.reporter import Advance
 from quantbench.schema.results import ArmLatency, ArmSpec, Slot
-from quantbench.schema.settings import DATASET, InputLength, TimeBenchmarkArgs
+from quantbench.schema.settings import DATASET, FEWEST_STARTS, InputLength, TimeBenchmarkArgs
 from quantbench.timing import process
 from quantbench.timing.kept import Keeper, Kept
-from quantbench.timing.looks import USUAL, Observer
+from quantbench.timing.looks import USUAL, Observer, launch_looks
 from quantbench.timing.process import ArmProcess
 
 
@@ -84,8 +84,9 @@ def time_arms(
     """
     session = _Session(baseline, shapes, args, threads, advance, keeper, watch)
     session.resume(specs)
-    for launch in range(2 * args.starts):
-        session.launch({name: spec for name, spec in specs.items() if name not in session.outcome.failures}, launch)
+    launch, failures = 0, session.outcome.failures
+    while session.launch({name: spec for name, spec in specs.items() if name not in failures}, launch):
+        launch += 1
     return session.outcome
 
 
@@ -134,16 +135,15 @@ class _Session:
             )
             self._keeper.write(index, kept)
 
-    def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> None:
+    def launch(self, specs: Mapping[str, ArmSpec], launch: int) -> bool:
         """Start all processes, measure their share of the duration at every shape, end them.
 
         Libraries are imported side by side, which is not timed; models are loaded one after another. Shapes that an
-        earlier call has measured in this launch are left out, and beyond the launches that were asked for those where
-        they do not differ by too much.
+        earlier call has measured in this launch are left out, and those that need no more. Whether there may be a next.
         """
-        missing = [index for index, done in enumerate(self._launches) if done <= launch and self._wanted(index, launch)]
+        missing = [index for index, done in enumerate(self._launches) if done == launch and self._wanted(index)]
         if not missing:
-            return
+            return any(done > launch for done in self._launches)
         try:
             for name, spec in specs.items():
                 self._guard(name, self._start, name, spec)
@@ -153,18 +153,39 @@ class _Session:
             for index in missing:
                 self._shape(index, launch)
                 self._finished(index, launch)
+            return True
         finally:
             for arm in self._arms.values():
                 arm.close()
             self._arms.clear()
 
-    def _wanted(self, index: int, launch: int) -> bool:
-        if launch < self.args.starts:
-            return True
-        shape, timings = self.shapes[index], self.outcome.shapes[index]
-        wide = self._watch is not None and self._watch.again(timings.arms, self.baseline, shape.mixed, self.args)
-        timings.extended |= wide
-        return wide
+    def _wanted(self, index: int) -> bool:
+        """Whether there is another launch at a shape: until the planned ones, or its intervals say so."""
+        launches, planned = self._launches[index], self._planned()
+        looks = launch_looks(planned)
+        if not self._watch or not looks:
+            return launches < planned
+        timings, mixed = self.outcome.shapes[index], self.shapes[index].mixed
+        enough = launches in looks and self._watch.enough_launches(timings.arms, self.baseline, mixed, self.args)
+        if enough and launches < planned:
+            self._tell((planned - launches) * self._share(launches) * len(timings.arms))
+        more = launches < looks[-1] and not enough
+        timings.extended |= more and launches >= planned
+        return more
+
+    def _planned(self) -> int:
+        """As many launches as are asked for, or as there is time for where loading would take longer than timing."""
+        arms = self.outcome.shapes[0].arms.values()
+        loading = sum(arm.load_seconds[0] for arm in arms)
+        if self.args.launches or self.args.starts < FEWEST_STARTS or not loading:
+            return self.args.starts
+        affordable = int(self.args.duration * len(arms) * len(self.shapes) / loading)
+        return max(FEWEST_STARTS, min(self.args.starts, affordable))
+
+    def _share(self, launch: int) -> float:
+        """Seconds per arm of a launch: equal parts of the duration, the first as if as many follow as usually do."""
+        first = self.args.duration / self.args.starts
+        return first if launch == 0 else (self.args.duration - first) / max(1, self._planned() - 1)
 
     def _start(self, name: str, spec: ArmSpec) -> None:
         self._arms[name] = ArmProcess(name, spec, self.threads)
@@ -202,16 +223,17 @@ class _Session:
 
     def _until_precise(self, index: int, launch: int) -> None:
         """Rounds for this launch's share of the duration, or until the watch has seen enough."""
-        share = self.args.duration / self.args.starts
+        share = self._share(launch)
         mixed, timings = self.shapes[index].mixed, self.outcome.shapes[index]
         told, left = self._measured, set(self._arms)
         slot = self._slot_length(index, left)[1]
-        for seconds in self._watch.looks(share, slot) if self._watch else [share]:
+        watch = self._watch if self.args.starts < FEWEST_STARTS else None  # else launches are looked at as a whole
+        for seconds in watch.looks(share, slot) if watch else [share]:
             self._rounds(index, launch, seconds, left)
             timings.extended |= seconds > share
-            if self._watch:
+            if watch:
                 measured, whole = self._of(index, launch), seconds >= share
-                left &= set(self._watch.unsettled(measured, self.baseline, mixed, self.args, whole))
+                left &= set(watch.unsettled(measured, self.baseline, mixed, self.args, whole))
             if not left:
                 break
         self._tell(max(0.0, share * len(self._arms) - (self._measured - told)))
