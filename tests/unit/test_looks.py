@@ -69,7 +69,8 @@ def test_launches_are_looked_at_from_half_to_twice_of_them(launches, looks):
 
 
 def test_launches_that_agree_are_enough_and_those_that_do_not_are_not():
-    watch, told = Watch(lambda text: told.append(text)), []
+    told = []
+    watch = Watch(told.append)
     agree = session(60, 0.01)
     args = TimeBenchmarkArgs(duration=1000)
     assert watch.enough_launches(agree, "slow", False, args)

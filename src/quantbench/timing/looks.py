@@ -185,7 +185,7 @@ class Sieve:
     def enough_launches(
         self, _arms: Mapping[str, ArmLatency], _baseline: str, _mixed: bool, _args: TimeBenchmarkArgs
     ) -> bool:
-        """Always."""
+        """Always: probes have one launch."""
         return True
 
 
