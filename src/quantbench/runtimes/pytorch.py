@@ -25,6 +25,8 @@ ENDINGS: tuple[str, ...] = ()
 FAST_PRODUCTS: tuple[Mode, ...] = ()
 OWN_OPERATORS = False
 LIBRARIES = ("torch", "transformers")
+IMPORTED = ("transformers.modeling_utils",)
+"""What loading a model would import: most of the time that it took, which here passes while other arms start."""
 EXTRA = ""
 FLOAT_RUNTIME = "onnxruntime"
 EXECUTED = EXECUTED_ALONE = ""

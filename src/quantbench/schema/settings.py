@@ -133,7 +133,7 @@ class TimeBenchmarkArgs(Record):
     """How long each arm is timed, in seconds, after how many untimed calls, and on how many threads.
 
     The duration is shared by ``launches``, each of which starts all processes anew: by default ``USUAL_STARTS`` of
-    them, fewer where loading would take longer than timing, or one where it is shorter than ``LEAST_COMPARED``. Timing
+    them, fewer where starting would take longer than timing, or one where it is shorter than ``LEAST_COMPARED``. Timing
     ends sooner where the 95 % interval of every speedup is no wider than ``precision`` to either side, and lasts twice
     as long where one is.
     """

@@ -175,7 +175,8 @@ def begin(name: str, cpus: list[int]) -> None:
     priority.take()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
-    for library in runtime(name).LIBRARIES:
+    plugin = runtime(name)
+    for library in (*plugin.LIBRARIES, *getattr(plugin, "IMPORTED", ())):
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
 
@@ -200,3 +201,6 @@ if __name__ == "__main__":
     numbers = [int(cpu) for cpu in sys.argv[3].split(",")]
     begin(sys.argv[2], numbers)
     serve(Connection(int(sys.argv[1])), numbers)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # to take all libraries down takes longer than a second

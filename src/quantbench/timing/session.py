@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from quantbench.errors import ArmFailed
@@ -111,7 +112,7 @@ class _Session:
         self._arms: dict[str, ArmProcess] = {}
         self._generator = random.Random(args.seed)
         self._fastest: dict[tuple[int, str], float] = {}
-        self._measured = self._told = 0.0
+        self._measured = self._told = self._starting = 0.0
 
     def resume(self, specs: Mapping[str, ArmSpec]) -> None:
         """Take over what an earlier call has finished of these arms."""
@@ -145,11 +146,7 @@ class _Session:
         if not missing:
             return any(done > launch for done in self._launches)
         try:
-            for name, spec in specs.items():
-                self._guard(name, self._start, name, spec)
-            for step in (ArmProcess.ready, ArmProcess.load):
-                for name, arm in list(self._arms.items()):
-                    self._guard(name, step, arm)
+            self._start_all(specs)
             for index in missing:
                 self._shape(index, launch)
                 self._finished(index, launch)
@@ -174,18 +171,27 @@ class _Session:
         return more
 
     def _planned(self) -> int:
-        """As many launches as are asked for, or as there is time for where loading would take longer than timing."""
-        arms = self.outcome.shapes[0].arms.values()
-        loading = sum(arm.load_seconds[0] for arm in arms)
-        if self.args.launches or self.args.starts < FEWEST_STARTS or not loading:
+        """As many launches as are asked for, or as there is time for where starting would take longer than timing."""
+        if self.args.launches or self.args.starts < FEWEST_STARTS or not self._starting:
             return self.args.starts
-        affordable = int(self.args.duration * len(arms) * len(self.shapes) / loading)
+        timed = self.args.duration * len(self.outcome.shapes[0].arms) * len(self.shapes)
+        affordable = int(timed / self._starting)
         return max(FEWEST_STARTS, min(self.args.starts, affordable))
 
     def _share(self, launch: int) -> float:
         """Seconds per arm of a launch: equal parts of the duration, the first as if as many follow as usually do."""
         first = self.args.duration / self.args.starts
         return first if launch == 0 else (self.args.duration - first) / max(1, self._planned() - 1)
+
+    def _start_all(self, specs: Mapping[str, ArmSpec]) -> None:
+        """Start all processes; the first time tells how long that takes."""
+        begin = perf_counter()
+        for name, spec in specs.items():
+            self._guard(name, self._start, name, spec)
+        for step in (ArmProcess.ready, ArmProcess.load):
+            for name, arm in list(self._arms.items()):
+                self._guard(name, step, arm)
+        self._starting = self._starting or perf_counter() - begin
 
     def _start(self, name: str, spec: ArmSpec) -> None:
         self._arms[name] = ArmProcess(name, spec, self.threads)
