@@ -9,6 +9,7 @@ DIR/cache/                 versions that a search tries
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -123,6 +124,7 @@ class Store:
         paths = sorted((self.folder / "results").glob("[!.]*.json"))
         with uncollected():
             found = [_read_result(path) for path in paths]
+            gc.freeze()  # no cycles are in them, which a search would take a second to find
         done = {result.run.key for result in found if result.done}
         kept = (result for result in found if result.done or result.run.key not in done)
         return sorted(kept, key=lambda result: result.run.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from quantbench.schema.base import Record
 
@@ -20,18 +20,32 @@ T = TypeVar("T")
 
 def once(function: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R, P], T]:
     """Keep what a function gives for a record and, by place, further hashable arguments; the record is its identity."""
-    kept: dict[int, dict[object, T]] = {}
+    kept: dict[int, dict[object, Any]] = {}
 
     @wraps(function)
     def wrapper(record: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        key = id(record)
-        if key not in kept:
-            kept[key] = {}
-            weakref.finalize(record, kept.pop, key, None).atexit = False
-        found = kept[key]
+        found = _of(record, kept)
         arguments = (args, tuple(sorted(kwargs.items())))
         if arguments not in found:
             found[arguments] = function(record, *args, **kwargs)
-        return found[arguments]
+        value: T = found[arguments]
+        return value
 
+    _KEPT[wrapper] = kept
     return wrapper
+
+
+def put(function: Callable[..., T], record: Record, args: tuple[object, ...], value: T) -> None:
+    """Keep a value that was computed elsewhere, as if the function, one of :func:`once`, had given it by place."""
+    _of(record, _KEPT[function])[args, ()] = value
+
+
+_KEPT: dict[Callable[..., Any], dict[int, dict[object, Any]]] = {}
+
+
+def _of(record: Record, kept: dict[int, dict[object, Any]]) -> dict[object, Any]:
+    key = id(record)
+    if key not in kept:
+        kept[key] = {}
+        weakref.finalize(record, kept.pop, key, None).atexit = False
+    return kept[key]
