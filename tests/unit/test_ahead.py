@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from quantbench.analysis import ahead, losses, speedups
 from quantbench.config.plan import make_plan
 from quantbench.plugins import registry
@@ -10,23 +12,40 @@ from quantbench.results.store import Store
 STORED = Path(__file__).parent / "stored"
 
 
-def test_a_report_is_the_same_and_finds_everything(monkeypatch):
-    monkeypatch.setattr(ahead, "FEWEST", 1)
-    store = Store(STORED / "frameworks")
-    config, results = store.config(), store.results()
-    plan = make_plan(config)
+@pytest.fixture
+def store():
+    return Store(STORED / "frameworks")
+
+
+def in_order(store):
+    plan = make_plan(store.config())
     order = [run.key for run in plan.runs]
-    results.sort(key=lambda result: order.index(result.run.key))
+    return sorted(store.results(), key=lambda result: order.index(result.run.key)), plan.skipped
+
+
+def test_a_report_is_the_same_and_finds_everything(monkeypatch, store):
+    monkeypatch.setattr(ahead, "FEWEST", 1)
+    results, skipped = in_order(store)
     ahead.compute(results)
-    monkeypatch.setattr(losses, "drawn_metrics", None)
-    monkeypatch.setattr(speedups, "session", None)
+    for module, name in ((losses, "drawn_metrics"), (speedups, "session"), (speedups, "log_ratios")):
+        monkeypatch.setattr(module, name, None)
     for report in ("card", "summary"):
-        found = registry.report(report).render(config, results, plan.skipped)
+        found = registry.report(report).render(store.config(), results, skipped)
         assert found == (store.folder / registry.report(report).FILE).read_text()
 
 
-def test_a_failure_is_passed_over(monkeypatch):
+@pytest.mark.parametrize(("fewest", "methods"), [(100, ["fork"]), (1, ["spawn"])])
+def test_nothing_is_done_for_few_results_or_where_processes_cannot_be_copied(monkeypatch, store, fewest, methods):
+    monkeypatch.setattr(ahead, "FEWEST", fewest)
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: methods)
+    monkeypatch.setattr(ahead, "answers", lambda _: pytest.fail("computed"))
+    ahead.compute(store.results())
+
+
+def test_a_failure_is_passed_over_and_a_run_that_was_neither_timed_nor_scored_has_nothing_to_ask(monkeypatch, store):
     monkeypatch.setattr(ahead, "FEWEST", 1)
-    results = Store(STORED / "frameworks").results()
-    ahead.compute([result.model_copy(update={"failure": None, "scores": {}, "latency": ()}) for result in results])
+    results = store.results()
+    bare = [result.model_copy(update={"scores": {}, "latency": ()}) for result in results]
+    assert [list(ahead.questions(result)) for result in bare] == [[]] * len(bare)
+    ahead.compute(bare)
     ahead.compute([])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from quantbench.analysis import losses, speedups
-from quantbench.analysis.intervals import Interval
+from quantbench.analysis import losses, speedups, undisturbed
 from quantbench.analysis.undisturbed import Ratio
 from quantbench.schema import memo
+from quantbench.schema.base import Record
 from quantbench.schema.results import Result
 from quantbench.system.environment import usable_cores
 
@@ -21,53 +21,57 @@ FORK = "fork"
 """Results are in memory already, and need not be sent to a process that begins as a copy of this one."""
 
 
-class Figures(NamedTuple):
-    """What takes long to find of a result: losses, and by shape the ratios of its arms and the noise floor."""
+class Question(NamedTuple):
+    """A function of those whose values are kept, its record and what else it is asked with."""
 
-    losses: dict[str, Interval] | None
-    ratios: list[list[Ratio | None]]
-    floors: list[float | None]
+    function: Callable[..., Any]
+    record: Record
+    args: tuple[object, ...] = ()
 
 
 def compute(results: Sequence[Result]) -> None:
-    """Draw losses and speedups of all results, several at a time; nothing where processes cannot be copied."""
+    """Answer what reports ask of all results, several at a time; nothing where processes cannot be copied."""
     done = [result for result in results if result.done]
     if len(done) < FEWEST or FORK not in multiprocessing.get_all_start_methods():
         return
-    figures(done[0])  # what all share is made once, and then found
-    with multiprocessing.get_context(FORK).Pool(usable_cores(), _take, (done,)) as processes:
-        for result, found in zip(done, processes.imap(_figures_at, range(len(done)), TOGETHER), strict=True):
-            _keep(result, found)
+    answers(done[0])  # what all share is made once, and then found
+    _results[:] = done
+    try:
+        with multiprocessing.get_context(FORK).Pool(usable_cores()) as processes:
+            for result, found in zip(done, processes.imap(_answers_at, range(len(done)), TOGETHER), strict=True):
+                for question, answer in zip(questions(result), found, strict=True):
+                    memo.put(question.function, question.record, question.args, answer)
+    finally:
+        _results.clear()
 
 
-def figures(result: Result) -> Figures:
-    """What takes long, as the reports' own functions find it."""
-    return Figures(
-        losses.differences(result) if result.scores else None,
-        [[speedups.log_ratio(latency, *pair) for pair in speedups.COMPARED] for latency in result.latency],
-        [speedups.noise_floor(latency) for latency in result.latency],
-    )
+def questions(result: Result) -> Iterator[Question]:
+    """What takes long to find of a result."""
+    if result.scores:
+        yield Question(losses.differences, result)
+    for latency in result.latency:
+        for pair in speedups.COMPARED:
+            yield Question(speedups.log_ratio, latency, pair)
+        yield Question(speedups.noise_floor, latency)
+        for arm in latency.arms.values():
+            yield Question(undisturbed.undisturbed_ms, arm, (latency.mixed,))
+            yield Question(speedups.mean_ms, arm)
+            yield Question(speedups.drift, arm)
+            for percent in (50, 90, 99):
+                yield Question(speedups.percentile_ms, arm, (percent,))
 
 
-def _keep(result: Result, found: Figures) -> None:
-    if found.losses is not None:
-        memo.put(losses.differences, result, (), found.losses)
-    for latency, ratios, floor in zip(result.latency, found.ratios, found.floors, strict=True):
-        memo.put(speedups.noise_floor, latency, (), floor)
-        for pair, ratio in zip(speedups.COMPARED, ratios, strict=True):
-            memo.put(speedups.log_ratio, latency, pair, ratio)
+def answers(result: Result) -> list[Any]:
+    """The answers to all questions, as the reports' own functions give them."""
+    found = [question.function(question.record, *question.args) for question in questions(result)]
+    for ratio in (answer for answer in found if isinstance(answer, Ratio)):
+        _ = ratio.p_value  # found with its interval, and sent along
+    return found
 
 
 _results: list[Result] = []
-"""Those of a process that is a copy."""
+"""Those that a process which is a copy of this one finds."""
 
 
-def _take(results: list[Result]) -> None:
-    _results[:] = results
-
-
-def _figures_at(index: int) -> Figures:
-    found = figures(_results[index])
-    for ratio in (ratio for ratios in found.ratios for ratio in ratios if ratio is not None):
-        _ = ratio.p_value  # found with its interval, and sent along
-    return found
+def _answers_at(index: int) -> list[Any]:
+    return answers(_results[index])
