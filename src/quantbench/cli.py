@@ -343,6 +343,7 @@ def env(
     typer.echo(f"threads           {qb.cpus_used(found.threads, found)}, unless num_threads says otherwise")
     typer.echo(f"memory            {found.memory_bytes / 2**30:.1f} GiB")
     typer.echo(f"priority          {found.priority}, of timed processes")
+    typer.echo(f"allocator         {found.allocator}, in timed processes")
     for limit in found.limits:
         typer.echo(f"limit             {limit}")
     typer.echo(f"system            {found.system}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from quantbench.schema.results import Environment, Result
 
-IDENTITY = ("cpu_model", "instruction_sets", "cap", "cores", "versions")
+IDENTITY = ("cpu_model", "instruction_sets", "cap", "cores", "allocator", "versions")
 """What two environments must share for their results to be compared."""
 
 

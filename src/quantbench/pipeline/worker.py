@@ -38,7 +38,7 @@ from quantbench.results.store import Store
 from quantbench.schema.reporter import Reporter
 from quantbench.schema.results import ArmSpec, Environment, Failure, Job, Result, Run, Scores
 from quantbench.schema.settings import Settings
-from quantbench.system import cache, environment, instruction_sets
+from quantbench.system import allocator, cache, environment, instruction_sets
 from quantbench.system.progress import Bars
 from quantbench.system.writing import write_atomically
 
@@ -169,13 +169,17 @@ def _result(timed: Timed, context: Context) -> Result:
 
 
 def _timed_on(settings: Settings, context: Context) -> list[str]:
-    """The CPUs and the priority that the arms had; none where nothing was timed or nothing is known of them."""
+    """The CPUs, the priority and the allocator that the arms had; none where nothing was timed or nothing is known of them."""
     if not settings.is_timed:
         return []
     threads = settings.time_benchmark_args.num_threads or context.threads
     where = environment.cpus_used(threads, context.environment)
-    priority = context.environment.priority
-    return [f"Timed with {where}{f', at {priority} priority' if priority else ''}."] if where else []
+    if not where:
+        return []
+    found = context.environment
+    priority = f", at {found.priority} priority" if found.priority else ""
+    memory = "" if found.allocator == allocator.DEFAULT else f"; the allocator {found.allocator}"
+    return [f"Timed with {where}{priority}{memory}."]
 
 
 def context_for(settings: Settings, at: Path, reporter: Reporter) -> Context:

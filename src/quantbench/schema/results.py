@@ -198,6 +198,7 @@ class Environment(Record):
     given to them. ``limits`` says what holds the process to less than the machine has. ``cap`` is the level of
     ``supported_instructions`` that libraries were held to where they could be, ``host`` the machine's network name.
     ``priority`` is that of timed processes, ``high`` or ``normal``; None where an earlier version did not record it.
+    ``allocator`` says what their C library does with memory that was freed.
     """
 
     cpu_model: str
@@ -214,6 +215,7 @@ class Environment(Record):
     cap: str | None = None
     host: str = ""
     priority: str | None = None
+    allocator: str = "default"
 
     @property
     def threads(self) -> int:

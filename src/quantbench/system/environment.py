@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from quantbench import discovery
 from quantbench.schema.results import Environment
 from quantbench.schema.version import __version__
-from quantbench.system import control_groups, priority
+from quantbench.system import allocator, control_groups, priority
 from quantbench.system.linux import HERE, Linux, allowed_cpus
 from quantbench.system.processors import Cpu, in_order, name_and_flags
 
@@ -54,6 +54,7 @@ def detect(machine: Linux = HERE) -> Environment:
         load=os.getloadavg(),
         host=platform.node(),
         priority=priority.of_timed(),
+        allocator=allocator.of_timed(),
     )
 
 

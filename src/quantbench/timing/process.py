@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 from quantbench.errors import ArmFailed
 from quantbench.schema.results import ArmSpec
+from quantbench.system import allocator
 from quantbench.system.environment import usable_cpus
 
 LOAD_TIMEOUT = 600.0
@@ -52,6 +54,7 @@ class ArmProcess:
                 self._spec.runtime,
                 ",".join(map(str, cpus)),
             ],
+            env={**os.environ, **allocator.variables()},
             pass_fds=[child.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,

@@ -125,7 +125,7 @@ def _noise(latency: Latency, now: str) -> Noise | None:
 
 
 def _key(spec: ArmSpec, shape: Shape, args: TimeBenchmarkArgs, threads: int, environment: Environment) -> str:
-    facts = {"host", "cpu_model", "instruction_sets", "cores", "versions", "cap"}
+    facts = {"host", "cpu_model", "instruction_sets", "cores", "versions", "cap", "allocator"}
     sizes = [{name: list(array.shape) for name, array in batch.items()} for batch in shape.batches]
     return digest(
         {
