@@ -92,7 +92,7 @@ def test_an_arm_that_does_not_even_read_is_given_up(modest):
     arm = ArmProcess("deaf", modest, 1)
     try:
         arm.load()
-        process = psutil.Process(arm._process.pid)
+        process = psutil.Process(arm.process.pid)
         process.suspend()
         with pytest.raises(ArmFailed, match=r"arm deaf gave no answer to 'shape' within 1 s"):
             arm.ask("shape", list(shape(numbers=4_000_000).batches), timeout=1)
@@ -112,7 +112,7 @@ def test_memory_that_cannot_be_had_is_named(greedy):
     arm = ArmProcess("greedy", greedy, 1)
     try:
         arm.load()
-        process = psutil.Process(arm._process.pid)
+        process = psutil.Process(arm.process.pid)
         limit = process.memory_info().vms + 50 * 2**20
         process.rlimit(psutil.RLIMIT_AS, (limit, limit))
         assert arm.ask("shape", list(shape().batches)) > 0

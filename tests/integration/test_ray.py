@@ -13,6 +13,7 @@ import psutil
 import pytest
 from tests.integration.conftest import write_tiny_config
 from tests.support.command import quantbench
+from tests.support.processes import FORKING
 
 from quantbench.launchers.ray import INSTANCE_TYPE, SLOT
 
@@ -142,7 +143,7 @@ class Driver:
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             for process in psutil.process_iter(["cmdline"]):
-                if "quantbench.timing.arm" in " ".join(process.info["cmdline"] or []):
+                if FORKING in (process.info["cmdline"] or []):
                     with contextlib.suppress(psutil.NoSuchProcess):  # it may end, or be killed and not yet waited for
                         parent = process.parent()
                         if parent is not None and "ray::" in " ".join(parent.cmdline()):

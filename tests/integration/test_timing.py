@@ -9,6 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from tests.support.processes import FORKING, arms_of
 from tests.support.tiny_models import write_relu
 
 from quantbench.analysis.intervals import Interval
@@ -17,7 +18,7 @@ from quantbench.errors import ArmFailed
 from quantbench.schema.settings import TimeBenchmarkArgs
 from quantbench.system import priority
 from quantbench.system.progress import Silent
-from quantbench.timing import quick, session
+from quantbench.timing import forks, quick, session
 from quantbench.timing.looks import SOONEST, USUAL, Watch
 from quantbench.timing.process import ArmProcess
 from quantbench.timing.session import Shape, time_arms
@@ -70,8 +71,8 @@ def test_an_arm_that_is_killed_is_reported_with_the_signal(spec):
 
 
 def _kill_first_arm():
-    time.sleep(1.2)
-    arms = [p for p in psutil.Process().children() if "quantbench.timing.arm" in " ".join(p.cmdline())]
+    while len(arms := arms_of(os.getpid())) < 2:
+        time.sleep(0.01)
     os.kill(arms[0].pid, signal.SIGKILL)
 
 
@@ -90,14 +91,16 @@ def test_an_arm_that_gives_no_answer_is_given_up(spec):
 
 def test_no_process_stays_behind(spec):
     time_arms({"a": spec, "b": broken(spec)}, "a", [SHAPE], ARGS, 1, lambda n: None)
-    assert not [p for p in psutil.Process().children() if "quantbench.timing.arm" in " ".join(p.cmdline())]
+    assert not arms_of(os.getpid())
+    forks.close()
+    assert not [p for p in psutil.Process().children() if FORKING in p.cmdline()]
 
 
 def test_an_arm_ends_when_its_parent_is_gone(spec):
     arm = ArmProcess("orphan", spec, 1)
     arm.load()
     arm._connection.close()
-    arm._process.wait(timeout=10)
+    arm.process.wait(timeout=10)
     arm.close()
 
 
@@ -105,7 +108,7 @@ def test_threads_and_affinity_are_those_asked_for(spec):
     arm = ArmProcess("pinned", spec, 1)
     try:
         arm.load()
-        process = psutil.Process(arm._process.pid)
+        process = psutil.Process(arm.process.pid)
         assert process.cpu_affinity() == sorted(os.sched_getaffinity(0))[:1]
     finally:
         arm.close()
@@ -118,7 +121,7 @@ def test_all_threads_of_an_arm_have_the_priority_that_is_told(spec, monkeypatch,
     try:
         arm.load()
         arm.ask("shape", list(SHAPE.batches))
-        found = {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in psutil.Process(arm.pid).threads()}
+        found = {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in psutil.Process(arm.process.pid).threads()}
     finally:
         arm.close()
     own = os.getpriority(os.PRIO_PROCESS, 0)

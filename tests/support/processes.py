@@ -7,14 +7,16 @@ from pathlib import Path
 
 import psutil
 
+FORKING = "quantbench.timing.forks"
+
 
 def arms_of(pid):
-    """The arms that a process has started, in their order."""
+    """The arms that were forked for a process, in their order."""
     found = []
     for child in psutil.Process(pid).children():
         with contextlib.suppress(psutil.Error):
-            if "quantbench.timing.arm" in child.cmdline():
-                found.append(child)
+            if FORKING in child.cmdline():
+                found += child.children()
     return sorted(found, key=lambda arm: (arm.create_time(), arm.pid))
 
 

@@ -153,9 +153,9 @@ def test_arms_are_pinned_to_one_cpu_per_core(tmp_path, allowed, monkeypatch):
     made = machine(tmp_path, siblings((0, 1), (2, 3)))
     monkeypatch.setattr(process, "usable_cpus", lambda: environment.usable_cpus(made))
     started = []
-    monkeypatch.setattr(process.subprocess, "Popen", lambda command, **_: started.append(command))
-    process.ArmProcess("pytorch", ArmSpec(runtime="pytorch", path="", sha256=""), 2)
-    assert started[0][-1] == "0,2"
+    monkeypatch.setattr(process.forks, "prepare", lambda runtime, cpus: started.append((runtime, cpus)))
+    process.ArmProcess("pytorch", ArmSpec(runtime="pytorch", path="", sha256=""), 2).close()
+    assert started == [("pytorch", [0, 2])]
 
 
 def test_machines_whose_cpus_share_cores_are_unlike_those_whose_do_not(tmp_path, allowed):

@@ -169,7 +169,7 @@ def _result(timed: Timed, context: Context) -> Result:
 
 
 def _timed_on(settings: Settings, context: Context) -> list[str]:
-    """The CPUs, the priority and the allocator that the arms had; none where nothing was timed or nothing is known of them."""
+    """The CPUs, priority and allocator that the arms had; none where nothing was timed or nothing is known of them."""
     if not settings.is_timed:
         return []
     threads = settings.time_benchmark_args.num_threads or context.threads

@@ -1,9 +1,9 @@
 """The C library's allocator in timed processes: told to keep what is freed, or left as the user has set it.
 
-glibc gives freed memory back to the system and takes it anew, in some processes on every call and in others hardly ever,
-as blocks happen to lie: eager PyTorch, which frees every activation, then fetches between 700 and 3,400 pages per call
-of the embedded model, and two processes of one checkpoint differ by 5 to 8 % for as long as they live. A service that
-is tuned at all keeps its memory; so does what is timed.
+glibc gives freed memory back to the system and takes it anew, in some processes on every call and in others hardly
+ever, as blocks happen to lie: eager PyTorch, which frees every activation, then fetches between 700 and 3,400 pages per
+call of the embedded model, and two processes of one checkpoint differ by 5 to 8 % for as long as they live. A service
+that is tuned at all keeps its memory; so does what is timed.
 """
 
 from __future__ import annotations

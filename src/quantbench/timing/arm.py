@@ -1,10 +1,9 @@
 """The process of one timed arm: loads one model, waits on a pipe, runs slots of calls, and does nothing else.
 
-Started as ``python -m quantbench.timing.arm FD RUNTIME CPU,CPU`` by ``session``. It pins itself to the CPUs and imports
-the runtime's libraries at once, while other arms do the same. Messages are tuples whose first element says what is
+Forked by a process that has pinned itself to the arm's CPUs and has imported the runtime's libraries (``forks``), or
+started as ``python -m quantbench.timing.arm FD RUNTIME CPU,CPU``. Messages are tuples whose first element says what is
 asked:
 
-    ("ready",)                                       -> nothing, as soon as the libraries are imported
     ("load", ArmSpec as JSON, threads)               -> seconds to load
     ("signature",)                                   -> what the loaded file takes and gives, as JSON
     ("executed",)                                    -> operators that its session runs, by type
@@ -29,7 +28,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
-from typing import Any
+from typing import Any, NoReturn
 
 from quantbench.plugins.protocols import Session
 from quantbench.plugins.registry import runtime
@@ -51,9 +50,6 @@ class Arm:
         self._calls: list[Callable[[], object]] = []
         self._cpus = cpus
         self._threads = Threads()
-
-    def ready(self) -> None:
-        """Answer, which shows that the libraries are imported."""
 
     def load(self, spec: str, threads: int) -> float:
         """Load the model; seconds that it took."""
@@ -168,11 +164,10 @@ def _mhz(cpus: list[int]) -> float | None:
 
 
 def begin(name: str, cpus: list[int]) -> None:
-    """Pin this process, raise its priority and import a runtime's libraries, before any of them starts threads.
+    """Pin this process and import a runtime's libraries, before any of them starts threads.
 
     One that is missing is reported when a model is loaded.
     """
-    priority.take()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
     plugin = runtime(name)
@@ -197,10 +192,16 @@ def serve(connection: Connection, cpus: list[int]) -> None:
             connection.send(("error", f"{type(error).__name__}: {error}"))
 
 
-if __name__ == "__main__":
-    numbers = [int(cpu) for cpu in sys.argv[3].split(",")]
-    begin(sys.argv[2], numbers)
-    serve(Connection(int(sys.argv[1])), numbers)
+def run(connection: Connection, cpus: list[int]) -> NoReturn:
+    """Be an arm until the other end is closed; all threads to come have the priority of what is timed."""
+    priority.take()
+    serve(connection, cpus)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # to take all libraries down takes longer than a second
+
+
+if __name__ == "__main__":
+    numbers = [int(cpu) for cpu in sys.argv[3].split(",")]
+    begin(sys.argv[2], numbers)
+    run(Connection(int(sys.argv[1])), numbers)

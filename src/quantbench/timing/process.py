@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from multiprocessing import Pipe
-from typing import Any
+from typing import Any, TypeVar
 
 from quantbench.errors import ArmFailed
 from quantbench.schema.results import ArmSpec
-from quantbench.system import allocator
 from quantbench.system.environment import usable_cpus
+from quantbench.timing import forks
 
+T = TypeVar("T")
 LOAD_TIMEOUT = 600.0
 END_TIMEOUT = 2.0
 """Seconds that a process has to end by itself."""
@@ -36,41 +36,30 @@ class ArmProcess:
         self.load_seconds = 0.0
         self._spec, self._threads = spec, threads
         self._given_up = False
-        try:
-            self._start()
-        except OSError as error:
-            raise ArmFailed(f"arm {name} cannot be started: {error.strerror or error}") from error
-
-    def _start(self) -> None:
+        self._process: forks.Process | None = None
+        self._cpus = [cpu.number for cpu in usable_cpus()[:threads]]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._connection, child = Pipe()
-        cpus = [cpu.number for cpu in usable_cpus()[: self._threads]]
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "quantbench.timing.arm",
-                str(child.fileno()),
-                self._spec.runtime,
-                ",".join(map(str, cpus)),
-            ],
-            env={**os.environ, **allocator.variables()},
-            pass_fds=[child.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            start_new_session=True,
-        )
-        child.close()
+        self._connection, self._theirs = Pipe()
+        self._system(forks.prepare, spec.runtime, self._cpus)
 
     @property
-    def pid(self) -> int:
-        """Process number of the arm."""
-        return self._process.pid
+    def process(self) -> forks.Process:
+        """The arm's process; see :meth:`ready`."""
+        assert self._process is not None, "ready comes first"
+        return self._process
 
     def ready(self) -> None:
-        """Wait until the process has imported its libraries; raises as :meth:`load`."""
-        self.ask("ready", timeout=LOAD_TIMEOUT)
+        """Wait until the libraries are imported and the process is there; raises as :meth:`load`."""
+        if self._process is None:
+            self._process = self._system(forks.start, self._spec.runtime, self._cpus, self._theirs, self._stderr)
+            self._theirs.close()
+
+    def _system(self, work: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return work(*arguments)
+        except OSError as error:
+            self.close()
+            raise ArmFailed(f"arm {self.name} cannot be started: {error.strerror or error}") from error
 
     def load(self) -> None:
         """Load the model; to be called once, before anything else.
@@ -105,21 +94,23 @@ class ArmProcess:
 
     def _give_up(self) -> None:
         self._given_up = True
-        self._process.kill()
+        self.process.kill()
 
     def close(self) -> None:
         """End the process, whatever state it is in."""
-        self._connection.close()
-        try:
-            self._process.wait(timeout=END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for end in (self._connection, self._theirs):
+            end.close()
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=END_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._stderr.close()
 
     def _death(self) -> str:
         try:
-            code = self._process.wait(timeout=END_TIMEOUT)
+            code = self.process.wait(timeout=END_TIMEOUT)
         except subprocess.TimeoutExpired:
             return f"arm {self.name} closed its pipe"
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -209,7 +209,7 @@ class _Session:
             return None
 
     def _shape(self, index: int, launch: int) -> None:
-        """Warm up every arm alike, then measure rounds; once more where an interval is too wide at the end."""
+        """Warm up every arm alike, then measure this launch's rounds."""
         batches = [dict(batch) for batch in self.shapes[index].batches]
         for name in list(self._arms):
             first = self._guard(name, self._arms[name].ask, "shape", batches)
