@@ -18,7 +18,7 @@ from quantbench.plugins.examples import Inputs
 from quantbench.schema.reporter import Advance
 from quantbench.schema.results import ArmLatency, ArmSpec, Slot
 from quantbench.schema.settings import DATASET, FEWEST_STARTS, InputLength, TimeBenchmarkArgs
-from quantbench.timing import process
+from quantbench.timing import forks, process
 from quantbench.timing.kept import Keeper, Kept
 from quantbench.timing.looks import USUAL, Observer, launch_looks
 from quantbench.timing.process import ArmProcess
@@ -184,13 +184,16 @@ class _Session:
         return first if launch == 0 else (self.args.duration - first) / max(1, self._planned() - 1)
 
     def _start_all(self, specs: Mapping[str, ArmSpec]) -> None:
-        """Start all processes; the first time tells how long that takes."""
+        """Start all processes; the first time tells how long that takes of every launch."""
         begin = perf_counter()
         for name, spec in specs.items():
             self._guard(name, self._start, name, spec)
-        for step in (ArmProcess.ready, ArmProcess.load):
-            for name, arm in list(self._arms.items()):
-                self._guard(name, step, arm)
+        for name, arm in list(self._arms.items()):
+            self._guard(name, ArmProcess.ready, arm)
+        if forks.SAFE:
+            begin = perf_counter()  # libraries are imported once for all launches
+        for name, arm in list(self._arms.items()):
+            self._guard(name, ArmProcess.load, arm)
         self._starting = self._starting or perf_counter() - begin
 
     def _start(self, name: str, spec: ArmSpec) -> None:
