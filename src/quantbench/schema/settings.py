@@ -193,6 +193,8 @@ class Recipe(Record):
     weight_type: ActivationType = "auto"
     calibration: Calibration = Calibration()
     placement: Placement = Placement()
+    positions: Literal["all", "read"] = "all"
+    """Where tensors are computed: everywhere, or at the positions only that something reads."""
     framework: str = "onnxruntime"
     framework_args: Annotated[FrameworkArgs, BeforeValidator(_as_held)] = FrameworkArgs()
     aware_training: Flag = False
