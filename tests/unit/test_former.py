@@ -9,7 +9,7 @@ from quantbench.analysis.pairing import Pair
 from quantbench.config.load import build_config, load_config
 from quantbench.config.plan import make_plan, run_of
 from quantbench.plugins import registry
-from quantbench.plugins.former import FORMER, spelled_out, as_before
+from quantbench.plugins.former import FORMER, as_before, spelled_out
 from quantbench.plugins.options import PLACES, completed
 from quantbench.results.store import Store
 from quantbench.tune.state import question

@@ -143,7 +143,9 @@ def run(model, given):
 def sizes(model, batch=2, length=9):
     """Values of every product's output."""
     found = shapes(model, batch, length)
-    return {node.output[0]: int(np.prod(found[node.output[0]])) for node in model.graph.node if node.op_type == "MatMul"}
+    return {
+        node.output[0]: int(np.prod(found[node.output[0]])) for node in model.graph.node if node.op_type == "MatMul"
+    }
 
 
 @pytest.mark.parametrize("head", [first, last])

@@ -60,7 +60,7 @@ def narrowed(model: ModelProto, shapes: Shapes) -> ModelProto | None:
     """
     found = _Analysis(Graph(model), shapes)
     found.run()
-    if not any(isinstance(read, Position) for read in found.read.values()):
+    if not found.axes:
         return None
     copied = edit.copy(model)
     _Rewriting(copied, found).run()
@@ -106,8 +106,8 @@ class _Analysis:
 
     def one_position(self, node: NodeProto) -> Position | None:
         """What a node reads of its first input, where that is one position of an axis and no other."""
-        if node.op_type != "Gather" or self.graph.is_constant(node.input[0]):
-            return None
+        if node.op_type != "Gather" or self.graph.is_constant(node.input[0]) or self.rank(node.input[0]) < 2:
+            return None  # a vector is a shape, whose places are no positions
         index = self.graph.array(node.input[1])
         if index is None or index.size != 1:
             return None
