@@ -1,8 +1,8 @@
 """Only what is read: a graph that computes a tensor at one position of an axis where nothing reads the others.
 
-A classifier reads the first token of the last layer. Keys and values of that layer are needed of all tokens, its queries,
-its attention's output and its feed-forward layer of that one alone. What is read of every tensor follows from what
-reads it, from the outputs back (a backward data-flow analysis, as liveness is; Aho, Lam, Sethi and Ullman, 2006,
+A classifier reads the first token of the last layer. Keys and values of that layer are needed of all tokens, its
+queries, its attention's output and its feed-forward layer of that one alone. What is read of every tensor follows from
+what reads it, from the outputs back (a backward data-flow analysis, as liveness is; Aho, Lam, Sethi and Ullman, 2006,
 chapter 9); nodes then compute that. Nothing is approximated.
 """
 
@@ -35,10 +35,10 @@ REDUCING = {"ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Re
 
 
 class Position(NamedTuple):
-    """One position of an axis, counted from the left; a negative one from the end."""
+    """One position of an axis: ``at`` is counted from the left, a negative one from the end."""
 
     axis: int
-    index: int
+    at: int
 
 
 ALL = "all"
@@ -94,7 +94,7 @@ class _Analysis:
             if axes is not None:
                 self.axes[node.output[0]] = axes
                 for name, axis in zip(node.input, axes, strict=True):
-                    self._add(name, ALL if axis is None else Position(axis, position.index))
+                    self._add(name, ALL if axis is None else Position(axis, position.at))
                 return
         one = self.one_position(node)
         for place, name in enumerate(node.input):
@@ -135,7 +135,7 @@ class _Analysis:
         return found
 
 
-def _unary(at: _Analysis, node: NodeProto, axis: int) -> Axes:
+def _unary(_: _Analysis, node: NodeProto, axis: int) -> Axes:
     return [axis, *([None] * (len(node.input) - 1))]
 
 
@@ -178,7 +178,8 @@ def _reduction(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
     if axes is None:
         return None
     reduced = {one % rank for one in axes}
-    left = list(range(rank)) if _attribute(node, "keepdims", 1) else [one for one in range(rank) if one not in reduced]
+    keeps = bool(_attribute(node, "keepdims", 1))
+    left = [one for one in range(rank) if keeps or one not in reduced]
     return [left[axis], *([None] * (len(node.input) - 1))] if left[axis] not in reduced else None
 
 
@@ -215,7 +216,7 @@ def _slice(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
 
 
 def _reshape(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
-    """An axis that stays one, with as many values before it: in all runs, so that it is by meaning and not by chance."""
+    """An axis that stays one, with as many values before it: in all runs, so by meaning and not by chance."""
     before, after = at.sizes(node.input[0]), at.sizes(node.output[0])
     for own in range(len(before[0])):
         kept = all(
@@ -283,7 +284,7 @@ class _Rewriting:
             return
         for place, axis in enumerate(axes):
             if axis is not None:
-                node.input[place] = self._taken_at(node.input[place], Position(axis, read.index))
+                node.input[place] = self._taken_at(node.input[place], Position(axis, read.at))
         if node.op_type == "Reshape":
             node.input[1] = self._with_one(node.input[1], read.axis, self._found.rank(node.output[0]))
         self._nodes.append(node)
@@ -301,12 +302,12 @@ class _Rewriting:
             return name
         key = (name, position)
         if key not in self._taken:
-            self._taken[key] = f"{name}_at_{position.axis}_{position.index}".replace("-", "end")
+            self._taken[key] = f"{name}_at_{position.axis}_{position.at}".replace("-", "end")
             self._nodes.append(self._gather(name, position, self._taken[key]))
         return self._taken[key]
 
     def _gather(self, name: str, position: Position, output: str) -> NodeProto:
-        index = self._constant(np.array([position.index], dtype=np.int64))
+        index = self._constant(np.array([position.at], dtype=np.int64))
         return helper.make_node("Gather", [name, index], [output], name=f"{output}_read", axis=position.axis)
 
     def _with_one(self, shape: str, axis: int, rank: int) -> str:
