@@ -9,7 +9,7 @@ from quantbench.analysis.pairing import Pair
 from quantbench.config.load import build_config, load_config
 from quantbench.config.plan import make_plan, run_of
 from quantbench.plugins import registry
-from quantbench.plugins.former import FORMER, spelled_out, with_launches
+from quantbench.plugins.former import FORMER, as_before, spelled_out
 from quantbench.plugins.options import PLACES, completed
 from quantbench.results.store import Store
 from quantbench.tune.state import question
@@ -47,7 +47,7 @@ def test_a_configuration_written_before_is_the_same_one(case, tmp_path):
     path.write_text(case["written"])
     held = load_config(path)
     config = build_config(case["given"], {}, "x.yaml")
-    assert with_launches(held.base.model_dump()) == with_launches(config.base.model_dump())
+    assert as_before(held.base.model_dump()) == as_before(config.base.model_dump())
     assert held.dimensions == config.dimensions
     store = Store(tmp_path)
     assert store.stored_for(config) == [], "and so its folder is gone on with"

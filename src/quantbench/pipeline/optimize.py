@@ -16,6 +16,7 @@ from quantbench.pipeline.context import Context, Watch
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import fingerprints
 from quantbench.pipeline.model import Model
+from quantbench.pipeline.positions import read_only
 from quantbench.plugins import registry
 from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Quantizer
@@ -51,6 +52,7 @@ def optimize(
 
     """
     settings, watch = run.settings, watch or Watch()
+    exported = as_computed(settings, model, exported, context)
     excluded = select_nodes(settings.node_exclusion, Graph.read(exported.path))
     with watch.phase("calibration"):
         inputs = quantizer_inputs(settings, excluded, model, exported, context)
@@ -66,6 +68,11 @@ def optimize(
         _write_folder(path.parent, run, artifact, model, context)
         advance(1)
     return artifact, spec
+
+
+def as_computed(settings: Recipe, model: Model, exported: FloatModel, context: Context) -> FloatModel:
+    """The float model that a run's is made from: the export, or what of it is read."""
+    return read_only(exported, model, context) if settings.positions == "read" else exported
 
 
 def quantizer_inputs(

@@ -46,20 +46,26 @@ It stays as it is, whatever becomes of these options in their plug-ins: an optio
 changes, makes other keys only for plug-ins that have it.
 """
 FORMER_LAUNCHES = 1
+ADDED: Mapping[str, JsonValue] = {"positions": "all"}
+"""Parameters that came later, and their defaults."""
 FORMER_DEFAULTS: Mapping[str, JsonValue] = {"task_args.pooling": "mean"}
 """Defaults of still earlier versions, spelled out in the ``config.yaml`` of their folders."""
 
 
 def spelled_out(settings: Settings) -> dict[str, Any]:
     """Settings as JSON, with every option of ``FORMER``: equal for equal settings, whichever version wrote them."""
-    data = with_launches(completed(settings).model_dump(mode="json"))
+    data = as_before(completed(settings).model_dump(mode="json"))
     return {**data, **{key: {**options, **data[key]} for key, options in FORMER.items()}}
 
 
-def with_launches(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON with the number of launches that earlier versions wrote where none was set."""
+def as_before(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON with the number of launches that earlier versions wrote where none was set, and without what
+    came later and is at its default.
+    """
     timing = data["time_benchmark_args"]
-    return {**data, "time_benchmark_args": {**timing, "launches": timing["launches"] or FORMER_LAUNCHES}}
+    launches = timing["launches"] or FORMER_LAUNCHES
+    left = {name: value for name, value in data.items() if name not in ADDED or ADDED[name] != value}
+    return {**left, "time_benchmark_args": {**timing, "launches": launches}}
 
 
 def in_order(data: Mapping[str, Any]) -> dict[str, Any]:

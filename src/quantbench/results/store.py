@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from quantbench.config.load import dump_config, load_config
 from quantbench.errors import BadInput, Mistake
-from quantbench.plugins.former import with_launches
+from quantbench.plugins.former import as_before
 from quantbench.schema.base import digest
 from quantbench.schema.results import SCHEMA_VERSION, Result
 from quantbench.schema.settings import Config
@@ -132,7 +132,7 @@ class Store:
 
 def _question(config: Config) -> str:
     data = config.model_dump(mode="json")
-    return digest({**data, "base": with_launches(data["base"])})
+    return digest({**data, "base": as_before(data["base"])})
 
 
 def _holds_something(path: Path) -> bool:

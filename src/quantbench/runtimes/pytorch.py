@@ -47,7 +47,16 @@ def _original_itself(settings: Settings) -> str | None:
     )
 
 
-RULES = (Rule(("framework_args.precision", "framework", "quantization_approach"), _original_itself),)
+def _no_graph(settings: Settings) -> str | None:
+    if settings.positions == "all":
+        return None
+    return "framework pytorch runs the checkpoint, of which positions: read changes nothing; leave it out"
+
+
+RULES = (
+    Rule(("framework_args.precision", "framework", "quantization_approach"), _original_itself),
+    Rule(("positions", "framework"), _no_graph),
+)
 
 
 def load(spec: ArmSpec, num_threads: int) -> served.PyTorchSession:

@@ -193,6 +193,8 @@ class Recipe(Record):
     weight_type: ActivationType = "auto"
     calibration: Calibration = Calibration()
     placement: Placement = Placement()
+    positions: Literal["all", "read"] = "all"
+    """Where tensors are computed: everywhere, or at the positions only that something reads."""
     framework: str = "onnxruntime"
     framework_args: Annotated[FrameworkArgs, BeforeValidator(_as_held)] = FrameworkArgs()
     aware_training: Flag = False
@@ -243,7 +245,7 @@ class Timing(Record):
 ORDER = (
     *("task", "model_name_or_path", "dataset", "task_args", "metrics", "max_eval_samples", "quantization_approach"),
     *("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type", "calibration"),
-    *("placement", "framework", "framework_args", "aware_training", "batch_sizes", "input_lengths"),
+    *("placement", "positions", "framework", "framework_args", "aware_training", "batch_sizes", "input_lengths"),
     *("time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
 )
 """Parameters as files list them."""

@@ -21,6 +21,7 @@ from quantbench.pipeline import calibrate, predict, worker
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import float_model
 from quantbench.pipeline.load import load
+from quantbench.pipeline.positions import read_only
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
 from quantbench.quantize.mixed import sensitivity
@@ -113,9 +114,11 @@ class Tuning:
         base = settings.model_copy(update=changes)
         state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
         state = state.made_thorough() if thorough else state
+        exported, folder = float_model(base, loaded, context), store.cache / "versions"
+        if read_only(exported, loaded.model, context) != exported:
+            base = base.model_copy(update={"positions": "read"})
         every = candidates_for(base, instruction_sets.usable(context.environment))
         chosen = {candidate.name: candidate for candidate in every if fnmatchcase(candidate.name, only)}
-        exported, folder = float_model(base, loaded, context), store.cache / "versions"
         tuning_set = TuningSet.prepare(base, loaded, exported, folder, context, state.tokens)
         return cls(tuning_set, chosen, limits, budget, store, state)
 
