@@ -17,7 +17,7 @@ from quantbench.plugins.former import spelled_out
 from quantbench.plugins.options import completed
 from quantbench.schema.base import canonical_json, digest
 from quantbench.schema.results import Plan, Result, Run, Skipped
-from quantbench.schema.settings import Calibration, Config, Settings
+from quantbench.schema.settings import Calibration, Config, Pruning, Settings
 
 MAX_NAME = 80
 MOST_LISTED = 20
@@ -135,9 +135,13 @@ def effective(settings: Settings) -> Settings:
     if not settings.is_timed:
         settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in TIMED_BY})
     default, calibration = Calibration(), settings.calibration
-    if not settings.calibrated:
+    if not settings.pruning.ffn:
+        settings = settings.model_copy(update={"pruning": Pruning()})
+    if not settings.reads_calibration:
         dataset = settings.dataset.model_copy(update={"calibration_split": None})
         return settings.model_copy(update={"calibration": default, "dataset": dataset})
+    if not settings.calibrated:
+        return settings.model_copy(update={"calibration": default})
     unused = {
         "percentile": calibration.method != "percentile",
         "averaging_constant": not calibration.moving_average,

@@ -44,8 +44,13 @@ def _per_channel(settings: Settings) -> str | None:
 
 
 def _calibration_split(settings: Settings) -> str | None:
-    if not settings.calibrated or settings.dataset.calibration_split:
+    if not settings.reads_calibration or settings.dataset.calibration_split:
         return None
+    if not settings.calibrated:
+        return (
+            "pruning needs dataset.calibration_split, the split by which neurons are scored; set it, such as "
+            "calibration_split: train, or leave pruning out"
+        )
     return (
         f"{settings.quantization_approach} quantization needs dataset.calibration_split, the split from which ranges "
         "are collected; set it, such as calibration_split: train, or use quantization_approach: dynamic"

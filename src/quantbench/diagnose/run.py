@@ -17,6 +17,7 @@ from quantbench.pipeline.calibrate import choose_samples
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel, float_arm, float_model
 from quantbench.pipeline.load import Loaded, load, load_rows, prepare
+from quantbench.pipeline.optimize import as_computed
 from quantbench.pipeline.predict import scored_batch_size
 from quantbench.plugins import registry
 from quantbench.plugins.examples import ManyInputs
@@ -61,7 +62,8 @@ def diagnose(run: Run, path: Path, context: Context) -> Diagnosis:
 
     """
     settings, loaded = run.settings, load(run.settings, context)
-    model, exported = loaded.model, float_model(settings, loaded, context)
+    model = loaded.model
+    exported = as_computed(settings, model, float_model(settings, loaded, context), context)
     case = _case(settings, loaded, exported, path, context)
     found = suspects(case)
     remedies, freed = try_all(

@@ -157,6 +157,6 @@ def fingerprints(settings: Settings, model: Model, context: Context) -> dict[str
     found = {"model": model.fingerprint}
     if needs_examples(settings):
         found["evaluation"] = load_split(settings.dataset, "eval", context).fingerprint
-    if settings.calibrated:
+    if settings.reads_calibration:
         found["calibration"] = load_split(settings.dataset, "calibration", context).fingerprint
     return found

@@ -17,6 +17,7 @@ from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import fingerprints
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.positions import read_only
+from quantbench.pipeline.pruning import pruned
 from quantbench.plugins import registry
 from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Quantizer
@@ -70,8 +71,10 @@ def optimize(
     return artifact, spec
 
 
-def as_computed(settings: Recipe, model: Model, exported: FloatModel, context: Context) -> FloatModel:
-    """The float model that a run's is made from: the export, or what of it is read."""
+def as_computed(settings: Settings, model: Model, exported: FloatModel, context: Context) -> FloatModel:
+    """The float model that a run's is made from: the export, pruned, or what of it is read."""
+    if settings.pruning.ffn:
+        exported = pruned(exported, settings.sources, settings.recipe, model, context)
     return read_only(exported, model, context) if settings.positions == "read" else exported
 
 

@@ -218,7 +218,7 @@ def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:
     labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
     problems: list[tuple[str, str]] = []
     wanted = [
-        which for which, read in (("eval", needs_examples(settings)), ("calibration", settings.calibrated)) if read
+        which for which, read in (("eval", needs_examples(settings)), ("calibration", settings.reads_calibration)) if read
     ]
     for which in wanted:
         load = partial(load_split, settings.dataset, which, context)

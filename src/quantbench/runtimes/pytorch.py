@@ -48,14 +48,15 @@ def _original_itself(settings: Settings) -> str | None:
 
 
 def _no_graph(settings: Settings) -> str | None:
-    if settings.positions == "all":
+    what = [*(["pruning"] if settings.pruning.ffn else []), *(["positions: read"] if settings.positions != "all" else [])]
+    if not what:
         return None
-    return "framework pytorch runs the checkpoint, of which positions: read changes nothing; leave it out"
+    return f"framework pytorch runs the checkpoint as it is, which {' and '.join(what)} would change; leave it out"
 
 
 RULES = (
     Rule(("framework_args.precision", "framework", "quantization_approach"), _original_itself),
-    Rule(("positions", "framework"), _no_graph),
+    Rule(("pruning", "positions", "framework"), _no_graph),
 )
 
 

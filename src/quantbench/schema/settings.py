@@ -123,6 +123,19 @@ class Placement(Record):
     operators: Literal["standard", "onnxruntime"] = "standard"
 
 
+class Pruning(Record):
+    """How many neurons of feed-forward layers are taken before anything is quantized.
+
+    ``ffn`` is their share of what they cost over all layers: those go first that a Fisher score says are worth least
+    (Kwon et al. 2022). Scores, and the weights that make up for what was taken, come from ``samples`` of the
+    calibration split, drawn by ``seed``; they need no labels.
+    """
+
+    ffn: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    samples: Positive = 384
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
 LEAST_COMPARED = 5.0
 """Seconds per arm below which starting processes only to compare them would take longer than timing them."""
 USUAL_STARTS, FEWEST_STARTS = 8, 3
@@ -193,6 +206,7 @@ class Recipe(Record):
     weight_type: ActivationType = "auto"
     calibration: Calibration = Calibration()
     placement: Placement = Placement()
+    pruning: Pruning = Pruning()
     positions: Literal["all", "read"] = "all"
     """Where tensors are computed: everywhere, or at the positions only that something reads."""
     framework: str = "onnxruntime"
@@ -206,6 +220,11 @@ class Recipe(Record):
             modes = {self.placement.default, *self.placement.matmuls.values()}
             return "static" in modes or self.placement.smooth_quant > 0
         return self.quantization_approach == "static"
+
+    @property
+    def reads_calibration(self) -> bool:
+        """Whether the optimized model is made with the calibration split."""
+        return self.calibrated or self.pruning.ffn > 0
 
     @property
     def has_dynamic_products(self) -> bool:
@@ -245,7 +264,7 @@ class Timing(Record):
 ORDER = (
     *("task", "model_name_or_path", "dataset", "task_args", "metrics", "max_eval_samples", "quantization_approach"),
     *("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type", "calibration"),
-    *("placement", "positions", "framework", "framework_args", "aware_training", "batch_sizes", "input_lengths"),
+    *("placement", "pruning", "positions", "framework", "framework_args", "aware_training", "batch_sizes", "input_lengths"),
     *("time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
 )
 """Parameters as files list them."""

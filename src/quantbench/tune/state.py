@@ -51,6 +51,7 @@ class Tried(Record):
         excess: the largest loss as a multiple of its limit.
         examples: how many were scored before the verdict.
         verdict: whether it keeps within the limits.
+        pruned: share of the neurons of feed-forward layers that were taken.
 
     """
 
@@ -64,6 +65,7 @@ class Tried(Record):
     excess: float
     examples: int
     verdict: Verdict
+    pruned: float = 0.0
 
 
 class Finalist(Record):

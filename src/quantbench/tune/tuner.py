@@ -32,7 +32,7 @@ from quantbench.schema.results import Result
 from quantbench.schema.settings import Calibration, Settings
 from quantbench.system import instruction_sets
 from quantbench.timing import quick
-from quantbench.tune import search, trials
+from quantbench.tune import pruner, search, trials
 from quantbench.tune.budget import Budget
 from quantbench.tune.candidates import candidates_for, opset_for
 from quantbench.tune.screener import CANNOT_BE_MADE, FLOAT, Screener, told_shortly
@@ -142,6 +142,8 @@ class Tuning:
             self._sensitivities()
         with self._phase("search"):
             self._search()
+        with self._phase("pruning"):
+            self._prune()
         with self._phase("validation and timing"):
             results = self._finals()
         self._decide(results)
@@ -248,8 +250,7 @@ class Tuning:
 
     def _search(self) -> None:
         schedules = {schedule.candidate: schedule for schedule in self._schedules()}
-        original = self.tuning_set.original()
-        limits = {limit.metric: limit.absolute(original[limit.metric]) for limit in self.limits}
+        limits = self._absolute_limits()
         while (version := search.next_version(list(schedules.values()), self._trials())) is not None:
             candidate, step = version
             if self._spent():
@@ -278,23 +279,50 @@ class Tuning:
     ) -> None:
         products_of = {group.name: group.products for group in self.state.groups}
         settings = self.candidates[candidate].version([product for group in fallback for product in products_of[group]])
-        outcome = self.tuning_set.outcome(settings, limits, name)
-        tried = Tried(
+        version = Tried(
             name=name,
             candidate=candidate,
             step=step,
             fallback=fallback,
             settings=settings,
             seconds=seconds,
-            losses={metric: (loss.value, loss.low, loss.high) for metric, loss in outcome.losses.items()},
-            excess=search.excess(outcome.losses, limits),
-            examples=outcome.examples,
-            verdict=outcome.verdict,
+            losses={},
+            excess=0.0,
+            examples=0,
+            verdict="open",
         )
-        self._keep(tried=(*self.state.tried, tried))
+        self._judge(version, limits)
+
+    def _judge(self, version: Tried, limits: Mapping[str, float]) -> None:
+        """Try a version and keep what came of it."""
+        outcome = self.tuning_set.outcome(version.settings, limits, version.name)
+        found = {
+            "losses": {metric: (loss.value, loss.low, loss.high) for metric, loss in outcome.losses.items()},
+            "excess": search.excess(outcome.losses, limits),
+            "examples": outcome.examples,
+            "verdict": outcome.verdict,
+        }
+        self._keep(tried=(*self.state.tried, version.model_copy(update=found)))
+
+    def _prune(self) -> None:
+        """Take neurons from the fastest version that passed: the largest share with which it still passes."""
+        if self.state.finalists or self.loaded.model.opset is not None or "pruning" in self.state.failures:
+            return
+        limits, of_products = self._absolute_limits(), pruner.share_of_products(Graph.read(self.exported.path))
+        while (version := pruner.next_version(self.state.tried, of_products)) is not None and not self._spent():
+            try:
+                self._judge(version, limits)
+            except CANNOT_BE_MADE as error:
+                self._keep(failures={**self.state.failures, "pruning": told_shortly(error)})
+                return
+
+    def _absolute_limits(self) -> dict[str, float]:
+        original = self.tuning_set.original()
+        return {limit.metric: limit.absolute(original[limit.metric]) for limit in self.limits}
 
     def _trials(self) -> list[Trial]:
-        return [Trial(item.candidate, item.step, item.excess, item.verdict) for item in self.state.tried]
+        whole = [item for item in self.state.tried if not item.pruned]
+        return [Trial(item.candidate, item.step, item.excess, item.verdict) for item in whole]
 
     def _spent(self) -> bool:
         late = self._time() > self.budget.seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from quantbench.graph.view import Graph
 from quantbench.quantize.calibration.activations import Statistics
 from quantbench.quantize.mixed import int8
 from quantbench.quantize.mixed.products import Product
+from quantbench.quantize.modules import matrix_digest, of_matrices
 from quantbench.schema.settings import Calibration
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ErrorHooks:
                 matrix = np.ascontiguousarray(product.matrix(groups.graph))
                 numbers, scale, _ = int8.quantize(matrix, "int8", groups.per_channel)
                 rounded = torch.from_numpy(numbers.astype(np.float32) * scale)
-                self._places[_digest(matrix)].append((group, rounded))
+                self._places[matrix_digest(matrix)].append((group, rounded))
 
     def attach(self, model: Any) -> list[Any]:
         """Hook every module whose weight is that of a product; handles that remove the hooks.
@@ -74,17 +74,8 @@ class ErrorHooks:
         A module that gives several tensors is not looked at: which of them is the product's result nothing says.
         """
         handles = []
-        for module in model.modules():
-            weight = getattr(module, "weight", None)
-            if weight is None or weight.ndim != 2:
-                continue
-            for transposed in (True, False):
-                matrix = (weight.T if transposed else weight).detach().contiguous().float().numpy()
-                key = _digest(matrix)
-                if key in self._places and not hasattr(module, "num_embeddings"):
-                    plain = _torch_copy(matrix)
-                    handles.append(module.register_forward_hook(self._hook(key, plain)))
-                    break
+        for key, module, matrix in of_matrices(model, self._places):
+            handles.append(module.register_forward_hook(self._hook(key, _torch_copy(matrix))))
         return handles
 
     def begin(self) -> None:
@@ -139,7 +130,3 @@ def _torch_copy(matrix: np.ndarray[Any, Any]) -> Any:
     import torch
 
     return torch.from_numpy(matrix.copy())
-
-
-def _digest(matrix: np.ndarray[Any, Any]) -> str:
-    return hashlib.sha256(repr(matrix.shape).encode() + np.ascontiguousarray(matrix).tobytes()).hexdigest()

@@ -1,0 +1,110 @@
+"""Which neurons stay, and how what stays makes up for the others."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantbench.prune import repair, scores
+from quantbench.prune.choose import MULTIPLE, staying
+
+
+def drawn(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
+    share=st.floats(0, 0.9),
+    seed=st.integers(0, 99),
+)
+def test_the_share_is_taken_to_within_the_rounding_of_layers(sizes, share, seed):
+    found = {f"layer{number}": drawn([seed, number], MULTIPLE * size) ** 2 for number, size in enumerate(sizes)}
+    stay = staying(found, dict.fromkeys(found, 8.0), share)
+    left, whole = sum(map(len, stay.values())), sum(map(len, found.values()))
+    assert abs(left - (1 - share) * whole) <= MULTIPLE * len(sizes)
+    for name, numbers in stay.items():
+        assert len(numbers) % MULTIPLE == 0
+        assert len(numbers) >= MULTIPLE
+        assert list(numbers) == sorted(set(numbers.tolist()))
+        others = np.delete(found[name], numbers)
+        assert not len(others) or others.max() <= found[name][numbers].min(), "the best stay"
+
+
+def test_the_layer_that_is_worth_least_for_its_cost_gives_first():
+    found = {"cheap": np.full(4 * MULTIPLE, 1.0), "dear": np.full(4 * MULTIPLE, 1.0)}
+    stay = staying(found, {"cheap": 1.0, "dear": 4.0}, 0.4)
+    assert {name: len(numbers) // MULTIPLE for name, numbers in stay.items()} == {"cheap": 4, "dear": 2}
+
+
+def test_a_layer_of_another_width_is_never_made_wider():
+    assert len(staying({"odd": np.ones(40)}, {"odd": 1.0}, 0.0)["odd"]) in (32, 40)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fitted_weights_are_those_of_least_squares(seed):
+    """Held against numpy's least squares of the stacked system."""
+    inner, weights = drawn(seed, 200, 12), drawn(seed + 50, 12, 5)
+    inner[:, 6:] += inner[:, :6]  # what is taken goes together with what stays
+    stay = np.arange(0, 12, 2)
+    ridge = repair.RIDGE * (inner[:, stay] ** 2).sum() / len(stay)
+    system = np.vstack([inner[:, stay], np.sqrt(ridge) * np.eye(len(stay))])
+    wanted = np.vstack([inner @ weights, np.sqrt(ridge) * weights[stay]])
+    expected = np.linalg.lstsq(system, wanted, rcond=None)[0]
+    found = repair.fitted(inner.T @ inner, weights, stay)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+    before = np.linalg.norm(inner[:, stay] @ weights[stay] - inner @ weights)
+    assert np.linalg.norm(inner[:, stay] @ found - inner @ weights) < before
+
+
+def test_neurons_that_never_say_anything_change_nothing():
+    weights = drawn(1, 6, 3)
+    np.testing.assert_array_equal(repair.fitted(np.zeros((6, 6)), weights, np.array([1, 3])), weights[[1, 3]])
+
+
+class Layer(torch.nn.Module):
+    """A feed-forward layer and a head, as a transformers module answers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.up, self.down, self.head = torch.nn.Linear(4, 6), torch.nn.Linear(6, 4), torch.nn.Linear(4, 3)
+
+    def forward(self, x, attention_mask=None):
+        return {"logits": self.head(x + self.down(torch.tanh(self.up(x))))}
+
+
+@pytest.mark.parametrize("likelihood", ["categorical", "bernoulli", "gaussian"])
+def test_scores_are_squared_derivatives_by_a_mask_sentence_by_sentence(likelihood):
+    """Held against derivatives by a mask that is really there, one sentence after another."""
+    model = Layer()
+    inputs = torch.from_numpy(drawn(2, 5, 7, 4).astype(np.float32))
+    matrices = {"layer": model.down.weight.T.detach().numpy()}
+    batches = [{"x": inputs.numpy()[index : index + 1]} for index in range(5)]
+    found = scores.fisher(model, matrices, batches, ("logits",), likelihood, lambda _: None, seed=3)
+
+    generator, expected = torch.Generator().manual_seed(3), torch.zeros(6, dtype=torch.float64)
+    for sentence in inputs[:, None]:
+        mask = torch.ones(6, requires_grad=True)
+        logits = model.head(sentence + model.down(torch.tanh(model.up(sentence)) * mask))
+        loss = scores.drawn_loss(likelihood, [logits], None, generator)
+        expected += torch.autograd.grad(loss, mask)[0].double() ** 2
+    np.testing.assert_allclose(found["layer"], expected.numpy() / 2 / 5, rtol=1e-4)
+
+
+def test_a_batch_is_scored_sentence_by_sentence():
+    model = Layer()
+    inputs = drawn(4, 3, 7, 4).astype(np.float32)
+    matrices = {"layer": model.down.weight.T.detach().numpy()}
+
+    def found(batches):
+        return scores.fisher(model, matrices, batches, ("logits",), "gaussian", lambda _: None)["layer"]
+
+    alone = found([{"x": inputs[index : index + 1]} for index in range(3)])
+    np.testing.assert_allclose(found([{"x": inputs}]), alone, rtol=1e-4)
+
+
+def test_layers_that_the_model_does_not_hold_have_no_scores():
+    assert not scores.fisher(Layer(), {"other": np.ones((6, 4))}, [], ("logits",), "gaussian", lambda _: None)
