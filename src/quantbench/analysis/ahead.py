@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from quantbench.analysis import losses, speedups, undisturbed
@@ -11,14 +11,12 @@ from quantbench.analysis.undisturbed import Ratio
 from quantbench.schema import memo
 from quantbench.schema.base import Record
 from quantbench.schema.results import Result
-from quantbench.system.environment import usable_cores
+from quantbench.system import copies
 
 FEWEST = 100
 """Of fewer results a report is made as soon as processes are."""
 TOGETHER = 25
 """Results that a process is given at a time."""
-FORK = "fork"
-"""Results are in memory already, and need not be sent to a process that begins as a copy of this one."""
 
 
 class Question(NamedTuple):
@@ -32,17 +30,13 @@ class Question(NamedTuple):
 def compute(results: Sequence[Result]) -> None:
     """Answer what reports ask of all results, several at a time; nothing where processes cannot be copied."""
     done = [result for result in results if result.done]
-    if len(done) < FEWEST or FORK not in multiprocessing.get_all_start_methods():
+    if len(done) < FEWEST or not copies.possible():
         return
     answers(done[0])  # what all share is made once, and then found
-    _results[:] = done
-    try:
-        with multiprocessing.get_context(FORK).Pool(usable_cores()) as processes:
-            for result, found in zip(done, processes.imap(_answers_at, range(len(done)), TOGETHER), strict=True):
-                for question, answer in zip(questions(result), found, strict=True):
-                    memo.put(question.function, question.record, question.args, answer)
-    finally:
-        _results.clear()
+    works = [partial(answers, result) for result in done]
+    for result, found in zip(done, copies.results_of(works, TOGETHER), strict=True):
+        for question, answer in zip(questions(result), found, strict=True):
+            memo.put(question.function, question.record, question.args, answer)
 
 
 def questions(result: Result) -> Iterator[Question]:
@@ -67,11 +61,3 @@ def answers(result: Result) -> list[Any]:
     for ratio in (answer for answer in found if isinstance(answer, Ratio)):
         _ = ratio.p_value  # found with its interval, and sent along
     return found
-
-
-_results: list[Result] = []
-"""Those that a process which is a copy of this one finds."""
-
-
-def _answers_at(index: int) -> list[Any]:
-    return answers(_results[index])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, overload
@@ -22,6 +22,7 @@ from quantbench.results.store import Store
 from quantbench.schema.base import canonical_json
 from quantbench.schema.results import Result, Skipped
 from quantbench.schema.settings import Config
+from quantbench.system import copies
 from quantbench.system.garbage import uncollected
 from quantbench.system.writing import write_atomically
 from quantbench.tune import state
@@ -176,11 +177,13 @@ class Benchmark(Sequence[Result]):
 
 
 def write_reports(bench: Benchmark) -> None:
-    """Write the card and the summary into the benchmark's folder."""
+    """Write the card and the summary into the benchmark's folder; side by side where there is much to say."""
     with uncollected():
         ahead.compute(bench)
-    for name in FILE_REPORTS:
-        write_atomically(bench.folder / registry.report(name).FILE, bench.rendered(name).encode())
+    works = [partial(bench.rendered, name) for name in FILE_REPORTS]
+    rendered = copies.results_of(works) if len(bench) >= ahead.FEWEST else (work() for work in works)
+    for name, text in zip(FILE_REPORTS, rendered, strict=True):
+        write_atomically(bench.folder / registry.report(name).FILE, text.encode())
 
 
 def load_results(folder: str | Path) -> Benchmark:

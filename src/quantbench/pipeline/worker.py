@@ -41,6 +41,7 @@ from quantbench.schema.settings import Settings
 from quantbench.system import allocator, cache, environment, instruction_sets
 from quantbench.system.progress import Bars
 from quantbench.system.writing import write_atomically
+from quantbench.timing import process
 
 SCORED = {"pytorch": "original", "onnx-float": "onnx-float", "optimized": "optimized"}
 """What an arm is called where it is scored."""
@@ -105,6 +106,9 @@ def _prepared(run: Run, models: Path, context: Context, watch: Watch) -> Prepare
     with watch.phase("loading"):
         loaded = load(settings, context)
     model = loaded.model
+    if settings.is_timed:
+        runtimes = {model.original.runtime, registry.float_runtime(settings.framework), settings.framework}
+        process.prepare(runtimes, settings.time_benchmark_args.num_threads or context.threads)
     with watch.phase("export"):
         exported = float_model(settings, loaded, context)
     artifact, optimized = optimize(run, models, model, exported, context, watch)

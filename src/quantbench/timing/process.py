@@ -6,7 +6,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from multiprocessing import Pipe
 from typing import Any, TypeVar
 
@@ -23,6 +24,17 @@ CALL_TIMEOUT = 300.0
 """Seconds without an answer after which an arm counts as hanging; timed calls get this on top of their own length."""
 
 
+def prepare(runtimes: Collection[str], threads: int) -> None:
+    """Begin to import what arms of these runtimes will need, while other work is done."""
+    with suppress(OSError):  # told when an arm is started
+        for runtime in runtimes:
+            forks.prepare(runtime, _cpus(threads))
+
+
+def _cpus(threads: int) -> list[int]:
+    return [cpu.number for cpu in usable_cpus()[:threads]]
+
+
 class ArmProcess:
     """The parent's end of an arm.
 
@@ -37,7 +49,7 @@ class ArmProcess:
         self._spec, self._threads = spec, threads
         self._given_up = False
         self._process: forks.Process | None = None
-        self._cpus = [cpu.number for cpu in usable_cpus()[:threads]]
+        self._cpus = _cpus(threads)
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._connection, self._theirs = Pipe()
         self._system(forks.prepare, spec.runtime, self._cpus)
