@@ -13,10 +13,8 @@ from quantbench.config.load import load_config
 from quantbench.config.plan import run_of
 from quantbench.errors import RunFailed
 from quantbench.graph import external
-from quantbench.graph.neurons import find
-from quantbench.graph.view import Graph
 from quantbench.pipeline.load import load_model
-from quantbench.pipeline.pruning import pruned
+from quantbench.pipeline.pruning import pruned, units_of
 from quantbench.prune import repair
 
 FAMILIES = (
@@ -25,9 +23,11 @@ FAMILIES = (
 )
 
 
-def layers(path):
-    graph = Graph(external.read(path))
-    return {layer.name: layer.neurons for layer in find(graph)}
+HEADS_TOO = ("BERT", "DistilBERT", "RoBERTa", "XLM-R", "ELECTRA", "CamemBERT", "ERNIE", "MegatronBERT", "ViT", "DeiT")
+
+
+def layers(path, model, kind="ffn"):
+    return {units.name: units.count for units in units_of(external.read(path), model) if units.kind == kind}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -38,15 +38,32 @@ def test_neurons_of_a_family_are_taken(name, tmp_path):
     wanted = {"ffn": 0.5, "samples": 4}
     settings = rows.settings_of(folder, rows.default_opset(), quantization_approach="none", pruning=wanted).base
     exported, model = stages.float_model(settings, context), load_model(settings.sources, context)
-    before = layers(exported.path)
+    before = layers(exported.path, model)
     found = pruned(exported, settings.sources, settings.recipe, model, context)
-    after = layers(found.path)
+    after = layers(found.path, model)
     assert before
     assert after.keys() == before.keys()
     assert sum(after.values()) <= 0.75 * sum(before.values())
     _, arm = stages.optimized(run_of(settings), tmp_path / "models", context)
     values = rows.outputs(arm, settings, context)
     assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("name", HEADS_TOO)
+def test_heads_of_a_family_are_taken(name, tmp_path):
+    architecture = next(one for one in ARCHITECTURES if one.name == name)
+    context = stages.context_at(tmp_path / "cache")
+    folder = write(architecture, tmp_path)
+    wanted = {"heads": 0.5, "samples": 4}
+    settings = rows.settings_of(folder, rows.default_opset(), quantization_approach="none", pruning=wanted).base
+    exported, model = stages.float_model(settings, context), load_model(settings.sources, context)
+    before = layers(exported.path, model, "heads")
+    found = pruned(exported, settings.sources, settings.recipe, model, context)
+    after = layers(found.path, model, "heads")
+    assert before
+    assert sum(after.values()) < sum(before.values())
+    _, arm = stages.optimized(run_of(settings), tmp_path / "models", context)
+    assert np.isfinite(rows.outputs(arm, settings, context)).all()
 
 
 def test_a_model_whose_layers_share_their_weights_is_refused(tmp_path):
@@ -56,7 +73,7 @@ def test_a_model_whose_layers_share_their_weights_is_refused(tmp_path):
     settings = rows.settings_of(
         write(architecture, tmp_path), rows.default_opset(), quantization_approach="none", pruning=wanted
     ).base
-    with pytest.raises(RunFailed, match="no feed-forward layer is found"):
+    with pytest.raises(RunFailed, match="no feed-forward layer of a known form"):
         stages.optimized(run_of(settings), tmp_path / "models", context)
 
 
@@ -80,7 +97,8 @@ def test_repair_gives_back_what_pruning_lost(demo, tmp_path, monkeypatch):
         return stages.scores(arm, settings, context).metrics["f1"]
 
     repaired = f1(tmp_path / "repaired")
-    before, after = layers(exported.path), layers(pruned(exported, settings.sources, settings.recipe, model, context).path)
+    shorter = pruned(exported, settings.sources, settings.recipe, model, context)
+    before, after = layers(exported.path, model), layers(shorter.path, model)
     assert 0.55 <= sum(after.values()) / sum(before.values()) <= 0.65
     monkeypatch.setattr(repair, "fitted", lambda together, weights, stay: weights[stay])
     settings, context = settings, stages.context_at(tmp_path / "other")

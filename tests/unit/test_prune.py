@@ -22,7 +22,7 @@ def drawn(seed, *shape):
 )
 def test_the_share_is_taken_to_within_the_rounding_of_layers(sizes, share, seed):
     found = {f"layer{number}": drawn([seed, number], MULTIPLE * size) ** 2 for number, size in enumerate(sizes)}
-    stay = staying(found, dict.fromkeys(found, 8.0), share)
+    stay = staying(found, dict.fromkeys(found, 8.0), share, MULTIPLE)
     left, whole = sum(map(len, stay.values())), sum(map(len, found.values()))
     assert abs(left - (1 - share) * whole) <= MULTIPLE * len(sizes)
     for name, numbers in stay.items():
@@ -35,12 +35,12 @@ def test_the_share_is_taken_to_within_the_rounding_of_layers(sizes, share, seed)
 
 def test_the_layer_that_is_worth_least_for_its_cost_gives_first():
     found = {"cheap": np.full(4 * MULTIPLE, 1.0), "dear": np.full(4 * MULTIPLE, 1.0)}
-    stay = staying(found, {"cheap": 1.0, "dear": 4.0}, 0.4)
+    stay = staying(found, {"cheap": 1.0, "dear": 4.0}, 0.4, MULTIPLE)
     assert {name: len(numbers) // MULTIPLE for name, numbers in stay.items()} == {"cheap": 4, "dear": 2}
 
 
 def test_a_layer_of_another_width_is_never_made_wider():
-    assert len(staying({"odd": np.ones(40)}, {"odd": 1.0}, 0.0)["odd"]) in (32, 40)
+    assert len(staying({"odd": np.ones(40)}, {"odd": 1.0}, 0.0, MULTIPLE)["odd"]) in (32, 40)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,7 +81,7 @@ def test_scores_are_squared_derivatives_by_a_mask_sentence_by_sentence(likelihoo
     """Held against derivatives by a mask that is really there, one sentence after another."""
     model = Layer()
     inputs = torch.from_numpy(drawn(2, 5, 7, 4).astype(np.float32))
-    matrices = {"layer": model.down.weight.T.detach().numpy()}
+    matrices = {"layer": scores.Read(model.down.weight.T.detach().numpy())}
     batches = [{"x": inputs.numpy()[index : index + 1]} for index in range(5)]
     found = scores.fisher(model, matrices, batches, ("logits",), likelihood, lambda _: None, seed=3)
 
@@ -97,7 +97,7 @@ def test_scores_are_squared_derivatives_by_a_mask_sentence_by_sentence(likelihoo
 def test_a_batch_is_scored_sentence_by_sentence():
     model = Layer()
     inputs = drawn(4, 3, 7, 4).astype(np.float32)
-    matrices = {"layer": model.down.weight.T.detach().numpy()}
+    matrices = {"layer": scores.Read(model.down.weight.T.detach().numpy())}
 
     def found(batches):
         return scores.fisher(model, matrices, batches, ("logits",), "gaussian", lambda _: None)["layer"]
@@ -106,5 +106,19 @@ def test_a_batch_is_scored_sentence_by_sentence():
     np.testing.assert_allclose(found([{"x": inputs}]), alone, rtol=1e-4)
 
 
+def test_a_head_is_worth_what_all_of_its_values_are_together():
+    model = Layer()
+    inputs = torch.from_numpy(drawn(5, 2, 7, 4).astype(np.float32))
+    read = {"layer": scores.Read(model.down.weight.T.detach().numpy(), size=3)}
+    found = scores.fisher(model, read, [{"x": inputs.numpy()}], ("logits",), "gaussian", lambda _: None, seed=1)
+
+    generator, expected = torch.Generator().manual_seed(1), torch.zeros(2, dtype=torch.float64)
+    masks = torch.ones(2, 1, 2, requires_grad=True)
+    logits = model.head(inputs + model.down(torch.tanh(model.up(inputs)) * masks.repeat_interleave(3, dim=-1)))
+    loss = scores.drawn_loss("gaussian", [logits], None, generator)
+    expected = (torch.autograd.grad(loss, masks)[0].double() ** 2).sum(dim=(0, 1))
+    np.testing.assert_allclose(found["layer"], expected.numpy() / 2 / 2, rtol=1e-4)
+
+
 def test_layers_that_the_model_does_not_hold_have_no_scores():
-    assert not scores.fisher(Layer(), {"other": np.ones((6, 4))}, [], ("logits",), "gaussian", lambda _: None)
+    assert not scores.fisher(Layer(), {"other": scores.Read(np.ones((6, 4)))}, [], ("logits",), "gaussian", lambda _: None)

@@ -135,7 +135,7 @@ def effective(settings: Settings) -> Settings:
     if not settings.is_timed:
         settings = settings.model_copy(update={name: Settings.model_fields[name].default for name in TIMED_BY})
     default, calibration = Calibration(), settings.calibration
-    if not settings.pruning.ffn:
+    if not settings.pruning.takes:
         settings = settings.model_copy(update={"pruning": Pruning()})
     if not settings.reads_calibration:
         dataset = settings.dataset.model_copy(update={"calibration_split": None})

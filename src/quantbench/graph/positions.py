@@ -46,7 +46,7 @@ Read = Position | str | None
 """What is read of a tensor: one position, ``ALL``, or nothing."""
 Axes = list[int | None]
 """The axis of each input at which an output's axis is found; None where all of the input is needed."""
-Rule = Callable[["_Analysis", NodeProto, int], Axes | None]
+Rule = Callable[["Analysis", NodeProto, int], Axes | None]
 """From a node and an axis of its output to the axes of its inputs; None where one position cannot be computed alone."""
 
 
@@ -58,7 +58,7 @@ def narrowed(model: ModelProto, shapes: Shapes) -> ModelProto | None:
         shapes: see there.
 
     """
-    found = _Analysis(Graph(model), shapes)
+    found = Analysis(Graph(model), shapes)
     found.run()
     if not found.axes:
         return None
@@ -69,7 +69,7 @@ def narrowed(model: ModelProto, shapes: Shapes) -> ModelProto | None:
 
 
 @dataclass
-class _Analysis:
+class Analysis:
     """What is read of every tensor, and at which axes of its inputs every narrowed node reads it."""
 
     graph: Graph
@@ -135,15 +135,15 @@ class _Analysis:
         return found
 
 
-def _unary(_: _Analysis, node: NodeProto, axis: int) -> Axes:
+def _unary(_: Analysis, node: NodeProto, axis: int) -> Axes:
     return [axis, *([None] * (len(node.input) - 1))]
 
 
-def _broadcast(at: _Analysis, node: NodeProto, axis: int) -> Axes:
+def _broadcast(at: Analysis, node: NodeProto, axis: int) -> Axes:
     return at.broadcast(node, axis, range(len(node.input)))
 
 
-def _product(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _product(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     rank = at.rank(node.output[0])
     if min(at.rank(name) for name in node.input) < 2:
         return None
@@ -154,25 +154,25 @@ def _product(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
     return at.broadcast(node, axis, (0, 1))
 
 
-def _gemm(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _gemm(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     if axis != 0:
         return None
     rest = at.broadcast(node, 0, (2,))[2:]
     return [1 if _attribute(node, "transA", 0) else 0, None, *rest]
 
 
-def _softmax(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _softmax(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     rank = at.rank(node.output[0])
     along = _attribute(node, "axis", -1) % rank
     return [axis] if axis < along else None
 
 
-def _normalization(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _normalization(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     first = _attribute(node, "axis", -1) % at.rank(node.input[0])
     return [axis, *([None] * (len(node.input) - 1))] if axis < first else None
 
 
-def _reduction(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _reduction(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     axes = _axes(at, node)
     rank = at.rank(node.input[0])
     if axes is None:
@@ -183,19 +183,19 @@ def _reduction(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
     return [left[axis], *([None] * (len(node.input) - 1))] if left[axis] not in reduced else None
 
 
-def _transpose(at: _Analysis, node: NodeProto, axis: int) -> Axes:
+def _transpose(at: Analysis, node: NodeProto, axis: int) -> Axes:
     rank = at.rank(node.input[0])
     return [list(_attribute(node, "perm", list(reversed(range(rank)))))[axis]]
 
 
-def _unsqueeze(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _unsqueeze(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     axes, rank = _axes(at, node), at.rank(node.output[0])
     if axes is None or axis in (added := {one % rank for one in axes}):
         return None
     return [axis - sum(one < axis for one in added), *([None] * (len(node.input) - 1))]
 
 
-def _squeeze(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _squeeze(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     axes, rank = _axes(at, node), at.rank(node.input[0])
     if axes is None:
         return None
@@ -203,19 +203,19 @@ def _squeeze(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
     return [left[axis], *([None] * (len(node.input) - 1))]
 
 
-def _concat(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _concat(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     along = _attribute(node, "axis", 0) % at.rank(node.output[0])
     return None if along == axis else [axis] * len(node.input)
 
 
-def _slice(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _slice(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     axes = at.graph.array(node.input[3]) if len(node.input) > 3 else None
     if axes is None or axis in {int(one) % at.rank(node.input[0]) for one in axes.reshape(-1)}:
         return None
     return [axis, *([None] * (len(node.input) - 1))]
 
 
-def _reshape(at: _Analysis, node: NodeProto, axis: int) -> Axes | None:
+def _reshape(at: Analysis, node: NodeProto, axis: int) -> Axes | None:
     """An axis that stays one, with as many values before it: in all runs, so by meaning and not by chance."""
     before, after = at.sizes(node.input[0]), at.sizes(node.output[0])
     for own in range(len(before[0])):
@@ -255,7 +255,7 @@ def rule_of(kind: str) -> Rule | None:
 class _Rewriting:
     """Nodes that compute the positions that are read."""
 
-    def __init__(self, model: ModelProto, found: _Analysis) -> None:
+    def __init__(self, model: ModelProto, found: Analysis) -> None:
         self._model, self._found = model, found
         self._nodes: list[NodeProto] = []
         self._taken: dict[tuple[str, Position], str] = {}
@@ -330,7 +330,7 @@ def _attribute(node: NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
 
 
-def _axes(at: _Analysis, node: NodeProto) -> list[int] | None:
+def _axes(at: Analysis, node: NodeProto) -> list[int] | None:
     """Axes that a node names, as an attribute or as a constant input; None where it names none, or computes them."""
     listed = _attribute(node, "axes", None)
     if listed is not None:

@@ -36,9 +36,10 @@ class Graph:
         for node in self.nodes:
             for name in filter(None, node.input):  # the empty name stands for an input that is left out
                 self._consumers[name].append(node)
-        told = [*model.graph.value_info, *model.graph.input, *model.graph.output]
-        self._types = {item.name: item.type.tensor_type.elem_type for item in told}
-        self._shapes = {item.name: item.type.tensor_type.shape for item in told if item.type.tensor_type.HasField("shape")}
+        self._types = {
+            item.name: item.type.tensor_type.elem_type
+            for item in [*model.graph.value_info, *model.graph.input, *model.graph.output]
+        }
 
     @classmethod
     def read(cls, path: Path) -> Graph:
@@ -79,12 +80,6 @@ class Graph:
         if tensor in self._initializers:
             return bool(self._initializers[tensor].data_type == onnx.TensorProto.FLOAT)
         return bool(self._types.get(tensor) == onnx.TensorProto.FLOAT)
-
-    def shape(self, tensor: str) -> tuple[int | None, ...] | None:
-        """The shape of a computed tensor, None for axes that are free; None where shape inference says nothing."""
-        if tensor not in self._shapes:
-            return None
-        return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in self._shapes[tensor].dim)
 
     def variable_inputs(self, node: NodeProto) -> list[str]:
         """Inputs of a node that are computed, not constant."""

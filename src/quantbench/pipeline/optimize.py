@@ -73,7 +73,7 @@ def optimize(
 
 def as_computed(settings: Settings, model: Model, exported: FloatModel, context: Context) -> FloatModel:
     """The float model that a run's is made from: the export, pruned, or what of it is read."""
-    if settings.pruning.ffn:
+    if settings.pruning.takes:
         exported = pruned(exported, settings.sources, settings.recipe, model, context)
     return read_only(exported, model, context) if settings.positions == "read" else exported
 

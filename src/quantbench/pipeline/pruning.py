@@ -1,30 +1,40 @@
-"""The float model with fewer neurons: scored on calibration samples, cut, and repaired on them."""
+"""The float model with fewer neurons and heads: scored on calibration samples, cut, and repaired on them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+import onnx
 
 from quantbench.errors import RunFailed
 from quantbench.graph import external
-from quantbench.graph.neurons import find
+from quantbench.graph.units import Units, find
 from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.model import Model
+from quantbench.pipeline.shapes import shapes_of
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Samples
-from quantbench.prune import repair, scores
-from quantbench.prune.choose import staying
+from quantbench.prune import repair
+from quantbench.prune.choose import MULTIPLE, staying
+from quantbench.prune.scores import Read, fisher
 from quantbench.schema.settings import Calibration, Recipe, Sources
 from quantbench.sources.export import FILE, exported_sha256, write_tidied
 
+Array = np.ndarray[Any, Any]
+CALLED = {"ffn": "feed-forward layer", "heads": "attention"}
+"""What holds the units of a kind."""
+
 
 def pruned(exported: FloatModel, sources: Sources, recipe: Recipe, model: Model, context: Context) -> FloatModel:
-    """The export with the share of neurons taken that a recipe says, made once on this machine.
+    """The export with the shares of neurons and heads taken that a recipe says, made once on this machine.
 
     Raises:
-        RunFailed: if no feed-forward layer is found whose neurons could be taken.
+        RunFailed: if nothing of a kind is found that could be taken.
 
     """
     wanted = recipe.pruning
@@ -36,12 +46,14 @@ def pruned(exported: FloatModel, sources: Sources, recipe: Recipe, model: Model,
     def make() -> str:
         if exported_sha256(path) is None:
             given, samples = external.read(exported.path), chosen.read()
-            found = _scores(exported, sources, samples, chosen.fingerprint, model, context)
             graph = Graph(given)
-            costs = {layer.name: float(layer.multiplications(graph)) for layer in find(graph)}
-            stay = staying(found, costs, wanted.ffn)
-            total = len(stay) * samples.count
-            with context.reporter.stage(f"Pruning {wanted.ffn:.0%} of neurons", total) as advance:
+            layers = units_of(given, model)
+            for kind, share in wanted.shares.items():
+                if share and not any(units.kind == kind for units in layers):
+                    raise RunFailed(f"pruning.{kind}: no {CALLED[kind]} of a known form is in this model; leave it out")
+            found = _scores(exported, layers, sources, samples, chosen.fingerprint, model, context)
+            stay = _staying(layers, graph, found, wanted.shares)
+            with context.reporter.stage("Fitting what stays", len(stay) * samples.count) as advance:
                 shorter = repair.shortened(given, stay, samples, context.threads, advance)
             write_tidied(shorter, path)
         return str(exported_sha256(path))
@@ -49,32 +61,49 @@ def pruned(exported: FloatModel, sources: Sources, recipe: Recipe, model: Model,
     return FloatModel(path, context.cache.once("pruned", inputs, make))
 
 
-def _scores(
-    exported: FloatModel, sources: Sources, samples: Samples, fingerprint: str, model: Model, context: Context
-) -> dict[str, Any]:
-    """Fisher scores of all neurons by layer, found once for all shares."""
-    import numpy as np
+def units_of(given: onnx.ModelProto, model: Model) -> list[Units]:
+    """All layers of an export whose neurons or heads can be taken."""
+    return find(Graph(given), shapes_of(given, model))
 
+
+def _staying(
+    layers: Sequence[Units], graph: Graph, scores: dict[str, Array], shares: dict[str, float]
+) -> dict[Units, Array]:
+    """Numbers of the units that stay, of the layers that were scored, in the graph's order."""
+    costs = {units.name: units.multiplications(graph) for units in layers}
+    stay: dict[str, Array] = {}
+    for kind, share in shares.items():
+        own = {units.name: scores[units.name] for units in layers if units.kind == kind and units.name in scores}
+        if share and own:
+            stay |= staying(own, costs, share, MULTIPLE if kind == "ffn" else 1)
+    return {units: stay[units.name] for units in layers if units.name in stay}
+
+
+def _scores(
+    exported: FloatModel,
+    layers: Sequence[Units],
+    sources: Sources,
+    samples: Samples,
+    fingerprint: str,
+    model: Model,
+    context: Context,
+) -> dict[str, Array]:
+    """Fisher scores of all units by layer, found once for all shares."""
     if model.opset is not None:
-        raise RunFailed("pruning: neurons are scored by gradients, of which an ONNX file gives none; leave it out")
-    graph = Graph(external.read(exported.path))
-    layers = find(graph)
-    if not layers:
-        raise RunFailed("pruning: no feed-forward layer is found in this model's graph; leave it out")
+        raise RunFailed("pruning: units are scored by gradients, of which an ONNX file gives none; leave it out")
     task = registry.task(sources.task)
 
     def measure() -> dict[str, list[float]]:
+        graph = Graph(external.read(exported.path))
         session: Any = registry.runtime(model.original.runtime).load(model.original, context.threads)
         batches = [samples.sample(index) for index in range(samples.count)]
-        matrices = {layer.name: layer.matrix(graph) for layer in layers}
-        with context.reporter.stage(f"Scoring neurons over {samples.count} samples", samples.count) as advance:
-            found = scores.fisher(
-                session.model, matrices, batches, tuple(task.OUTPUTS), task.likelihood(sources), advance
-            )
+        read = {units.name: Read(units.matrix(graph), units.size) for units in layers}
+        with context.reporter.stage(f"Scoring neurons and heads over {samples.count} samples", samples.count) as advance:
+            found = fisher(session.model, read, batches, tuple(task.OUTPUTS), task.likelihood(sources), advance)
         return {name: values.tolist() for name, values in found.items()}
 
     inputs = {"exported": exported, "original": model.original, "samples": fingerprint}
-    found = context.cache.stored("neurons", inputs, measure)
+    found = context.cache.stored("units", inputs, measure)
     if not found:
-        raise RunFailed("pruning: the export holds no feed-forward weights as the model has them; leave it out")
-    return {layer.name: np.array(found[layer.name]) for layer in layers if layer.name in found}
+        raise RunFailed("pruning: the export holds no weights as the model has them; leave it out")
+    return {name: np.array(values) for name, values in found.items()}

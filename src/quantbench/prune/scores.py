@@ -1,7 +1,7 @@
-"""What every neuron of a feed-forward layer is worth: its Fisher score, from one pass forward and back.
+"""What every neuron and every head is worth: its Fisher score, from one pass forward and back.
 
-Taking a neuron changes the model's outputs by a distribution whose Kullback-Leibler divergence is, to second order,
-half the expected square of the derivative of the log-likelihood by the neuron's mask, outputs being drawn from the
+What taking a unit does to the distribution of the model's outputs is, as Kullback-Leibler divergence and to second
+order, half the expected square of the derivative of the log-likelihood by the unit's mask, outputs being drawn from the
 model itself (the diagonal of the Fisher information; Kwon et al., 2022, "A Fast Post-Training Pruning Framework for
 Transformers", section 4.1; Kunstner et al., 2019, on drawn outputs). No labels are needed.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,20 +25,28 @@ from quantbench.served.pytorch import accepted
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True)
+class Read:
+    """Weights that read units, shape (units × size, outputs), and how many values a unit has."""
+
+    matrix: Array
+    size: int = 1
+
+
 def fisher(
     model: Any,
-    matrices: Mapping[str, Array],
+    layers: Mapping[str, Read],
     batches: Sequence[Inputs],
     outputs: Sequence[str],
     likelihood: Likelihood,
     advance: Advance,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Scores of the neurons of every layer whose matrix is in the model: nats per sentence, shape (neurons,).
+    """Scores of the units of every layer whose weights are in the model: nats per sentence, shape (units,).
 
     Args:
         model: the transformers module.
-        matrices: what reads the neurons, shape (neurons, outputs), by layer.
+        layers: what reads the units, by layer.
         batches: inputs; with ``attention_mask`` where sentences are padded.
         outputs: names of the model's outputs that count.
         likelihood: what these are.
@@ -47,10 +56,12 @@ def fisher(
     """
     import torch
 
-    names = {matrix_digest(np.ascontiguousarray(matrix)): name for name, matrix in matrices.items()}
+    names = {matrix_digest(np.ascontiguousarray(layer.matrix)): name for name, layer in layers.items()}
     totals: dict[str, Any] = defaultdict(float)
     found = list(of_matrices(model, names))
-    handles = [module.register_forward_pre_hook(_hook(names[key], totals)) for key, module, _ in found]
+    handles = [
+        module.register_forward_pre_hook(_hook(names[key], layers[names[key]].size, totals)) for key, module, _ in found
+    ]
     generator, sentences = torch.Generator().manual_seed(seed), 0
     try:
         for batch in batches:
@@ -68,13 +79,13 @@ def fisher(
     return {name: np.asarray(total.numpy()) / 2 / sentences for name, total in totals.items()}
 
 
-def _hook(name: str, totals: dict[str, Any]) -> Any:
+def _hook(name: str, size: int, totals: dict[str, Any]) -> Any:
     def hook(_module: Any, inputs: tuple[Any, ...]) -> None:
         inner = inputs[0]
         values = inner.detach()
 
         def meet(gradient: Any) -> None:
-            met = gradient * values
+            met = (gradient * values).unflatten(-1, (-1, size)).sum(dim=-1)
             by_sentence = met.flatten(1, -2).sum(dim=1) if met.ndim > 2 else met
             totals[name] = totals[name] + (by_sentence.double() ** 2).sum(dim=0)
 

@@ -48,7 +48,7 @@ def _original_itself(settings: Settings) -> str | None:
 
 
 def _no_graph(settings: Settings) -> str | None:
-    what = [*(["pruning"] if settings.pruning.ffn else []), *(["positions: read"] if settings.positions != "all" else [])]
+    what = [*(["pruning"] if settings.pruning.takes else []), *(["positions: read"] if settings.positions != "all" else [])]
     if not what:
         return None
     return f"framework pytorch runs the checkpoint as it is, which {' and '.join(what)} would change; leave it out"

@@ -124,16 +124,27 @@ class Placement(Record):
 
 
 class Pruning(Record):
-    """How many neurons of feed-forward layers are taken before anything is quantized.
+    """How many neurons and heads are taken before anything is quantized.
 
-    ``ffn`` is their share of what they cost over all layers: those go first that a Fisher score says are worth least
-    (Kwon et al. 2022). Scores, and the weights that make up for what was taken, come from ``samples`` of the
-    calibration split, drawn by ``seed``; they need no labels.
+    ``ffn`` is the share of neurons of feed-forward layers, ``heads`` that of heads of attentions, by what they cost over
+    all layers: those go first that a Fisher score says are worth least (Kwon et al. 2022). Scores, and the weights that
+    make up for what was taken, come from ``samples`` of the calibration split, drawn by ``seed``, without labels.
     """
 
     ffn: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    heads: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     samples: Positive = 384
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By kind of unit."""
+        return {"ffn": self.ffn, "heads": self.heads}
+
+    @property
+    def takes(self) -> bool:
+        """Whether anything is taken."""
+        return any(self.shares.values())
 
 
 LEAST_COMPARED = 5.0
@@ -224,7 +235,7 @@ class Recipe(Record):
     @property
     def reads_calibration(self) -> bool:
         """Whether the optimized model is made with the calibration split."""
-        return self.calibrated or self.pruning.ffn > 0
+        return self.calibrated or self.pruning.takes
 
     @property
     def has_dynamic_products(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from quantbench.graph.neurons import find
+from quantbench.graph.units import Units
 from quantbench.graph.view import Graph
 from quantbench.quantize.mixed.products import find_products
 from quantbench.tune.state import Tried
@@ -47,10 +47,11 @@ def next_share(passed: Mapping[float, bool]) -> float | None:
     return left[(len(left) - 1) // 2] if left else None
 
 
-def share_of_products(graph: Graph) -> float:
+def share_of_products(graph: Graph, layers: Sequence[Units]) -> float:
     """What neurons cost that can be taken, as a share of all products with constant weights."""
     total = sum(product.matrix(graph).size for product in find_products(graph))
-    return sum(layer.neurons * layer.multiplications(graph) for layer in find(graph)) / total if total else 0.0
+    own = sum(units.count * units.multiplications(graph) for units in layers if units.kind == "ffn")
+    return own / total if total else 0.0
 
 
 def _name(whole: Tried, share: float) -> str:

@@ -16,12 +16,14 @@ from typing import Any
 
 from quantbench.analysis import losses, speedups
 from quantbench.config.plan import run_of
+from quantbench.graph import external
 from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate, predict, worker
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import float_model
 from quantbench.pipeline.load import load
 from quantbench.pipeline.positions import read_only
+from quantbench.pipeline.pruning import units_of
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
 from quantbench.quantize.mixed import sensitivity
@@ -308,7 +310,8 @@ class Tuning:
         """Take neurons from the fastest version that passed: the largest share with which it still passes."""
         if self.state.finalists or self.loaded.model.opset is not None or "pruning" in self.state.failures:
             return
-        limits, of_products = self._absolute_limits(), pruner.share_of_products(Graph.read(self.exported.path))
+        limits, given = self._absolute_limits(), external.read(self.exported.path)
+        of_products = pruner.share_of_products(Graph(given), units_of(given, self.loaded.model))
         while (version := pruner.next_version(self.state.tried, of_products)) is not None and not self._spent():
             try:
                 self._judge(version, limits)

@@ -1,4 +1,4 @@
-"""Feed-forward layers of graphs, found by their form and cut neuron by neuron."""
+"""Neurons and heads of graphs, found by the form of their layers and cut one by one."""
 
 import numpy as np
 import onnx
@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from quantbench.graph.neurons import cut, find
+from quantbench.graph import edit
+from quantbench.graph.units import cut
+from quantbench.graph.units import find as find_in
 from quantbench.graph.view import Graph
 
 WIDTH, NEURONS = 4, 12
+HEADS, SIZE = 6, 3
 
 
 def constant(name, *shape):
@@ -87,13 +90,61 @@ def gated_by_two_products():
 FORMS = {"gelu": gelu, "one product": gated_by_one_product, "two products": gated_by_two_products}
 
 
+def numbers(name, *values):
+    return numpy_helper.from_array(np.array(values, dtype=np.int64), name)
+
+
+def attention(split_at=-1, merged_to=-1):
+    """As exporters write it; heads are split off and merged by Reshapes."""
+    nodes = []
+    for part, perm in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        nodes += [
+            node("MatMul", ["x", f"{part}_weight"], f"{part}_flat"),
+            node("Add", [f"{part}_flat", f"{part}_bias"], f"{part}_biased"),
+            node("Reshape", [f"{part}_biased", "target"], f"{part}_split"),
+            node("Transpose", [f"{part}_split"], f"{part}_heads", perm=perm),
+        ]
+    nodes += [
+        node("MatMul", ["q_heads", "k_heads"], "scores"),
+        node("Div", ["scores", "root"], "scaled"),
+        node("Softmax", ["scaled"], "shares", axis=-1),
+        node("MatMul", ["shares", "v_heads"], "context"),
+        node("Transpose", ["context"], "back", perm=[0, 2, 1, 3]),
+        node("Reshape", ["back", "whole"], "flat"),
+        node("MatMul", ["flat", "down"], "y"),
+    ]
+    constants = [
+        *(constant(f"{part}_weight", WIDTH, HEADS * SIZE) for part in "qkv"),
+        *(constant(f"{part}_bias", HEADS * SIZE) for part in "qkv"),
+        constant("down", HEADS * SIZE, WIDTH),
+        numpy_helper.from_array(np.array(1.7, dtype=np.float32), "root"),
+        *(numbers("target", 0, 0, split_at, SIZE), numbers("whole", 0, 0, merged_to)),
+    ]
+    return nodes, constants
+
+
 def output(made, length=5):
     x = np.random.default_rng(1).normal(size=(2, length, WIDTH)).astype(np.float32)
     return ReferenceEvaluator(made).run(None, {"x": x})[0]
 
 
+def find(graph):
+    """With the shapes of two runs."""
+    runs = []
+    for batch, length in ((3, 11), (5, 17)):
+        every = edit.copy(graph.model)
+        names = [name for item in every.graph.node for name in item.output]
+        del every.graph.output[:]
+        every.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        axes = graph.model.graph.input[0].type.tensor_type.shape.dim
+        given = {"x": np.ones((batch, length, WIDTH)[-len(axes) :], dtype=np.float32)}
+        found = ReferenceEvaluator(every).run(None, given)
+        runs.append({**dict(zip(names, map(np.shape, found), strict=True)), "x": given["x"].shape})
+    return find_in(graph, runs)
+
+
 def without(made, taken):
-    """The model with rows of zeros for neurons that are taken: what a cut one is to give."""
+    """The model with rows of zeros for what is taken: what a cut one is to give."""
     changed = onnx.ModelProto()
     changed.CopyFrom(made)
     (down,) = (item for item in changed.graph.initializer if item.name == "down")
@@ -109,14 +160,34 @@ def without(made, taken):
 def test_a_cut_layer_gives_what_the_whole_one_gives_without_these_neurons(form, stay):
     made = model(*FORMS[form]())
     (layer,) = find(graph := Graph(made))
-    assert (layer.inner, layer.neurons) == (graph.node(layer.name).input[0], NEURONS)
+    assert (layer.inner, layer.count, layer.kind) == (graph.node(layer.name).input[0], NEURONS, "ffn")
     kept = np.array(sorted(stay))
-    shorter = cut(made, {layer: (kept, layer.matrix(graph)[kept])})
+    shorter = cut(made, layer, kept, layer.matrix(graph)[kept])
     onnx.checker.check_model(shorter, full_check=True)
     expected = output(without(made, set(range(NEURONS)) - stay))
     np.testing.assert_allclose(output(shorter), expected, rtol=1e-5, atol=1e-5)
     sizes = [np.prod(item.dims) for item in shorter.graph.initializer]
     assert sum(sizes) < sum(np.prod(item.dims) for item in made.graph.initializer) or len(stay) == NEURONS
+
+
+@pytest.mark.parametrize("split_at", [-1, HEADS])
+@pytest.mark.parametrize("merged_to", [-1, HEADS * SIZE])
+@settings(max_examples=8, deadline=None)
+@given(stay=st.sets(st.integers(0, HEADS - 1), min_size=1))
+def test_cut_heads_give_what_all_give_without_these(split_at, merged_to, stay):
+    made = model(*attention(split_at, merged_to))
+    (layer,) = find(graph := Graph(made))
+    assert (layer.inner, layer.count, layer.size, layer.kind) == ("flat", HEADS, SIZE, "heads")
+    kept = np.array(sorted(stay))
+    shorter = cut(made, layer, kept, layer.matrix(graph)[layer.values(kept)])
+    onnx.checker.check_model(shorter, full_check=True)
+    taken = layer.values(np.array(sorted(set(range(HEADS)) - stay), dtype=int))
+    np.testing.assert_allclose(output(shorter), output(without(made, taken)), rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_head_costs():
+    (layer,) = find(graph := Graph(model(*attention())))
+    assert layer.multiplications(graph) == 4 * WIDTH * SIZE
 
 
 def test_what_a_neuron_costs():
@@ -134,7 +205,7 @@ def test_below_opset_13_sizes_stand_in_an_attribute():
     made = model(nodes, constants[:-1], opset=12)
     (layer,) = find(graph := Graph(made))
     kept = np.arange(0, NEURONS, 2)
-    shorter = cut(made, {layer: (kept, layer.matrix(graph)[kept])})
+    shorter = cut(made, layer, kept, layer.matrix(graph)[kept])
     expected = output(without(made, range(1, NEURONS, 2)))
     np.testing.assert_allclose(output(shorter), expected, rtol=1e-5, atol=1e-5)
 
