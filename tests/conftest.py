@@ -1,8 +1,8 @@
 """Workers and files of tests stay out of each other's way.
 
 Each worker has a core of its own, so that the threads of one never wait for a core that another keeps busy. Each file
-has a cache and a lock of the machine of its own, so that none finds what another made, or waits for it. Property tests have no
-deadline, since no test asserts a time.
+has a cache and a lock of the machine of its own, so that none finds what another made, or waits for it. Property tests
+have no deadline, since no test asserts a time.
 """
 
 import os
@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from quantbench.system import cache
+from quantbench.timing import forks
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -31,6 +32,15 @@ def _machine_of_the_file(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.VARIABLE, folder)
         patch.setenv(cache.LOCK_VARIABLE, folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_imported_once():
+    """Arms are forked of the same processes whatever the name of the test, which pytest keeps in a variable."""
+    given = forks._given
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forks, "_given", lambda: tuple(item for item in given() if item[0] != "PYTEST_CURRENT_TEST"))
         yield
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from quantbench.config.load import build_config
 from quantbench.config.plan import make_plan
 from quantbench.errors import BadInput, Mistake
 from quantbench.results.store import CONFIG_FILE, Store
-from quantbench.schema.results import SCHEMA_VERSION, Failure
+from quantbench.schema.results import SCHEMA_VERSION, Failure, Result
 from quantbench.system.writing import write_atomically
 
 
@@ -311,3 +312,20 @@ def test_results_of_a_plain_configuration(tmp_path):
     folder = Store(tmp_path / "out")
     assert folder.stored_for(config) == []
     assert not folder.folder.exists(), "looking makes nothing"
+
+
+def test_outcomes_that_many_results_share_are_read_once_and_are_right(tmp_path):
+    stored = Path(__file__).parent / "stored" / "frameworks"
+    one_by_one = [Result.model_validate_json(path.read_bytes()) for path in (stored / "results").glob("*.json")]
+    found = Store(stored).results()
+    assert sorted(one_by_one, key=lambda result: result.run.name) == found
+    originals = [result.scores["original"].outcomes for result in found]
+    assert len(set(map(id, originals))) < len(originals)
+
+
+def test_a_document_that_is_written_otherwise_is_read_all_the_same(tmp_path):
+    stored = Path(__file__).parent / "stored" / "frameworks"
+    shutil.copytree(stored, tmp_path / "out")
+    for path in (tmp_path / "out" / "results").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_bytes()), indent=1))
+    assert Store(tmp_path / "out").results() == Store(stored).results()

@@ -29,6 +29,8 @@ from quantbench.system.garbage import uncollected
 from quantbench.system.writing import write_atomically, write_problem
 
 CONFIG_FILE = "config.yaml"
+OUTCOMES, ROWS_END = b'"outcomes":', b"]]"
+"""What stands before the outcomes of an arm, and at their end, as documents are written."""
 WORTH_KEEPING = ("results", "jobs", "tuning.json")
 """What of a folder is worth to go on from: finished runs, jobs that run elsewhere, the state of a search."""
 
@@ -123,7 +125,8 @@ class Store:
         """
         paths = sorted((self.folder / "results").glob("[!.]*.json"))
         with uncollected():
-            found = [_read_result(path) for path in paths]
+            reader = _Reader()
+            found = [reader.read(path) for path in paths]
             gc.freeze()  # no cycles are in them, which a search would take a second to find
         done = {result.run.key for result in found if result.done}
         kept = (result for result in found if result.done or result.run.key not in done)
@@ -150,24 +153,47 @@ def _check_writable(folder: Path) -> None:
         raise BadInput([Mistake(str(folder), write_problem(problem, folder))])
 
 
-def _read_result(path: Path) -> Result:
-    again = "delete it and run again, only this run is repeated"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput([Mistake(str(path), f"cannot be read: {error.strerror}; {again}")]) from error
-    try:
-        result = Result.model_validate_json(data)
-    except ValidationError as error:
-        version = _version(data)
-        if version == SCHEMA_VERSION:
-            raise BadInput([Mistake(str(path), f"is damaged; {again}")]) from error
-    else:
-        version = result.schema_version
-        if version == SCHEMA_VERSION:
+class _Reader:
+    """Reads documents of results, of which those of a grid have the outcomes of one original: these are read once."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[bytes, tuple[tuple[int | float, ...], ...]] = {}
+
+    def read(self, path: Path) -> Result:
+        """The result of a document."""
+        again = "delete it and run again, only this run is repeated"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadInput([Mistake(str(path), f"cannot be read: {error.strerror}; {again}")]) from error
+        try:
+            result = self._parsed(data)
+        except ValidationError as error:
+            version = _version(data)
+            if version == SCHEMA_VERSION:
+                raise BadInput([Mistake(str(path), f"is damaged; {again}")]) from error
+        else:
+            version = result.schema_version
+            if version == SCHEMA_VERSION:
+                return result
+        message = f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
+        raise BadInput([Mistake(str(path), message)])
+
+    def _parsed(self, data: bytes) -> Result:
+        """The result of a text; its first outcomes are those of the arm that is scored first, the original."""
+        _, found, after = data.partition(OUTCOMES)
+        begin = len(data) - len(after)
+        end = data.find(ROWS_END, begin) + len(ROWS_END)
+        text = data[begin:end] if found and end > begin else b""
+        if text not in self._outcomes:
+            result = Result.model_validate_json(data)
+            if text and result.scores:
+                self._outcomes[text] = next(iter(result.scores.values())).outcomes
             return result
-    message = f"has schema version {version}, this quantbench reads {SCHEMA_VERSION}; use the version that wrote it"
-    raise BadInput([Mistake(str(path), message)])
+        result = Result.model_validate_json(data[:begin] + b"[]" + data[end:])
+        arm, scores = next(iter(result.scores.items()))
+        whole = scores.model_copy(update={"outcomes": self._outcomes[text]})
+        return result.model_copy(update={"scores": {**result.scores, arm: whole}})
 
 
 def _version(data: bytes) -> object:

@@ -156,8 +156,8 @@ def close() -> None:
 
 
 def _server(runtime: str, cpus: Sequence[int]) -> _Server:
-    """The one of a runtime and CPUs; a new one where variables or folder, which it has from here, are other ones."""
-    key, given = (os.getpid(), runtime, tuple(cpus)), (str(Path.cwd()), *sorted(os.environ.items()))
+    """The one of a runtime and CPUs; a new one where what it was given has changed."""
+    key, given = (os.getpid(), runtime, tuple(cpus)), _given()
     found = _servers.get(key)
     if found is not None and not (found.alive and found.given == given):
         _servers.pop(key).close()
@@ -165,6 +165,11 @@ def _server(runtime: str, cpus: Sequence[int]) -> _Server:
     if found is None:
         found = _servers[key] = _Server(runtime, cpus, given)
     return found
+
+
+def _given() -> tuple[Any, ...]:
+    """What a process has from the one that starts it: the folder and the variables."""
+    return (str(Path.cwd()), *sorted(os.environ.items()))
 
 
 def _python(
