@@ -100,7 +100,7 @@ def test_a_batch_is_scored_sentence_by_sentence():
     matrices = {"layer": scores.Read(model.down.weight.T.detach().numpy())}
 
     def found(batches):
-        return scores.fisher(model, matrices, batches, ("logits",), "gaussian", lambda _: None)["layer"]
+        return scores.fisher(model, matrices, batches, ("logits",), "bernoulli", lambda _: None)["layer"]
 
     alone = found([{"x": inputs[index : index + 1]} for index in range(3)])
     np.testing.assert_allclose(found([{"x": inputs}]), alone, rtol=1e-4)

@@ -176,6 +176,8 @@ class _Region:
             return self._reshape(node, layout)
         if node.op_type == "Split":
             return self._split(node, layout)
+        if node.op_type == "Slice" and self._slices(node, layout):
+            return self._part(node, layout)
         rule = rule_of(node.op_type)
         axes = rule(self._at, node, layout.axis) if rule else None
         if axes is None or len(node.output) > 1:
@@ -217,16 +219,32 @@ class _Region:
         self._splits += [node.name] if node.name not in self._splits else []
         return self._visit(node.input[0], layout._replace(parts=len(node.output)))
 
+    def _slices(self, node: NodeProto, layout: Layout) -> bool:
+        """Whether a Slice takes a part of the units' axis, from a place that follows from how long it is."""
+        axes = self._graph.array(node.input[3]) if len(node.input) > 3 else None
+        computed = not self._graph.is_constant(node.input[1]) or not self._graph.is_constant(node.input[2])
+        rank = self._at.rank(node.input[0])
+        return axes is not None and [int(one) % rank for one in axes.reshape(-1)] == [layout.axis] and computed
+
+    def _part(self, node: NodeProto, layout: Layout) -> bool:
+        """One of equal parts, as exporters write a chunk."""
+        lengths = [size[layout.axis] for size in self._at.sizes(node.input[0])]
+        own = self._at.sizes(node.output[0])[0][layout.axis]
+        if layout.parts != 1 or lengths[0] % own:
+            return False
+        return self._visit(node.input[0], layout._replace(parts=lengths[0] // own))
+
     def _made(self) -> bool:
         """Whether products with constants make the units."""
         return any(place == 1 and _is_product(self._graph, self._graph.node(name)) for name, place in self._constants)
 
     def _closed(self) -> bool:
-        """Whether nothing else reads what is made on the way."""
+        """Whether nothing else reads what is made on the way, but how long it is."""
         inside = {*self._nodes, self._reader.name}
         outputs = {item.name for item in self._graph.model.graph.output}
         return all(
-            not outputs.intersection(node.output) and {reader.name for reader in self._graph.consumers(node)} <= inside
+            not outputs.intersection(node.output)
+            and {reader.name for reader in self._graph.consumers(node) if reader.op_type != "Shape"} <= inside
             for node in self._nodes.values()
         )
 

@@ -10,13 +10,13 @@ import onnx
 
 from quantbench.errors import RunFailed
 from quantbench.graph import external
-from quantbench.graph.units import Units, find
+from quantbench.graph.units import Units, cut, find
 from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.model import Model
-from quantbench.pipeline.shapes import shapes_of
+from quantbench.pipeline.graph_runs import difference, shapes_of
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Samples
 from quantbench.prune import repair
@@ -53,12 +53,26 @@ def pruned(exported: FloatModel, sources: Sources, recipe: Recipe, model: Model,
                     raise RunFailed(f"pruning.{kind}: no {CALLED[kind]} of a known form is in this model; leave it out")
             found = _scores(exported, layers, sources, samples, chosen.fingerprint, model, context)
             stay = _staying(layers, graph, found, wanted.shares)
+            _hold(given, stay, model)
             with context.reporter.stage("Fitting what stays", len(stay) * samples.count) as advance:
                 shorter = repair.shortened(given, stay, samples, context.threads, advance)
             write_tidied(shorter, path)
         return str(exported_sha256(path))
 
     return FloatModel(path, context.cache.once("pruned", inputs, make))
+
+
+def _hold(given: onnx.ModelProto, stay: dict[Units, Array], model: Model) -> None:
+    """Hold that a graph without units gives what it gives while nothing reads them."""
+    unread = shorter = given
+    for units, numbers in stay.items():
+        weights, kept = units.matrix(Graph(given)), units.values(numbers)
+        zeros = np.zeros_like(weights)
+        zeros[kept] = weights[kept]
+        unread = cut(unread, units, np.arange(units.count), zeros)
+        shorter = cut(shorter, units, numbers, weights[kept])
+    if apart := difference(unread, shorter, model):
+        raise RunFailed(f"pruning changes what stays {apart}; leave it out")
 
 
 def units_of(given: onnx.ModelProto, model: Model) -> list[Units]:

@@ -1,4 +1,4 @@
-"""Shapes of all tensors of a float export, seen while it runs: axes that are alike by chance differ in some run."""
+"""Float graphs as they run: shapes of all their tensors, and whether two give the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from quantbench.quantize import sessions
 from quantbench.served.onnxruntime import session_options
 
 RUNS = ((3, 11), (5, 17))
-"""Batch sizes and lengths: primes that are no other axis of a model."""
+"""Batch sizes and lengths: primes that are no other axis of a model, so that axes alike by chance differ in a run."""
+CHECKED = ((1, 1), (2, 7), (4, 33))
+"""Batch sizes and lengths at which two are compared."""
+ROUNDING = 1e-4
+"""Share of the largest output by which sums in another order may move one."""
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -34,6 +38,18 @@ def _shapes(exported: onnx.ModelProto, inputs: Arrays) -> dict[str, tuple[int, .
         **{name: np.shape(value) for name, value in zip(names, found, strict=True)},
         **{name: array.shape for name, array in inputs.items()},
     }
+
+
+def difference(given: onnx.ModelProto, found: onnx.ModelProto, model: Model) -> str | None:
+    """Where and by how much two graphs give something else than each other; None where they give the same."""
+    for run in CHECKED:
+        inputs = model.processor.exact_inputs(*run, seed=1)
+        for one, other in zip(outputs(given, inputs), outputs(found, inputs), strict=True):
+            most = float(np.abs(one).max(initial=0))
+            apart = float(np.abs(one - other).max(initial=0)) if one.shape == other.shape else np.inf
+            if not apart <= ROUNDING * most:
+                return f"at {run[0]} × {run[1]}, by {apart:.2g} of {most:.2g}"
+    return None
 
 
 def outputs(exported: onnx.ModelProto, inputs: Arrays) -> list[Any]:
