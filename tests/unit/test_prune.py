@@ -121,4 +121,6 @@ def test_a_head_is_worth_what_all_of_its_values_are_together():
 
 
 def test_layers_that_the_model_does_not_hold_have_no_scores():
-    assert not scores.fisher(Layer(), {"other": scores.Read(np.ones((6, 4)))}, [], ("logits",), "gaussian", lambda _: None)
+    assert not scores.fisher(
+        Layer(), {"other": scores.Read(np.ones((6, 4)))}, [], ("logits",), "gaussian", lambda _: None
+    )

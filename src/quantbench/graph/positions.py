@@ -78,6 +78,7 @@ class Analysis:
     axes: dict[str, Axes] = field(default_factory=dict)
 
     def run(self) -> None:
+        """Go through the graph from its outputs back."""
         for item in self.graph.model.graph.output:
             self.read[item.name] = ALL
         for node in reversed(self.graph.nodes):
@@ -117,6 +118,7 @@ class Analysis:
         return Position(axis, int(index.reshape(-1)[0]))
 
     def rank(self, name: str) -> int:
+        """How many axes a tensor has."""
         return len(self.sizes(name)[0])
 
     def sizes(self, name: str) -> list[tuple[int, ...]]:

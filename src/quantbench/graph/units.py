@@ -1,9 +1,9 @@
 """Parts of a graph that can be taken away whole: neurons of feed-forward layers, heads of attentions.
 
-A unit is a block of rows of the product that reads it, and the columns of the products that make it. Between them every
-operator acts on each unit by itself, so that taking one changes no other. What lies there is found from the reading
-product back, by the same rules as what is read at a position (``positions``), here along the axis of the units; what has
-any other form is left as it is.
+A unit is a block of rows of the product that reads it, and the columns of the products that make it. Between them
+every operator acts on each unit by itself, so that taking one changes no other. What lies there is found from the
+reading product back, by the same rules as what is read at a position (``positions``), here along the axis of the units;
+what has any other form is left as it is.
 """
 
 from __future__ import annotations
@@ -172,19 +172,17 @@ class _Region:
             return self._seen[tensor] == layout
         self._seen[tensor] = layout
         self._nodes[node.name] = node
-        if node.op_type == "Reshape":
-            return self._reshape(node, layout)
-        if node.op_type == "Split":
-            return self._split(node, layout)
-        if node.op_type == "Slice" and self._slices(node, layout):
-            return self._part(node, layout)
+        special = {"Reshape": self._reshape, "Split": self._split, "Slice": self._slice}.get(node.op_type)
+        return special(node, layout) if special else self._plain(node, layout)
+
+    def _plain(self, node: NodeProto, layout: Layout) -> bool:
+        """An operator of which a rule says where in its inputs units lie."""
         rule = rule_of(node.op_type)
-        axes = rule(self._at, node, layout.axis) if rule else None
-        if axes is None or len(node.output) > 1:
+        axes = rule(self._at, node, layout.axis) if rule and len(node.output) == 1 else None
+        if axes is None:
             return False
-        return all(
-            self._operand(node, place, layout._replace(axis=axis)) for place, axis in enumerate(axes) if axis is not None
-        )
+        places = [(place, axis) for place, axis in enumerate(axes) if axis is not None]
+        return all(self._operand(node, place, layout._replace(axis=axis)) for place, axis in places)
 
     def _operand(self, node: NodeProto, place: int, layout: Layout) -> bool:
         name = node.input[place]
@@ -219,20 +217,17 @@ class _Region:
         self._splits += [node.name] if node.name not in self._splits else []
         return self._visit(node.input[0], layout._replace(parts=len(node.output)))
 
-    def _slices(self, node: NodeProto, layout: Layout) -> bool:
-        """Whether a Slice takes a part of the units' axis, from a place that follows from how long it is."""
+    def _slice(self, node: NodeProto, layout: Layout) -> bool:
+        """One of equal parts, as exporters write a chunk: from a place that follows from how long the axis is."""
         axes = self._graph.array(node.input[3]) if len(node.input) > 3 else None
-        computed = not self._graph.is_constant(node.input[1]) or not self._graph.is_constant(node.input[2])
         rank = self._at.rank(node.input[0])
-        return axes is not None and [int(one) % rank for one in axes.reshape(-1)] == [layout.axis] and computed
-
-    def _part(self, node: NodeProto, layout: Layout) -> bool:
-        """One of equal parts, as exporters write a chunk."""
-        lengths = [size[layout.axis] for size in self._at.sizes(node.input[0])]
-        own = self._at.sizes(node.output[0])[0][layout.axis]
-        if layout.parts != 1 or lengths[0] % own:
+        if axes is None or [int(one) % rank for one in axes.reshape(-1)] != [layout.axis]:
+            return self._plain(node, layout)
+        lengths = [self._at.sizes(name)[0][layout.axis] for name in (node.input[0], node.output[0])]
+        computed = not all(self._graph.is_constant(name) for name in node.input[1:3])
+        if layout.parts != 1 or lengths[0] % lengths[1] or not computed:
             return False
-        return self._visit(node.input[0], layout._replace(parts=lengths[0] // own))
+        return self._visit(node.input[0], layout._replace(parts=lengths[0] // lengths[1]))
 
     def _made(self) -> bool:
         """Whether products with constants make the units."""
@@ -260,8 +255,10 @@ def _leads(before: tuple[int, ...], axis: int, given: Layout, after: tuple[int, 
         return before[axis] == after[found.axis]
     merged, axes, place = (before, after, found.axis) if given.size > found.size else (after, before, axis)
     whole = axis if merged is before else found.axis
-    return len(axes) > place + 1 and merged[whole] == axes[place] * axes[place + 1] and axes[place + 1] == max(
-        given.size, found.size
+    return (
+        len(axes) > place + 1
+        and merged[whole] == axes[place] * axes[place + 1]
+        and axes[place + 1] == max(given.size, found.size)
     )
 
 

@@ -7,8 +7,8 @@ from quantbench.graph import external
 from quantbench.graph.positions import narrowed
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
-from quantbench.pipeline.model import Model
 from quantbench.pipeline.graph_runs import difference, shapes_of
+from quantbench.pipeline.model import Model
 from quantbench.sources.export import FILE, exported_sha256, write_tidied
 
 

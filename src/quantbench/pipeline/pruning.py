@@ -15,8 +15,8 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
-from quantbench.pipeline.model import Model
 from quantbench.pipeline.graph_runs import difference, shapes_of
+from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Samples
 from quantbench.prune import repair
@@ -112,7 +112,7 @@ def _scores(
         session: Any = registry.runtime(model.original.runtime).load(model.original, context.threads)
         batches = [samples.sample(index) for index in range(samples.count)]
         read = {units.name: Read(units.matrix(graph), units.size) for units in layers}
-        with context.reporter.stage(f"Scoring neurons and heads over {samples.count} samples", samples.count) as advance:
+        with context.reporter.stage(f"Scoring what can be taken, {samples.count} samples", samples.count) as advance:
             found = fisher(session.model, read, batches, tuple(task.OUTPUTS), task.likelihood(sources), advance)
         return {name: values.tolist() for name, values in found.items()}
 

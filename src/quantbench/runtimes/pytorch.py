@@ -48,7 +48,8 @@ def _original_itself(settings: Settings) -> str | None:
 
 
 def _no_graph(settings: Settings) -> str | None:
-    what = [*(["pruning"] if settings.pruning.takes else []), *(["positions: read"] if settings.positions != "all" else [])]
+    asked = {"pruning": settings.pruning.takes, "positions: read": settings.positions != "all"}
+    what = [name for name, given in asked.items() if given]
     if not what:
         return None
     return f"framework pytorch runs the checkpoint as it is, which {' and '.join(what)} would change; leave it out"

@@ -275,7 +275,16 @@ class Timing(Record):
 ORDER = (
     *("task", "model_name_or_path", "dataset", "task_args", "metrics", "max_eval_samples", "quantization_approach"),
     *("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type", "calibration"),
-    *("placement", "pruning", "positions", "framework", "framework_args", "aware_training", "batch_sizes", "input_lengths"),
+    *(
+        "placement",
+        "pruning",
+        "positions",
+        "framework",
+        "framework_args",
+        "aware_training",
+        "batch_sizes",
+        "input_lengths",
+    ),
     *("time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
 )
 """Parameters as files list them."""
