@@ -15,7 +15,7 @@ from quantbench.errors import RunFailed
 from quantbench.graph import external
 from quantbench.pipeline.load import load_model
 from quantbench.pipeline.pruning import pruned, units_of
-from quantbench.prune import repair
+from quantbench.quantize.pruning import repair
 
 FAMILIES = (
     *("BERT", "DistilBERT", "RoBERTa", "XLM-R", "ELECTRA", "MPNet", "DeBERTa-v2", "CamemBERT", "ERNIE"),
@@ -101,7 +101,7 @@ def test_repair_gives_back_what_pruning_lost(demo, tmp_path, monkeypatch):
     before, after = layers(exported.path, model), layers(shorter.path, model)
     assert 0.55 <= sum(after.values()) / sum(before.values()) <= 0.65
     monkeypatch.setattr(repair, "fitted", lambda together, weights, stay: weights[stay])
-    settings, context = settings, stages.context_at(tmp_path / "other")
+    context = stages.context_at(tmp_path / "other")
     plain = f1(tmp_path / "plain")
     assert repaired > original - 0.03
     assert repaired > plain, "what stays makes up for what was taken"

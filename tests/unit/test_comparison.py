@@ -12,7 +12,7 @@ from quantbench.errors import BadInput
 from quantbench.reports import _comparison
 from quantbench.results.store import Store
 from quantbench.schema.base import digest
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Pruning, Settings
 
 
 def changed(results, **updates):
@@ -263,3 +263,10 @@ def test_a_script_learns_what_was_found_from_the_exit_code(tmp_path, change, cod
     assert done.exit_code == code, done.output
     found = qb.compare(a, b)
     assert (bool(found.slower), bool(found.worse)) == (code in (4, 6), code in (5, 6))
+
+
+def test_a_parameter_that_earlier_versions_had_not_differs_with_a_word():
+    (first,) = reference_results(reference_config())[:1]
+    pruned = first.run.settings.model_copy(update={"pruning": Pruning(ffn=0.2), "positions": "read"})
+    second = first.model_copy(update={"run": first.run.model_copy(update={"settings": pruned})})
+    assert pairing.Pair(first, second).differing == ["pruning.ffn 0.0 against 0.2", "positions all against read"]

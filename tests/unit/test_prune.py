@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantbench.prune import repair, scores
-from quantbench.prune.choose import MULTIPLE, staying
+from quantbench.quantize.pruning import repair, scores
+from quantbench.quantize.pruning.choose import MULTIPLE, staying
 
 
 def drawn(seed, *shape):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quantbench.plugins.former import spelled_out
+from quantbench.plugins.former import ADDED, spelled_out
 from quantbench.schema.base import digest
 from quantbench.schema.results import Latency, Result
 from quantbench.schema.settings import DATASET
@@ -127,7 +127,7 @@ def _usual(result: Result) -> int:
 def _differing(first: Result, second: Result, names: Sequence[str]) -> list[str]:
     """Parameters with other values, by dotted key, as ``key one against other``."""
     found = []
-    settings = [spelled_out(result.run.settings) for result in (first, second)]
+    settings = [{**ADDED, **spelled_out(result.run.settings)} for result in (first, second)]
     for name in names:
         one, other = (dict(_leaves(name, values[name])) for values in settings)
         found += [

@@ -12,7 +12,6 @@ from quantbench.graph import edit
 from quantbench.graph.positions import Shapes
 from quantbench.pipeline.model import Model
 from quantbench.quantize import sessions
-from quantbench.served.onnxruntime import session_options
 
 RUNS = ((3, 11), (5, 17))
 """Batch sizes and lengths: primes that are no other axis of a model, so that axes alike by chance differ in a run."""
@@ -55,5 +54,5 @@ def difference(given: onnx.ModelProto, found: onnx.ModelProto, model: Model) -> 
 def outputs(exported: onnx.ModelProto, inputs: Arrays) -> list[Any]:
     """What a model gives, computed without any optimization."""
     names = {item.name for item in exported.graph.input}
-    session = sessions.session(sessions.serialized(exported), session_options(0, 1))
+    session = sessions.of_graph(exported, 0, 1)
     return list(session.run(None, {name: array for name, array in inputs.items() if name in names}))

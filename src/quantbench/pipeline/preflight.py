@@ -100,8 +100,10 @@ def _libraries(settings: Settings) -> list[tuple[str, str]]:
     """A message if a library is not installed that the run's task, its framework or its backend needs."""
     launcher = registry.launcher(settings.backend.name)
     task = registry.task(settings.task)
-    needed = {"eval": needs_examples(settings), "calibration": settings.reads_calibration}
-    wanted = [which for which, read in needed.items() if read]
+    wanted = [
+        ("task", settings.task, task.LIBRARIES, task.EXTRA),
+        ("backend", settings.backend.name, launcher.LIBRARIES, launcher.EXTRA),
+    ]
     if not launcher.REMOTE:
         runtime = registry.runtime(settings.framework)
         wanted.append(("framework", settings.framework, runtime.LIBRARIES, runtime.EXTRA))
@@ -215,11 +217,8 @@ def _data(settings: Settings, context: Context) -> list[tuple[str, str]]:
         fitting = None  # its outputs are taken for something else, and labels would be held against that
     labels = [str(name) for name in (fitting.config.get("id2label") or {}).values()] if fitting else []
     problems: list[tuple[str, str]] = []
-    wanted = [
-        which
-        for which, read in (("eval", needs_examples(settings)), ("calibration", settings.reads_calibration))
-        if read
-    ]
+    needed = {"eval": needs_examples(settings), "calibration": settings.reads_calibration}
+    wanted = [which for which, read in needed.items() if read]
     for which in wanted:
         load = partial(load_split, settings.dataset, which, context)
         split, found = _guarded("dataset.path", f"data set {name!r}", load)

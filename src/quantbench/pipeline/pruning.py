@@ -19,9 +19,9 @@ from quantbench.pipeline.graph_runs import difference, shapes_of
 from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Samples
-from quantbench.prune import repair
-from quantbench.prune.choose import MULTIPLE, staying
-from quantbench.prune.scores import Read, fisher
+from quantbench.quantize.pruning import repair
+from quantbench.quantize.pruning.choose import MULTIPLE, staying
+from quantbench.quantize.pruning.scores import Read, fisher
 from quantbench.schema.settings import Calibration, Recipe, Sources
 from quantbench.sources.export import FILE, exported_sha256, write_tidied
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import onnx
 
 from quantbench.graph import external
+from quantbench.served.onnxruntime import session_options
 
 FOLDER_OPTION = "session.model_external_initializers_file_folder_path"
 """Where ONNX Runtime looks for weights of a model that it is given as bytes."""
@@ -37,6 +38,11 @@ def serialized(model: onnx.ModelProto) -> Serialized:
     for tensor in external.outside(bare):
         external.locate(tensor, Path(external.facts(tensor)["location"]).name)
     return Serialized(bare.SerializeToString(), str(folders.pop()))
+
+
+def of_graph(model: onnx.ModelProto, optimization_level: int, threads: int) -> Any:
+    """A session of a graph that is in memory, with the options that all sessions here have."""
+    return session(serialized(model), session_options(optimization_level, threads))
 
 
 def session(model: Serialized, options: Any) -> Any:

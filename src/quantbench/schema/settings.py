@@ -126,9 +126,9 @@ class Placement(Record):
 class Pruning(Record):
     """How many neurons and heads are taken before anything is quantized.
 
-    ``ffn`` is the share of neurons of feed-forward layers, ``heads`` that of heads of attentions, by what they cost over
-    all layers: those go first that a Fisher score says are worth least (Kwon et al. 2022). Scores, and the weights that
-    make up for what was taken, come from ``samples`` of the calibration split, drawn by ``seed``, without labels.
+    ``ffn`` is the share of neurons of feed-forward layers, ``heads`` that of heads of attentions, by what they cost
+    over all layers: those go first that a Fisher score says are worth least (Kwon et al. 2022). Scores, and the weights
+    that make up for what was taken, come from ``samples`` of the calibration split, drawn by ``seed``, without labels.
     """
 
     ffn: Annotated[float, Field(ge=0, le=0.9)] = 0.0
@@ -275,17 +275,8 @@ class Timing(Record):
 ORDER = (
     *("task", "model_name_or_path", "dataset", "task_args", "metrics", "max_eval_samples", "quantization_approach"),
     *("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type", "calibration"),
-    *(
-        "placement",
-        "pruning",
-        "positions",
-        "framework",
-        "framework_args",
-        "aware_training",
-        "batch_sizes",
-        "input_lengths",
-    ),
-    *("time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
+    *("placement", "pruning", "positions", "framework", "framework_args", "aware_training", "batch_sizes"),
+    *("input_lengths", "time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
 )
 """Parameters as files list them."""
 

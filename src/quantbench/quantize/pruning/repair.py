@@ -20,7 +20,6 @@ from quantbench.graph.view import Graph
 from quantbench.plugins.quantizing import Samples
 from quantbench.quantize import sessions
 from quantbench.schema.reporter import Advance
-from quantbench.served.onnxruntime import session_options
 
 Array = np.ndarray[Any, Any]
 RIDGE = 0.01
@@ -74,7 +73,7 @@ def _together(model: ModelProto, units: Units, samples: Samples, threads: int, a
     """X'X of the values of a layer's units, over all positions of the samples."""
     needed = edit.with_outputs(model, [units.inner])
     edit.remove_unread(needed)
-    session = sessions.session(sessions.serialized(needed), session_options(99, threads))
+    session = sessions.of_graph(needed, 99, threads)
     names = {item.name for item in session.get_inputs()}
     width = units.count * units.size
     total = np.zeros((width, width))
