@@ -43,25 +43,62 @@ def test_a_layer_of_another_width_is_never_made_wider():
     assert len(staying({"odd": np.ones(40)}, {"odd": 1.0}, 0.0, MULTIPLE)["odd"]) in (32, 40)
 
 
+def halves_of(inner):
+    return inner[::2].T @ inner[::2], inner[1::2].T @ inner[1::2]
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_fitted_weights_are_those_of_least_squares(seed):
+@pytest.mark.parametrize("share", repair.RIDGES)
+def test_fitted_weights_are_those_of_least_squares(monkeypatch, seed, share):
     """Held against numpy's least squares of the stacked system."""
-    inner, weights = drawn(seed, 200, 12), drawn(seed + 50, 12, 5)
-    inner[:, 6:] += inner[:, :6]  # what is taken goes together with what stays
+    monkeypatch.setattr(repair, "RIDGES", (share,))
+    inner, weights = drawn(seed, 400, 12), drawn(seed + 50, 12, 5)
+    inner[:, 1::2] += 2 * inner[:, ::2]  # what is taken goes together with what stays
     stay = np.arange(0, 12, 2)
-    ridge = repair.RIDGE * (inner[:, stay] ** 2).sum() / len(stay)
+    ridge = share * (inner[:, stay] ** 2).sum() / len(stay)
     system = np.vstack([inner[:, stay], np.sqrt(ridge) * np.eye(len(stay))])
     wanted = np.vstack([inner @ weights, np.sqrt(ridge) * weights[stay]])
     expected = np.linalg.lstsq(system, wanted, rcond=None)[0]
-    found = repair.fitted(inner.T @ inner, weights, stay)
+    found = repair.fitted(halves_of(inner), weights, stay)
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
     before = np.linalg.norm(inner[:, stay] @ weights[stay] - inner @ weights)
     assert np.linalg.norm(inner[:, stay] @ found - inner @ weights) < before
 
 
+def test_what_is_missed_is_the_squared_distance():
+    inner, weights, stay = drawn(1, 30, 8), drawn(2, 8, 3), np.array([1, 4, 5])
+    other = drawn(3, 3, 3)
+    expected = np.square(inner[:, stay] @ other - inner @ weights).sum()
+    assert repair.missed(inner.T @ inner, weights, stay, other) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [6, 20, 60, 2000])
+def test_few_samples_make_nothing_worse_where_they_say_nothing(rows):
+    """Values that have nothing to do with each other cannot make up for each other, whatever chance says of a few rows."""
+    inner, weights, stay = drawn(rows, rows, 40), drawn(9, 40, 5), np.arange(20)
+    found = repair.fitted(halves_of(inner), weights, stay)
+    fresh = drawn(7, 20_000, 40)
+    before, after = (repair.missed(fresh.T @ fresh, weights, stay, one) for one in (weights[stay], found))
+    assert after < 1.1 * before
+
+
+def test_a_position_of_massive_activations_counts_as_any_other():
+    inner, weights, stay = drawn(11, 300, 12), drawn(12, 12, 5), np.arange(0, 12, 2)
+    inner[:, 1::2] += 2 * inner[:, ::2]
+    inner[7] = 1e4 * drawn(13, 12)
+    scaled = repair.alike(inner, weights)
+    found = repair.fitted(halves_of(scaled), weights, stay)
+    others = np.delete(inner, 7, axis=0)
+    before, after = (repair.missed(others.T @ others, weights, stay, one) for one in (weights[stay], found))
+    assert after < 0.5 * before
+    assert repair.alike(np.zeros((3, 12)), weights).tolist() == np.zeros((3, 12)).tolist()
+
+
 def test_neurons_that_never_say_anything_change_nothing():
     weights = drawn(1, 6, 3)
-    np.testing.assert_array_equal(repair.fitted(np.zeros((6, 6)), weights, np.array([1, 3])), weights[[1, 3]])
+    np.testing.assert_array_equal(
+        repair.fitted((np.zeros((6, 6)), np.zeros((6, 6))), weights, np.array([1, 3])), weights[[1, 3]]
+    )
 
 
 class Layer(torch.nn.Module):
