@@ -142,7 +142,7 @@ def _rest(original: ArmSpec, plain: ArmSpec, shape: Shape) -> str:
 
 
 def _others_share(name: str, arms: dict[str, ArmProcess]) -> float:
-    others = [psutil.Process(), *(psutil.Process(arm.pid) for other, arm in arms.items() if other != name)]
+    others = [psutil.Process(), *(psutil.Process(arm.process.pid) for other, arm in arms.items() if other != name)]
     before, begin = sum(_cpu_seconds(process) for process in others), time.monotonic()
     arms[name].ask("slot", REST_SECONDS, 3)
     return (sum(_cpu_seconds(process) for process in others) - before) / (time.monotonic() - begin)
