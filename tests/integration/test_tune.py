@@ -57,7 +57,7 @@ def test_what_a_search_writes(finished):
     assert found["best"] in {run["name"] for run in found["runs"]}
     assert found["best"] in found["front"]
     assert 0 < found["evaluations"] <= 7
-    assert {"screening", "probes", "sensitivity", "search", "validation and timing"} == set(found["seconds"])
+    assert {"screening", "probes", "sensitivity", "search", "pruning", "validation and timing"} == set(found["seconds"])
     report = (folder / "tune.md").read_text()
     assert f"**Deploy {found['best']}**" in report
     assert "whose scores took no part in the search" in report

@@ -79,7 +79,7 @@ class _Server:
     """The parent's end of a process that forks arms."""
 
     def __init__(self, runtime: str, cpus: Sequence[int], given: tuple[Any, ...]) -> None:
-        self.given = given
+        self.given, self.imported = given, False
         self._connection, theirs = Pipe()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = _python("quantbench.timing.forks", theirs, runtime, cpus, self._output)
@@ -100,6 +100,7 @@ class _Server:
             pid = self._connection.recv()
         except (EOFError, ConnectionError) as error:
             raise OSError(f"its libraries could not be imported: {self._last_words()}") from error
+        self.imported = True
         if isinstance(pid, str):
             raise OSError(pid)
         return Forked(self, pid)
@@ -146,7 +147,13 @@ def start(runtime: str, cpus: Sequence[int], pipe: Connection, output: IO[bytes]
     """
     if not SAFE:
         return _python("quantbench.timing.arm", pipe, runtime, cpus, output)
-    return _server(runtime, cpus).fork(pipe, output)
+    server = _server(runtime, cpus)
+    try:
+        return server.fork(pipe, output)
+    except OSError:
+        if server.alive or not server.imported:
+            raise
+        return _server(runtime, cpus).fork(pipe, output)  # the other was killed since it forked last
 
 
 def close() -> None:
@@ -168,8 +175,8 @@ def _server(runtime: str, cpus: Sequence[int]) -> _Server:
 
 
 def _given() -> tuple[Any, ...]:
-    """What a process has from the one that starts it: the folder and the variables."""
-    return (str(Path.cwd()), *sorted(os.environ.items()))
+    """What a process has from the one that starts it: the interpreter, the folder and the variables."""
+    return (sys.executable, str(Path.cwd()), *sorted(os.environ.items()))
 
 
 def _python(
