@@ -5,17 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_results import reference_config
 
+from quantbench.schema.settings import FrameworkArgs
 from quantbench.tune import pruner
 from quantbench.tune.state import Tried
 
 
-def version(name, seconds, verdict="passes", pruned=0.0):
+def version(name, seconds, verdict="passes", pruned=0.0, **changes):
     return Tried(
         name=name,
         candidate=name,
         step=0,
         fallback=(),
-        settings=reference_config().base,
+        settings=reference_config().base.model_copy(update=changes),
         seconds=seconds,
         losses={},
         excess=0.5,
@@ -59,3 +60,10 @@ def test_nothing_is_pruned_where_nothing_passed(tried):
 
 def test_nothing_is_pruned_where_there_are_no_neurons():
     assert pruner.next_version([version("fast", 1.0)], 0.0) is None
+
+
+def test_a_checkpoint_is_passed_over_as_it_would_stay_whole_under_another_name():
+    bfloat16 = {"framework_args": FrameworkArgs(precision="bfloat16"), "quantization_approach": "none"}
+    checkpoint = version("pytorch-bfloat16", 0.5, framework="pytorch", **bfloat16)
+    assert pruner.next_version([checkpoint], of_products=0.6) is None
+    assert pruner.next_version([checkpoint, version("fast", 1.0)], of_products=0.6).name == "fast-ffn30"

@@ -329,3 +329,17 @@ def test_a_document_that_is_written_otherwise_is_read_all_the_same(tmp_path):
     for path in (tmp_path / "out" / "results").glob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_bytes()), indent=1))
     assert Store(tmp_path / "out").results() == Store(stored).results()
+
+
+def test_results_without_examples_are_read_as_they_are(tmp_path):
+    stored = Path(__file__).parent / "stored" / "frameworks"
+    shutil.copytree(stored, tmp_path / "out")
+    for path in (tmp_path / "out" / "results").glob("*.json"):
+        document = json.loads(path.read_bytes())
+        for scores in document["scores"].values():
+            scores["outcomes"] = []
+        path.write_text(json.dumps(document, separators=(",", ":")))
+    one_by_one = [
+        Result.model_validate_json(path.read_bytes()) for path in (tmp_path / "out" / "results").glob("*.json")
+    ]
+    assert Store(tmp_path / "out").results() == sorted(one_by_one, key=lambda result: result.run.name)

@@ -26,6 +26,8 @@ from quantbench.schema.settings import Calibration, Recipe, Sources
 from quantbench.sources.export import FILE, exported_sha256, write_tidied
 
 Array = np.ndarray[Any, Any]
+LARGEST = 2**31 - 1
+"""Bytes of a message of protobuf, which a graph is whose weights were changed."""
 CALLED = {"ffn": "feed-forward layer", "heads": "attention"}
 """What holds the units of a kind."""
 
@@ -38,6 +40,8 @@ def pruned(exported: FloatModel, sources: Sources, recipe: Recipe, model: Model,
 
     """
     wanted = recipe.pruning
+    if exported.bytes > LARGEST:
+        raise RunFailed("pruning: what is left of a model over 2 GiB cannot be held as one message; leave it out")
     calibration = Calibration(num_calibration_samples=wanted.samples, seed=wanted.seed)
     chosen = calibrate.choose_samples(sources, calibration, model, context)
     inputs = {"exported": exported, "original": model.original, "samples": chosen, "pruning": wanted}

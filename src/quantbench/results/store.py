@@ -29,8 +29,8 @@ from quantbench.system.garbage import uncollected
 from quantbench.system.writing import write_atomically, write_problem
 
 CONFIG_FILE = "config.yaml"
-OUTCOMES, ROWS_END = b'"outcomes":', b"]]"
-"""What stands before the outcomes of an arm, and at their end, as documents are written."""
+OUTCOMES, ROWS_BEGIN, ROWS_END = b'"outcomes":', b"[[", b"]]"
+"""What stands before the outcomes of an arm, at their beginning and at their end, as documents are written."""
 WORTH_KEEPING = ("results", "jobs", "tuning.json")
 """What of a folder is worth to go on from: finished runs, jobs that run elsewhere, the state of a search."""
 
@@ -184,7 +184,7 @@ class _Reader:
         _, found, after = data.partition(OUTCOMES)
         begin = len(data) - len(after)
         end = data.find(ROWS_END, begin) + len(ROWS_END)
-        text = data[begin:end] if found and end > begin else b""
+        text = data[begin:end] if found and data.startswith(ROWS_BEGIN, begin) and end > begin else b""
         if text not in self._outcomes:
             result = Result.model_validate_json(data)
             if text and result.scores:

@@ -96,6 +96,7 @@ class _Server:
             for descriptor in (pipe.fileno(), output.fileno()):
                 reduction.send_handle(self._connection, descriptor, self._process.pid)
             if not self._connection.poll(IMPORT_TIMEOUT):
+                self._process.kill()  # its answer would be taken for that to the next question
                 raise OSError(f"its libraries were not imported within {IMPORT_TIMEOUT:.0f} s")
             pid = self._connection.recv()
         except (EOFError, ConnectionError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib.util import find_spec
 
+from quantbench.config.rules import broken
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
 from quantbench.schema.settings import FrameworkArgs, Placement, Settings
@@ -44,6 +45,8 @@ def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Ca
                         "placement": Placement(),
                     }
                 )
+                if any(broken(own)):  # a checkpoint has no graph of which less could be computed
+                    own = own.model_copy(update={"positions": "all"})
                 found += quantizer.candidates(own)
     return found
 

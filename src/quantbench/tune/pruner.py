@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from quantbench.config.rules import broken
 from quantbench.graph.units import Units
 from quantbench.graph.view import Graph
 from quantbench.quantize.mixed.products import find_products
+from quantbench.schema.settings import Settings
 from quantbench.tune.state import Tried
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -17,11 +19,12 @@ def next_version(tried: Sequence[Tried], of_products: float) -> Tried | None:
     """The version to try next, not judged yet; None where no other share of neurons can be the largest that passes.
 
     Args:
-        tried: so far, pruned or not; the fastest whole one that passed is pruned.
+        tried: so far, pruned or not; the fastest whole one that passed and may be pruned is.
         of_products: what all neurons cost, as a share of all products; see :func:`share_of_products`.
 
     """
-    passed = [item for item in tried if item.verdict == "passes" and not item.pruned]
+    whole_ones = [item for item in tried if item.verdict == "passes" and not item.pruned]
+    passed = [item for item in whole_ones if not any(broken(_pruned(item.settings, SHARES[0])))]
     if not passed or not of_products:
         return None
     whole = min(passed, key=lambda item: item.seconds)
@@ -29,10 +32,9 @@ def next_version(tried: Sequence[Tried], of_products: float) -> Tried | None:
     share = next_share(own)
     if share is None:
         return None
-    pruning = whole.settings.pruning.model_copy(update={"ffn": share})
     changes = {
         "name": _name(whole, share),
-        "settings": whole.settings.model_copy(update={"pruning": pruning}),
+        "settings": _pruned(whole.settings, share),
         "seconds": whole.seconds * (1 - share * of_products),
         "pruned": share,
     }
@@ -52,6 +54,10 @@ def share_of_products(graph: Graph, layers: Sequence[Units]) -> float:
     total = sum(product.matrix(graph).size for product in find_products(graph))
     own = sum(units.count * units.multiplications(graph) for units in layers if units.kind == "ffn")
     return own / total if total else 0.0
+
+
+def _pruned(settings: Settings, share: float) -> Settings:
+    return settings.model_copy(update={"pruning": settings.pruning.model_copy(update={"ffn": share})})
 
 
 def _name(whole: Tried, share: float) -> str:
