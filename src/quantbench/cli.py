@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -119,8 +119,11 @@ def tune(
     data: given.Data = None,
     out: given.SearchOut = None,
     max_drop: given.MaxDrop = None,
+    max_size: given.MaxSize = None,
+    max_memory: given.MaxMemory = None,
     max_evaluations: given.MaxEvaluations = None,
     max_time: given.MaxTime = None,
+    train: given.Train = 0.0,
     thorough: given.Thorough = False,
     screen_only: given.ScreenOnly = False,
     only: given.Candidates = "*",
@@ -144,20 +147,18 @@ def tune(
     given.log_to_console(quiet, verbose)
     settled = given.settled_by(task, text_column, label_column, eval_split, calibration_split)
     config, name = _told(given.configured(target, data, settled, override or [], tuned=True), quiet)
-    folder = out or Path("runs") / f"tune-{name}"
+    most = {"max_drop": max_drop, "max_size": max_size, "max_memory": max_memory}
+    spent = {"max_time": max_time, "max_evaluations": max_evaluations, "train": train}
+    extent = {"only": only, "thorough": thorough, "screen_only": screen_only}
+    screened = None if quiet or screen_only else _tell_screening
+    _search(
+        config, out or Path("runs") / f"tune-{name}", progress=not quiet, screened=screened, **most, **spent, **extent
+    )
+
+
+def _search(config: qb.Config, folder: Path, **asked: Any) -> None:
     try:
-        found = qb.tune(
-            config,
-            out=folder,
-            max_drop=max_drop,
-            only=only,
-            thorough=thorough,
-            screen_only=screen_only,
-            max_time=max_time,
-            max_evaluations=max_evaluations,
-            screened=None if quiet or screen_only else _tell_screening,
-            progress=not quiet,
-        )
+        found = qb.tune(config, out=folder, **asked)
     except KeyboardInterrupt:
         given.error_console.print("interrupted; what was found is kept, the same command goes on from there")
         raise typer.Exit(errors.EXIT_INTERRUPTED) from None
@@ -222,7 +223,7 @@ def plan(
 @app.command()
 def card(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of an earlier run.")]) -> None:
     """Render card.md and summary.json again from the stored results."""
-    qb.load_results(folder).write()
+    qb.load_results(folder, figures=True).write()
     typer.echo(str(folder / "card.md"))
 
 

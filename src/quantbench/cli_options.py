@@ -55,6 +55,14 @@ MaxDrop = Annotated[
     list[str] | None,
     typer.Option("--max-drop", metavar="METRIC=DROP", help="Most allowed loss: `f1=0.005`, or `f1=0.5%` of it."),
 ]
+MaxSize = Annotated[
+    str | None,
+    typer.Option("--max-size", metavar="SIZE", help="Most bytes of the model's files: `24MB`. Tables shrink, too."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option("--max-memory", metavar="SIZE", help="Most bytes of the serving process at its peak: `500MB`."),
+]
 MaxEvaluations = Annotated[
     float | None,
     typer.Option(
@@ -64,6 +72,10 @@ MaxEvaluations = Annotated[
 MaxTime = Annotated[
     float | None,
     typer.Option(help="Most seconds, loading included, without the final timing. Default: 600, thorough 1800."),
+]
+Train = Annotated[
+    float,
+    typer.Option("--train", metavar="MINUTES", help="Train versions of which more was taken, so long each."),
 ]
 Thorough = Annotated[
     bool, typer.Option("--thorough", help="Search the candidates that are out by the screening, too, and longer.")

@@ -14,7 +14,7 @@ from tests.architectures.listed import Architecture
 from tests.architectures.made import write
 from tests.support import stages
 
-from quantbench.api.tuning import scored_limits
+from quantbench.api.limits import scored_limits
 from quantbench.config.load import build_config
 from quantbench.config.plan import run_of
 from quantbench.errors import BadInput, first_line

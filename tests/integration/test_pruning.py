@@ -74,7 +74,7 @@ def test_repair_gives_back_much_of_what_was_taken(tmp_path):
     model = load_model(settings.sources, context)
     given = external.read(export(model, settings.task, 17, context).path)
     chosen = choose_samples(settings.sources, Calibration(num_calibration_samples=60), model, context).read()
-    fitted, others = Samples(48, chosen.sample), [chosen.sample(index) for index in range(48, 60)]
+    fitted, others = Samples(48, chosen.batch), [chosen.sample(index) for index in range(48, 60)]
     layers = [units for units in units_of(given, model) if units.kind == "ffn"][:3]
     drawn = np.random.default_rng(0)
     stay = {units: np.sort(drawn.permutation(units.count)[: units.count * 7 // 10]) for units in layers}

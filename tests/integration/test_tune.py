@@ -15,8 +15,10 @@ from tests.support.searches import OF_ONNXRUNTIME, deployed_by
 import quantbench as qb
 from quantbench import embedded
 from quantbench.config.load import load_config
+from quantbench.quantize import tables
 from quantbench.results.store import Store
 from quantbench.schema.settings import Calibration
+from quantbench.tune import tuner
 from quantbench.tune.budget import Budget
 from quantbench.tune.screening import WORTH
 from quantbench.tune.search import Limit
@@ -200,6 +202,7 @@ def test_another_question_is_refused(finished, tmp_path):
         (["--max-time", "5"], "the least that makes sense is 30"),
         (["--max-evaluations", "0"], "--max-evaluations 0: must be more than 0"),
         (["--max-drop", "f2=0.1"], "unknown metric 'f2'"),
+        (["--max-size", "tiny"], "--max-size tiny: must be a number of bytes, such as 24MB"),
         (
             ["--set", "dataset.calibration_split=null", "--set", "quantization_approach=dynamic"],
             "tune needs dataset.calibration_split",
@@ -211,6 +214,18 @@ def test_bad_input_writes_nothing(finished, tmp_path, arguments, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_too_large_is_left_out_and_tables_shrink(finished, tiny, tmp_path, monkeypatch):
+    """Half of the tiny model's int8 version is its table."""
+    monkeypatch.setattr(tables, "LEAST_BYTES", 1000)
+    config, size = qb.load_config(finished[0]), max(run["bytes"] for run in summary(finished[1])["runs"])
+    found = qb.tune(config, out=tmp_path / "out", max_size=size // 2, only="onnxruntime-static", **ASKED)
+    (first,) = [run for run in summary(tmp_path / "out")["runs"] if run["name"] == "onnxruntime-static"]
+    assert first["bytes"] <= size // 2
+    assert found.best is None or found.best.result.artifact.bytes <= size // 2
+    assert found.state.tried[0].bytes == first["bytes"]
+    assert found.state.tried[0].settings.embedding_tables == "int8"
 
 
 @pytest.mark.slow
@@ -237,7 +252,7 @@ def test_a_killed_search_goes_on_where_it_was(tiny, tmp_path):
 @pytest.mark.slow
 def test_without_a_version_within_the_limit_the_original_stands(tiny, tmp_path, monkeypatch):
     config = load_config(write_tiny_config(tiny, tmp_path / "tiny.yaml"))
-    monkeypatch.setattr(Tuning, "_within", lambda self, result: False)
+    monkeypatch.setattr(tuner, "keeps_within", lambda result, limits, most: False)
     found = qb.tune(config, out=tmp_path / "out", max_drop={"f1": 0.005}, only=ONNXRUNTIME)
     assert found.best is None
     report = (tmp_path / "out" / "tune.md").read_text()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from quantbench.analysis import ahead, losses, speedups
+from quantbench.api.benchmark import load_results
 from quantbench.config.plan import make_plan
 from quantbench.plugins import registry
 from quantbench.results.store import Store
@@ -49,3 +50,13 @@ def test_a_failure_is_passed_over_and_a_run_that_was_neither_timed_nor_scored_ha
     assert [list(ahead.questions(result)) for result in bare] == [[]] * len(bare)
     ahead.compute(bare)
     ahead.compute([])
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_what_was_computed_while_results_were_read_is_not_computed_again(monkeypatch, together):
+    monkeypatch.setattr(ahead, "FEWEST", 1)
+    monkeypatch.setattr(ahead, "TOGETHER", together)
+    bench = load_results(STORED / "frameworks", figures=True)
+    monkeypatch.setattr(ahead, "answers", lambda _: pytest.fail("computed again"))
+    ahead.compute(bench)
+    assert all(ahead._kept(result) for result in bench)

@@ -125,7 +125,6 @@ ONE_LINE = {
     "unknown optional group": ("node_exclusion: ['geluu?']", "node-exclusion group 'geluu'", "did you mean 'gelu'?"),
     "opset too new": ("framework_args: {opset: 21}", "opset 21 is too new", "11 to 20"),
     "opset too old": ("framework_args: {opset: 10}", "opset 10 is too old", "11 to 20"),
-    "training": ("aware_training: true", "quantization-aware training", "set it to false"),
     "dynamic with int8": ("activation_type: int8", "uint8 activations only", "use auto or uint8"),
     "unused stride": ("calibration: {stride: 4}", "stride belongs to sampling strided, not random"),
     "unused average": (
@@ -362,8 +361,15 @@ def test_a_value_forbidden_by_a_fixed_one_is_a_mistake(mistakes):
 
 
 def test_a_rule_that_no_benchmarked_value_can_mend_is_a_mistake_at_the_fixed_line(mistakes):
-    text = HEAD + "aware_training: true\nbenchmarked:\n  per_channel: [false, true]\n"
-    assert_found(mistakes(text), (FIRST, "quantization-aware training"))
+    text = HEAD + "activation_type: int8\nbenchmarked:\n  per_channel: [false, true]\n"
+    assert_found(mistakes(text), (FIRST, "uint8 activations only"))
+
+
+@pytest.mark.parametrize("line", ["aware_training: true", "pruning: {ffn: 0.2}"])
+def test_what_learns_from_examples_needs_a_split_of_them(mistakes, line):
+    text = HEAD.replace(", calibration_split: train", "") + line + "\n"
+    name = line.partition(":")[0]
+    assert_found(mistakes(text), (FIRST, f"{name} needs dataset.calibration_split", f"leave {name} out"))
 
 
 def test_one_approach_without_a_calibration_split_is_a_mistake(mistakes):

@@ -1,6 +1,7 @@
 """Work by copies of a process: its results, in order, of what was in memory."""
 
 import os
+import signal
 from functools import partial
 
 import pytest
@@ -16,9 +17,8 @@ def square(place):
     return NUMBERS[place] ** 2, os.getpid()
 
 
-@pytest.mark.parametrize("together", [1, 3])
-def test_results_come_in_order_from_other_processes(together):
-    found = list(copies.results_of([partial(square, place) for place in range(10)], together))
+def test_results_come_in_order_from_other_processes():
+    found = list(copies.results_of([partial(square, place) for place in range(10)]))
     assert [value for value, _ in found] == [number**2 for number in NUMBERS]
     assert os.getpid() not in {pid for _, pid in found} or not copies.possible()
 
@@ -36,6 +36,17 @@ def test_without_copies_it_is_done_here(monkeypatch):
 def test_an_error_is_raised_here():
     with pytest.raises(IndexError):
         list(copies.results_of([partial(square, 1), partial(square, 99)]))
+
+
+@pytest.mark.skipif(not copies.possible(), reason="no processes are copied here")
+def test_what_a_killed_copy_was_to_find_is_found_here():
+    def work():
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 3
+
+    here = os.getpid()
+    assert copies.Copy(work).result() == 3
 
 
 def test_reports_that_are_rendered_side_by_side_are_the_same(monkeypatch, request, tmp_path):

@@ -11,11 +11,12 @@ from quantbench.analysis.undisturbed import Ratio
 from quantbench.schema import memo
 from quantbench.schema.base import Record
 from quantbench.schema.results import Result
-from quantbench.system import copies
+from quantbench.system.copies import Copy, possible
+from quantbench.system.environment import usable_cores
 
 FEWEST = 100
 """Of fewer results a report is made as soon as processes are."""
-TOGETHER = 25
+TOGETHER = 50
 """Results that a process is given at a time."""
 
 
@@ -27,16 +28,59 @@ class Question(NamedTuple):
     args: tuple[object, ...] = ()
 
 
+class Ahead:
+    """Answers what reports ask of results as they come, beside what this process does; where it can be copied."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Result] = []
+        self._begun: list[tuple[list[Result], Copy[list[list[Any]]]]] = []
+
+    def add(self, result: Result) -> None:
+        """Take one more; the first are begun once there are as many as are worth it."""
+        if not result.done or not possible() or _kept(result):
+            return
+        self._waiting.append(result)
+        if len(self._waiting) >= (TOGETHER if self._begun else FEWEST) and self._free(usable_cores() - 1):
+            self._begin()
+
+    def finish(self) -> None:
+        """Wait for all answers, by all cores, and keep them where the reports look; nothing for few results."""
+        if not self._begun and len(self._waiting) < FEWEST:
+            return
+        while self._waiting or self._begun:
+            while self._waiting and self._free(usable_cores()):
+                self._begin()
+            results, copy = self._begun.pop(0)
+            for result, found in zip(results, copy.result(), strict=True):
+                for question, answer in zip(questions(result), found, strict=True):
+                    memo.put(question.function, question.record, question.args, answer)
+
+    def _free(self, cores: int) -> bool:
+        """Whether one more may work beside those that do; one always may."""
+        return sum(copy.at_work for _, copy in self._begun) < max(1, cores)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            answers(self._waiting[0])  # what all share is made once, and then found
+        results, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        self._begun.append((results, Copy(partial(_all_answers, results))))
+
+
 def compute(results: Sequence[Result]) -> None:
     """Answer what reports ask of all results, several at a time; nothing where processes cannot be copied."""
-    done = [result for result in results if result.done]
-    if len(done) < FEWEST or not copies.possible():
-        return
-    answers(done[0])  # what all share is made once, and then found
-    works = [partial(answers, result) for result in done]
-    for result, found in zip(done, copies.results_of(works, TOGETHER), strict=True):
-        for question, answer in zip(questions(result), found, strict=True):
-            memo.put(question.function, question.record, question.args, answer)
+    ahead = Ahead()
+    for result in results:
+        ahead.add(result)
+    ahead.finish()
+
+
+def _all_answers(results: Sequence[Result]) -> list[list[Any]]:
+    return [answers(result) for result in results]
+
+
+def _kept(result: Result) -> bool:
+    """Whether its answers are known, or it has no questions."""
+    return all(memo.has(question.function, question.record, question.args) for question in questions(result))
 
 
 def questions(result: Result) -> Iterator[Question]:

@@ -186,15 +186,24 @@ def write_reports(bench: Benchmark) -> None:
         write_atomically(bench.folder / registry.report(name).FILE, text.encode())
 
 
-def load_results(folder: str | Path) -> Benchmark:
+def load_results(folder: str | Path, *, figures: bool = False) -> Benchmark:
     """The results that an earlier call has written into a folder.
+
+    Args:
+        folder: of a benchmark.
+        figures: whether those of many results are computed while these are read, by all cores, as a card asks for them.
 
     Raises:
         BadInput: if it holds no benchmark, or a document is damaged or of another version.
 
     """
     store = Store(Path(folder))
-    return Benchmark(store.config(), store.folder, store.results())
+    computing = ahead.Ahead() if figures else None
+    results = store.results(computing.add if computing is not None else None)
+    if computing is not None:
+        with uncollected():
+            computing.finish()
+    return Benchmark(store.config(), store.folder, results)
 
 
 def merge(folders: Iterable[str | Path], out: str | Path) -> Benchmark:

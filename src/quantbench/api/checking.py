@@ -15,8 +15,8 @@ from quantbench.api._guesses import SEED
 from quantbench.api._reporters import reporter
 from quantbench.api.configs import override_texts
 from quantbench.api.deciding import Decision, decide
+from quantbench.api.limits import limit_texts, parse_limit, scored_limits
 from quantbench.api.running import checked
-from quantbench.api.tuning import limit_texts, parse_limit, scored_limits
 from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
 from quantbench.schema.settings import Config

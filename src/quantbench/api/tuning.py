@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from quantbench.api import frames
 from quantbench.api._reporters import reporter
+from quantbench.api.limits import bytes_of, limit_texts, parse_limit, scored_limits
 from quantbench.api.running import checked, environment_for, opened
 from quantbench.errors import BadInput, Mistake
 from quantbench.plugins import registry
 from quantbench.results.store import Store
 from quantbench.schema.results import Result
-from quantbench.schema.settings import Config, Settings
+from quantbench.schema.settings import Config
 from quantbench.system import cache
 from quantbench.system.instruction_sets import usable
 from quantbench.system.writing import write_atomically
 from quantbench.tune import budget as allowed
 from quantbench.tune.budget import LEAST_SECONDS, Budget
 from quantbench.tune.candidates import candidates_for
-from quantbench.tune.search import Limit
+from quantbench.tune.search import Limit, Most
 from quantbench.tune.state import Screening, Tuned
 
 if TYPE_CHECKING:
@@ -187,29 +189,35 @@ def tune(
     *,
     out: str | Path | None = None,
     max_drop: Mapping[str, float | str] | Sequence[str] | None = None,
+    max_size: int | str | None = None,
+    max_memory: int | str | None = None,
     only: str = "*",
     thorough: bool = False,
     screen_only: bool = False,
     max_time: float | None = None,
     max_evaluations: float | None = None,
+    train: float = 0.0,
     screened: Callable[[str], None] | None = None,
     progress: bool = False,
 ) -> Search:
     """Find the fastest version of a model on this machine that loses no more than allowed.
 
-    Which candidates are in question is told first, within about a minute of the export. Writes ``tune.md``,
-    ``front.svg``, ``summary.json`` and ``models/best``; a second call goes on where the first was interrupted.
+    Writes ``tune.md``, ``front.svg``, ``summary.json`` and ``models/best``; a second call goes on where the first was
+    interrupted.
 
     Args:
         config: its ``benchmarked`` part is left out.
         out: the output folder; None for a temporary one that lives as long as the returned object.
         max_drop: the most that each metric may lose: ``{"f1": 0.005}``, or ``{"f1": "0.5%"}`` of the original's
-            value; or as texts ``f1=0.005``, which is what the command line gives. None for the task's own limit.
+            value; or as texts ``f1=0.005``. None for the task's own limit.
+        max_size: the most bytes of the model's files, or a text such as ``24MB``; tables shrink where that needs it.
+        max_memory: the most bytes of the process that is timed with a version, at its peak, libraries included.
         only: a glob over the names of the candidates to choose from, such as ``onnxruntime-*``.
         thorough: whether candidates that are out by the screening are searched, too.
         screen_only: whether to end with the screening; a later call goes on from there.
         max_time: most seconds, without the final timing; None for 600, or 1800 of a thorough search.
         max_evaluations: most forwards, in evaluations of the whole evaluation set; None for 7, thorough for 20.
+        train: minutes for which each version is trained that lacks too much otherwise; not counted in ``max_time``.
         screened: is given the screening's answer as Markdown, as soon as it stands.
         progress: whether bars are shown on standard error.
 
@@ -219,39 +227,62 @@ def tune(
     """
     if thorough and screen_only:
         raise BadInput([Mistake("--screen-only --thorough", "the screening is the same for both; leave one out")])
-    config, budget = single(config), _budget(thorough, max_time, max_evaluations, time.monotonic())
+    budget = _budget(thorough, max_time, max_evaluations, train, time.monotonic())
+    most = Most(size=bytes_of("--max-size", max_size), memory=bytes_of("--max-memory", max_memory))
+    asked = _Asked(limit_texts(max_drop), most, only, thorough, screen_only, screened)
+    return _searched(single(config), out, budget, asked, reporter(progress))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a version must keep within, as texts, and how far to search."""
+
+    limits: Sequence[str]
+    most: Most
+    only: str
+    thorough: bool
+    screen_only: bool
+    screened: Callable[[str], None] | None
+
+
+def _searched(config: Config, out: str | Path | None, budget: Budget, asked: _Asked, told: Reporter) -> Search:
     folder, temporary = opened(out)
-    store, told = Store(folder), reporter(progress)
-    limits, context = _ready(config, store, budget, limit_texts(max_drop), only, told)
+    store, only, most = Store(folder), asked.only, asked.most
+    limits, context = _ready(config, store, budget, asked, told)
     from quantbench.tune.tuner import Tuning  # after the cap, which libraries read when they are loaded
 
     with store.claimed(config):
         with cache.alone(context.cache.folder, told):
-            search_of = Tuning.prepare(config.base, limits, budget, store, context, only, thorough)
-            tuned = search_of.run(_telling(screened), screen_only)
+            search_of = Tuning.prepare(config.base, limits, budget, store, context, only, asked.thorough, most)
+            tuned = search_of.run(_telling(asked.screened), asked.screen_only)
         results = _write(config, store, tuned, search_of.tuning_set.evaluations, context)
     return Search(config, folder, tuned, results, temporary)
 
 
 def _ready(
-    config: Config, store: Store, budget: Budget, texts: Sequence[str], only: str, told: Reporter
+    config: Config, store: Store, budget: Budget, asked: _Asked, told: Reporter
 ) -> tuple[Sequence[Limit], Context]:
     """The limits as numbers and what works on this machine, after everything that was given has been checked."""
-    limits = [parse_limit(text, config) for text in texts]
+    limits = [parse_limit(text, config) for text in asked.limits]
     _check_budget(budget)
     store.stored_for(config)
-    _check_candidates(config, only)
+    _check_candidates(config, asked.only)
     context = checked(config, None, (), told)
     found = scored_limits(limits, config.base, context)
-    Tuned.read(store.folder, config.base, found, only)
+    Tuned.read(store.folder, config.base, found, asked.only, asked.most)
     return found, context
 
 
-def _budget(thorough: bool, seconds: float | None, evaluations: float | None, since: float) -> Budget:
+def _budget(thorough: bool, seconds: float | None, evaluations: float | None, training: float, since: float) -> Budget:
     """What was given, or what is usual for such a search."""
     usual = allowed.USUAL_EVALUATIONS, allowed.USUAL_SECONDS
     most = (allowed.THOROUGH_EVALUATIONS, allowed.THOROUGH_SECONDS) if thorough else usual
-    return Budget(most[0] if evaluations is None else evaluations, most[1] if seconds is None else seconds, since)
+    return Budget(
+        evaluations=most[0] if evaluations is None else evaluations,
+        seconds=most[1] if seconds is None else seconds,
+        since=since,
+        training=training,
+    )
 
 
 def _telling(screened: Callable[[str], None] | None) -> Callable[[Tuned], None]:
@@ -259,13 +290,6 @@ def _telling(screened: Callable[[str], None] | None) -> Callable[[Tuned], None]:
     from quantbench.reports import _screening
 
     return lambda state: screened(_screening.text(state)) if screened else None
-
-
-def limit_texts(max_drop: Mapping[str, float | str] | Sequence[str] | None) -> Sequence[str]:
-    """Limits in any of the forms that ``max_drop`` takes, as the command line has them."""
-    if isinstance(max_drop, Mapping):
-        return [f"{metric}={drop}" for metric, drop in max_drop.items()]
-    return [max_drop] if isinstance(max_drop, str) else max_drop or ()
 
 
 def _check_candidates(config: Config, only: str) -> None:
@@ -278,6 +302,8 @@ def _check_budget(budget: Budget) -> None:
     if not budget.seconds >= LEAST_SECONDS:
         message = f"is too little to try one version; the least that makes sense is {LEAST_SECONDS:.0f}"
         raise BadInput([Mistake(f"--max-time {budget.seconds:g}", message)])
+    if not 0 <= budget.training < math.inf:
+        raise BadInput([Mistake(f"--train {budget.training:g}", "must be 0 or more minutes")])
     if not budget.evaluations > 0:
         message = "must be more than 0: a search scores examples to tell versions apart; leave it out for the usual 7"
         raise BadInput([Mistake(f"--max-evaluations {budget.evaluations:g}", message)])
@@ -310,54 +336,6 @@ def single(config: Config) -> Config:
         message = f"tune searches on the machine that it is called on, not on {backend}; use backend: local"
         raise BadInput([Mistake(config.where("backend"), message)])
     return config.model_copy(update={"dimensions": ()})
-
-
-def parse_limit(text: str, config: Config) -> Limit:
-    """A limit as given to ``--max-drop``: ``f1=0.005``, or ``f1=0.5%`` of the original's value.
-
-    Raises:
-        BadInput: if it is not of that form, or the metric is not among those of the configuration.
-
-    """
-    task = registry.task(config.base.task)
-    asked = config.base.metrics or task.known_metrics(config.base)
-    known = list(dict.fromkeys(value for name in asked for value in task.METRICS[name]))
-    metric, _, number = text.partition("=")
-    where = f"--max-drop {text}"
-    try:
-        drop = float(number.removesuffix("%"))
-    except ValueError:
-        drop = -1.0
-    if not 0 <= drop < float("inf"):
-        raise BadInput([Mistake(where, f"must be METRIC=NUMBER, such as {known[-1]}=0.005 or {known[-1]}=0.5%")])
-    if metric not in known:
-        raise BadInput([Mistake(where, registry.unknown_name(metric, known, "metric"))])
-    relative = number.endswith("%")
-    return Limit(metric=metric, drop=drop / 100 if relative else drop, relative=relative)
-
-
-def scored_limits(limits: Sequence[Limit], settings: Settings, context: Context) -> Sequence[Limit]:
-    """The limits, or the task's own for the model's labels where there are none.
-
-    Raises:
-        BadInput: if a limit is of a metric that is not scored.
-
-    """
-    from quantbench.pipeline.load import load_model
-    from quantbench.sources import labels as names_of_labels
-
-    task = registry.task(settings.task)
-    labels = names_of_labels.of_model(load_model(settings.sources, context).config)
-    asked = settings.metrics or task.default_metrics(settings, labels)
-    scored = [value for name in asked for value in task.METRICS[name]]
-    if not limits:
-        metric, drop = task.default_limit(settings, labels)
-        limits = [Limit(metric=metric if metric in scored else scored[0], drop=drop)]
-    for limit in limits:
-        if limit.metric not in scored:
-            message = f"{limit.metric} is not among the metrics that are scored: {', '.join(scored)}; see metrics"
-            raise BadInput([Mistake(f"--max-drop {limit.metric}", message)])
-    return limits
 
 
 def _write(config: Config, store: Store, tuned: Tuned, evaluations: float, context: Context) -> list[Result]:

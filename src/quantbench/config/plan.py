@@ -17,7 +17,7 @@ from quantbench.plugins.former import spelled_out
 from quantbench.plugins.options import completed
 from quantbench.schema.base import canonical_json, digest
 from quantbench.schema.results import Plan, Result, Run, Skipped
-from quantbench.schema.settings import Calibration, Config, Pruning, Settings
+from quantbench.schema.settings import AwareTrainingArgs, Calibration, Config, Pruning, Settings
 
 MAX_NAME = 80
 MOST_LISTED = 20
@@ -137,6 +137,8 @@ def effective(settings: Settings) -> Settings:
     default, calibration = Calibration(), settings.calibration
     if not settings.pruning.takes:
         settings = settings.model_copy(update={"pruning": Pruning()})
+    if not settings.aware_training:
+        settings = settings.model_copy(update={"aware_training_args": AwareTrainingArgs()})
     if not settings.reads_calibration:
         dataset = settings.dataset.model_copy(update={"calibration_split": None})
         return settings.model_copy(update={"calibration": default, "dataset": dataset})

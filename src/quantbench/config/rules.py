@@ -7,7 +7,7 @@ they are asked with the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 
 from quantbench.config.keys import explained
@@ -44,16 +44,20 @@ def _per_channel(settings: Settings) -> str | None:
 
 
 def _calibration_split(settings: Settings) -> str | None:
-    if not settings.reads_calibration or settings.dataset.calibration_split:
+    if not settings.calibrated or settings.dataset.calibration_split:
         return None
-    if not settings.calibrated:
-        return (
-            "pruning needs dataset.calibration_split, the split by which neurons are scored; set it, such as "
-            "calibration_split: train, or leave pruning out"
-        )
     return (
         f"{settings.quantization_approach} quantization needs dataset.calibration_split, the split from which ranges "
         "are collected; set it, such as calibration_split: train, or use quantization_approach: dynamic"
+    )
+
+
+def _examples(name: str, asked: Callable[[Settings], bool], settings: Settings) -> str | None:
+    if not asked(settings) or settings.dataset.calibration_split:
+        return None
+    return (
+        f"{name} needs dataset.calibration_split, whose examples it looks at; set it, such as "
+        f"calibration_split: train, or leave {name} out"
     )
 
 
@@ -93,12 +97,6 @@ def _mixed_types(settings: Settings) -> str | None:
     if settings.activation_type != "int8" or settings.weight_type != "uint8":
         return None
     return "ONNX Runtime has no kernels for int8 activations with uint8 weights; use int8 or auto for weight_type"
-
-
-def _aware_training(settings: Settings) -> str | None:
-    if not settings.aware_training:
-        return None
-    return "quantization-aware training is not done here (the model is given, not trained); set it to false"
 
 
 def _moving_average(settings: Settings) -> str | None:
@@ -237,6 +235,11 @@ def all_rules() -> tuple[Rule, ...]:
         Rule(("framework_args.opset",), _opset),
         Rule(("per_channel", "framework_args.opset", "quantization_approach"), _per_channel),
         Rule(("quantization_approach", "dataset.calibration_split"), _calibration_split),
+        Rule(("pruning", "dataset.calibration_split"), partial(_examples, "pruning", lambda s: s.pruning.takes)),
+        Rule(
+            ("aware_training", "dataset.calibration_split"),
+            partial(_examples, "aware_training", lambda s: s.aware_training),
+        ),
         Rule(("activation_type", "quantization_approach"), _activation_type),
         Rule(("weight_type", "activation_type"), _mixed_types),
         Rule(("backend.args",), _backend_args),
@@ -255,7 +258,6 @@ def all_rules() -> tuple[Rule, ...]:
         Rule(("placement", "quantization_approach"), _placement),
         Rule(("calibration.method", "quantization_approach"), _mse),
         Rule(("placement.smooth_quant", "calibration.method"), _smoothed_ranges),
-        Rule(("aware_training",), _aware_training),
         Rule(("calibration.moving_average", "calibration.method"), _moving_average),
         Rule(("calibration.moving_average", "quantization_approach"), _averaged_products),
         Rule(("calibration.stride", "calibration.sampling"), _stride),

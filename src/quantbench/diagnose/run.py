@@ -63,7 +63,7 @@ def diagnose(run: Run, path: Path, context: Context) -> Diagnosis:
     """
     settings, loaded = run.settings, load(run.settings, context)
     model = loaded.model
-    exported = as_computed(settings, model, float_model(settings, loaded, context), context)
+    exported, _ = as_computed(settings, model, float_model(settings, loaded, context), context)
     case = _case(settings, loaded, exported, path, context)
     found = suspects(case)
     remedies, freed = try_all(

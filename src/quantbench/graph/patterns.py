@@ -11,6 +11,8 @@ from onnx import NodeProto
 from quantbench.graph.view import Graph
 
 ELEMENTWISE = ("Mul", "Pow", "Div", "Sqrt", "Tanh", "Erf", "Sigmoid")
+SCALING = ("Cast", "Div", "Floor", "Mul", "Sub", "Concat")
+"""By which whole numbers that were looked up become floats."""
 PROJECTIONS = ("MatMul", "Gemm", "Conv", "MatMulInteger")
 
 
@@ -56,18 +58,35 @@ def _is_projection(graph: Graph, tensor: str) -> bool:
 
 
 def embeddings(graph: Graph) -> set[str]:
-    """Names of Gathers in float tables, of Adds that read one directly, and of Adds of a whole table."""
+    """Names of Gathers in tables of floats, or of whole numbers with scales, with what makes floats of these; of Adds
+    that read one directly, and of Adds of a whole table.
+    """
     found = {node.name for node in graph.of_type("Add") if any(_is_positions(graph, name) for name in node.input)}
     for look_up in graph.of_type("Gather"):
-        if not _is_table(graph, look_up):
-            continue
-        found.add(look_up.name)
-        found |= {node.name for node in graph.consumers(look_up) if node.op_type == "Add"}
+        looked_up = _looked_up(graph, look_up)
+        found |= {node.name for node in looked_up}
+        found |= {node.name for maker in looked_up[-1:] for node in graph.consumers(maker) if node.op_type == "Add"}
     return found
 
 
-def _is_table(graph: Graph, node: NodeProto) -> bool:
-    return graph.is_constant(node.input[0]) and graph.is_float(node.input[0])
+def _looked_up(graph: Graph, look_up: NodeProto) -> list[NodeProto]:
+    """A Gather in a table and the nodes that make floats of what it gives, the last of them last; none in no table."""
+    if not graph.is_constant(look_up.input[0]):
+        return []
+    if graph.is_float(look_up.input[0]):
+        return [look_up]
+    if graph.array(look_up.input[0]).dtype.name not in ("int8", "uint8"):
+        return []
+    found, ahead = [look_up], graph.consumers(look_up)
+    while ahead:
+        node = ahead.pop(0)
+        if node in found or node.op_type not in SCALING:
+            continue
+        found.append(node)
+        if any((maker := graph.producer(name)) is not None and maker.op_type == "Gather" for name in node.input[1:]):
+            return found  # times the scales, which are looked up, too
+        ahead += graph.consumers(node)
+    return []
 
 
 def _is_positions(graph: Graph, tensor: str) -> bool:

@@ -52,7 +52,7 @@ def choose_samples(sources: Sources, calibration: Calibration, model: Model, con
         width = model.processor.max_length(model.config) if calibration.padding == "max_length" else None
         examples = prepare(sources, rows.data.select(chosen), model)
         inputs = [examples.inputs[index] for index in sampled(examples)]
-        return Samples(len(inputs), lambda index: model.processor.collate([inputs[index]], width))
+        return Samples(len(inputs), lambda numbers: model.processor.collate([inputs[one] for one in numbers], width))
 
     return Chosen(digest(made), read)
 

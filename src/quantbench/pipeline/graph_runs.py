@@ -19,6 +19,8 @@ CHECKED = ((1, 1), (2, 7), (4, 33))
 """Batch sizes and lengths at which two are compared."""
 ROUNDING = 1e-4
 """Share of the largest output by which sums in another order may move one."""
+LARGEST = 2**31 - 1
+"""Bytes of a message of protobuf, which a graph is whose weights were changed."""
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 

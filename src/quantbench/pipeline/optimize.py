@@ -13,11 +13,13 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate
 from quantbench.pipeline.arms import arm
 from quantbench.pipeline.context import Context, Watch
+from quantbench.pipeline.distilled import distilled
 from quantbench.pipeline.export import FloatModel
 from quantbench.pipeline.load import fingerprints
 from quantbench.pipeline.model import Model
 from quantbench.pipeline.positions import read_only
 from quantbench.pipeline.pruning import pruned
+from quantbench.pipeline.tables import with_tables
 from quantbench.plugins import registry
 from quantbench.plugins.options import typed
 from quantbench.plugins.protocols import Quantizer
@@ -53,14 +55,15 @@ def optimize(
 
     """
     settings, watch = run.settings, watch or Watch()
-    exported = as_computed(settings, model, exported, context)
+    with watch.phase("training"):
+        exported, told = as_computed(settings, model, exported, context)
     excluded = select_nodes(settings.node_exclusion, Graph.read(exported.path))
     with watch.phase("calibration"):
         inputs = quantizer_inputs(settings, excluded, model, exported, context)
     with watch.phase("quantization"), context.reporter.stage(f"Quantizing {run.name}", 1) as advance:
         quantizer = _quantizer(settings)
         path = models / run.name / quantizer.FILE
-        recipe = write_model(path, settings, inputs)
+        recipe = {**write_model(path, settings, inputs), **told}
         files = quantizer.files(path)
         whole = path.parent if registry.runtime(settings.framework).LOADS_FOLDER else path
         spec = arm(settings.framework, whole, content_sha256(files), settings)
@@ -71,11 +74,26 @@ def optimize(
     return artifact, spec
 
 
-def as_computed(settings: Settings, model: Model, exported: FloatModel, context: Context) -> FloatModel:
-    """The float model that a run's is made from: the export, pruned, or what of it is read."""
+def as_computed(
+    settings: Settings, model: Model, exported: FloatModel, context: Context
+) -> tuple[FloatModel, dict[str, Any]]:
+    """The float model that a run's is made from: the export, pruned, what of it is read, trained, with small tables.
+
+    Returns:
+        The model, and what a training came to, as ``training``.
+
+    """
+    made, told = exported, {}
     if settings.pruning.takes:
-        exported = pruned(exported, settings.sources, settings.recipe, model, context)
-    return read_only(exported, model, context) if settings.positions == "read" else exported
+        made = pruned(made, settings.sources, settings.recipe, model, context)
+    if settings.positions == "read":
+        made = read_only(made, model, context)
+    if settings.aware_training:
+        groups = select_nodes(settings.node_exclusion, Graph.read(made.path))
+        keep = frozenset(name for names in groups.values() for name in names)
+        made, told["training"] = distilled(made, exported, settings, keep, model, context)
+    small = settings.embedding_tables
+    return (made if small == "float32" else with_tables(made, small, context)), told
 
 
 def quantizer_inputs(

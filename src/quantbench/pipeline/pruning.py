@@ -15,7 +15,7 @@ from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate
 from quantbench.pipeline.context import Context
 from quantbench.pipeline.export import FloatModel
-from quantbench.pipeline.graph_runs import difference, shapes_of
+from quantbench.pipeline.graph_runs import LARGEST, difference, shapes_of
 from quantbench.pipeline.model import Model
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Samples
@@ -26,8 +26,6 @@ from quantbench.schema.settings import Calibration, Recipe, Sources
 from quantbench.sources.export import FILE, exported_sha256, write_tidied
 
 Array = np.ndarray[Any, Any]
-LARGEST = 2**31 - 1
-"""Bytes of a message of protobuf, which a graph is whose weights were changed."""
 CALLED = {"ffn": "feed-forward layer", "heads": "attention"}
 """What holds the units of a kind."""
 

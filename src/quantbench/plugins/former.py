@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench.plugins.options import completed
-from quantbench.schema.settings import Pruning, Settings
+from quantbench.schema.settings import AwareTrainingArgs, Pruning, Settings
 
 FORMER: Mapping[str, Mapping[str, JsonValue]] = {
     "task_args": {
@@ -46,7 +46,12 @@ It stays as it is, whatever becomes of these options in their plug-ins: an optio
 changes, makes other keys only for plug-ins that have it.
 """
 FORMER_LAUNCHES = 1
-ADDED: Mapping[str, JsonValue] = {"pruning": Pruning().model_dump(mode="json"), "positions": "all"}
+ADDED: Mapping[str, JsonValue] = {
+    "pruning": Pruning().model_dump(mode="json"),
+    "positions": "all",
+    "embedding_tables": "float32",
+    "aware_training_args": AwareTrainingArgs().model_dump(mode="json"),
+}
 """Parameters that came later, and their defaults."""
 FORMER_DEFAULTS: Mapping[str, JsonValue] = {"task_args.pooling": "mean"}
 """Defaults of still earlier versions, spelled out in the ``config.yaml`` of their folders."""

@@ -21,10 +21,14 @@ class NoEmbedding(Exception):
 
 @dataclass(frozen=True)
 class Samples:
-    """Calibration samples: how many, and each as arrays of shape (1, length)."""
+    """Calibration samples: how many, and the arrays of several, padded, of shape (samples, length)."""
 
     count: int
-    sample: Callable[[int], Mapping[str, Any]]
+    batch: Callable[[Sequence[int]], Mapping[str, Any]]
+
+    def sample(self, number: int) -> Mapping[str, Any]:
+        """The arrays of one by its number, of shape (1, length)."""
+        return self.batch([number])
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from quantbench.plugins.options import typed
-from quantbench.plugins.protocols import Rule
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
+from quantbench.quantizers._decided import decided_alone
 from quantbench.runtimes import openvino
 from quantbench.schema.settings import Calibration, Recipe, Settings
 
@@ -37,19 +36,7 @@ NOTE = (
 )
 
 
-def _decides(key: str, settings: Recipe) -> str | None:
-    value: Any = settings
-    for part in key.split("."):
-        value = getattr(value, part)
-    if value == DECIDES[key]:
-        return None
-    return (
-        f"with framework {settings.framework} and quantization_approach {settings.quantization_approach} NNCF decides "
-        f"{key} by itself; remove it, or use quantization_approach mixed"
-    )
-
-
-RULES = tuple(Rule((key, "quantization_approach", "framework"), partial(_decides, key)) for key in DECIDES)
+RULES = decided_alone(DECIDES, "NNCF", ", or use quantization_approach mixed")
 
 
 def files(path: Path) -> tuple[Path, ...]:

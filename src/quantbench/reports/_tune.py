@@ -17,6 +17,7 @@ from quantbench.reports import _screening, _sections
 from quantbench.reports._markdown import spread, table
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Config, Dimension
+from quantbench.tune import finals
 from quantbench.tune.state import GroupSensitivity, Tuned
 
 FILE = "tune.md"
@@ -86,7 +87,7 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
         else f"{limit.metric} by {limit.drop:g}"
         for limit in tuned.limits
     )
-    asked = f"Asked for: the fastest version that loses at most {limits}."
+    asked = f"Asked for: the fastest version that loses at most {limits}{_taking(tuned)}."
     if not tuned.tried:
         why = f": {tuned.stopped}" if tuned.stopped else ""
         asked = f"**No version in int8 was tried{why.rstrip('.')}.** The choice is among the others.\n\n{asked}"
@@ -117,6 +118,12 @@ def _answer(tuned: Tuned, done: Sequence[Result]) -> str:
         nothing = "**No version within the limit is known to be faster than the original: deploy the original.**"
         return f"{asked}\n\n{nothing} The fastest was {name}: {told}"
     return f"{asked}\n\n**Deploy {name}**: {told}"
+
+
+def _taking(tuned: Tuned) -> str:
+    """What a version may take up, in words; empty where that was not asked."""
+    asked = ((tuned.most.size, "is at most {} large"), (tuned.most.memory, "takes at most {} of memory"))
+    return "".join(f" and {words.format(f'{count / 1e6:g} MB')}" for count, words in asked if count is not None)
 
 
 def _not_sure(best: Result, tuned: Tuned) -> str:
@@ -167,10 +174,26 @@ def _pareto_front(tuned: Tuned, done: Sequence[Result]) -> str:
     metric = tuned.limits[0].metric
     shape = speedups.shape_name(done[0].latency[0]) if done else ""
     rows = [
-        [f"`{name}`", f"{loss:+.4f}", f"{milliseconds:.2f}", "yes" if name in tuned.front else "–"]
+        [
+            f"`{name}`",
+            f"{loss:+.4f}",
+            f"{milliseconds:.2f}",
+            *(f"{count / 1e6:.1f}" if count else "–" for count in _taken_up(name, done)),
+            "yes" if name in tuned.front else "–",
+        ]
         for name, loss, milliseconds in sorted(points(tuned, done), key=lambda point: point[2])
     ]
-    return table(["version", f"{metric} lost", f"mean, ms at {shape}", "on the Pareto front"], rows)
+    measured = [f"{metric} lost", f"mean, ms at {shape}", "files, MB", "peak memory, MB"]
+    return table(["version", *measured, "on the Pareto front"], rows)
+
+
+def _taken_up(name: str, done: Sequence[Result]) -> tuple[int, int]:
+    """Bytes of a point's files, and of the process that was timed with it; 0 where these are not known."""
+    for result in done:
+        if result.run.name == name:
+            return result.artifact.bytes if result.artifact else 0, finals.peak_memory(result)
+    arm, size = ("onnx-float", int(str(done[0].float_artifact["bytes"]))) if name == "onnx-float" else ("pytorch", 0)
+    return size, max(finals.peak_memory(result, arm) for result in done)
 
 
 def picture(tuned: Tuned, done: Sequence[Result]) -> str | None:
@@ -279,6 +302,7 @@ def data(tuned: Tuned, evaluations: float) -> dict[str, JsonValue]:
         "front": list(tuned.front),
         "screening": tuned.screening.model_dump(mode="json") if tuned.screening else None,
         "limits": [limit.model_dump() for limit in tuned.limits],
+        **{f"max_{name}": count for name, count in tuned.most.model_dump().items() if count is not None},
         "evaluations": round(evaluations, 3),
         "seconds": {phase: round(seconds, 2) for phase, seconds in tuned.seconds.items()},
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,8 +116,11 @@ class Store:
         path = self.folder / "results" / f"{result.run.key}{machine}.json"
         write_atomically(path, result.model_dump_json().encode())
 
-    def results(self) -> list[Result]:
+    def results(self, seen: Callable[[Result], object] | None = None) -> list[Result]:
         """All stored results, by run name; a failure is left out where the same run was done by another call.
+
+        Args:
+            seen: told of each as it is read.
 
         Raises:
             BadInput: if a document is damaged or of another schema version.
@@ -126,7 +129,11 @@ class Store:
         paths = sorted((self.folder / "results").glob("[!.]*.json"))
         with uncollected():
             reader = _Reader()
-            found = [reader.read(path) for path in paths]
+            found = []
+            for path in paths:
+                found.append(reader.read(path))
+                if seen is not None:
+                    seen(found[-1])
             gc.freeze()  # no cycles are in them, which a search would take a second to find
         done = {result.run.key for result in found if result.done}
         kept = (result for result in found if result.done or result.run.key not in done)

@@ -12,6 +12,7 @@ from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
 from quantbench.plugins.signature import Signature
 from quantbench.runtimes._caps import UNCAPPED
+from quantbench.runtimes._checkpoint import unchanged
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import pytorch as served
@@ -47,17 +48,9 @@ def _original_itself(settings: Settings) -> str | None:
     )
 
 
-def _no_graph(settings: Settings) -> str | None:
-    asked = {"pruning": settings.pruning.takes, "positions: read": settings.positions != "all"}
-    what = [name for name, given in asked.items() if given]
-    if not what:
-        return None
-    return f"framework pytorch runs the checkpoint as it is, which {' and '.join(what)} would change; leave it out"
-
-
 RULES = (
     Rule(("framework_args.precision", "framework", "quantization_approach"), _original_itself),
-    Rule(("pruning", "positions", "framework"), _no_graph),
+    Rule(("pruning", "positions", "embedding_tables", "aware_training", "framework"), unchanged),
 )
 
 

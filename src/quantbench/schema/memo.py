@@ -40,6 +40,11 @@ def put(function: Callable[..., T], record: Record, args: tuple[object, ...], va
     _of(record, _KEPT[function])[args, ()] = value
 
 
+def has(function: Callable[..., object], record: Record, args: tuple[object, ...]) -> bool:
+    """Whether a value is kept, of a function of :func:`once` by place."""
+    return (args, ()) in _KEPT[function].get(id(record), {})
+
+
 _KEPT: dict[Callable[..., Any], dict[int, dict[object, Any]]] = {}
 
 

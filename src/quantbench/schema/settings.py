@@ -147,6 +147,19 @@ class Pruning(Record):
         return any(self.shares.values())
 
 
+class AwareTrainingArgs(Record):
+    """How weights learn, rounded as they will be, to give what the original gives, without labels.
+
+    ``minutes`` of training, at ``learning_rate`` at its highest, on ``samples`` of the calibration split drawn by
+    ``seed``.
+    """
+
+    minutes: Annotated[float, Field(gt=0, le=1440)] = 5.0
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    samples: Positive = 5000
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
 LEAST_COMPARED = 5.0
 """Seconds per arm below which starting processes only to compare them would take longer than timing them."""
 USUAL_STARTS, FEWEST_STARTS = 8, 3
@@ -220,9 +233,12 @@ class Recipe(Record):
     pruning: Pruning = Pruning()
     positions: Literal["all", "read"] = "all"
     """Where tensors are computed: everywhere, or at the positions only that something reads."""
+    embedding_tables: Literal["float32", "int8", "int4"] = "float32"
+    """Numbers of the tables in which tokens are looked up, a scale per row where they are not float32."""
     framework: str = "onnxruntime"
     framework_args: Annotated[FrameworkArgs, BeforeValidator(_as_held)] = FrameworkArgs()
     aware_training: Flag = False
+    aware_training_args: AwareTrainingArgs = AwareTrainingArgs()
 
     @property
     def calibrated(self) -> bool:
@@ -235,7 +251,7 @@ class Recipe(Record):
     @property
     def reads_calibration(self) -> bool:
         """Whether the optimized model is made with the calibration split."""
-        return self.calibrated or self.pruning.takes
+        return self.calibrated or self.pruning.takes or self.aware_training
 
     @property
     def has_dynamic_products(self) -> bool:
@@ -275,7 +291,17 @@ class Timing(Record):
 ORDER = (
     *("task", "model_name_or_path", "dataset", "task_args", "metrics", "max_eval_samples", "quantization_approach"),
     *("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type", "calibration"),
-    *("placement", "pruning", "positions", "framework", "framework_args", "aware_training", "batch_sizes"),
+    *(
+        "placement",
+        "pruning",
+        "positions",
+        "embedding_tables",
+        "framework",
+        "framework_args",
+        "aware_training",
+        "aware_training_args",
+        "batch_sizes",
+    ),
     *("input_lengths", "time_benchmark_args", "backend", "trust_remote_code", "allow_pickled_weights"),
 )
 """Parameters as files list them."""

@@ -61,12 +61,14 @@ class Budget:
 
     ``since`` is when the time began, by ``time.monotonic``, None for when the search begins. The final evaluation and
     timing are not counted. ``screening`` seconds are those of the first answer, from the float export on.
+    ``training`` is for how many minutes a version is trained, 0 for none; these do not count among the seconds.
     """
 
     evaluations: float = USUAL_EVALUATIONS
     seconds: float = USUAL_SECONDS
     since: float | None = None
     screening: float = SCREENING
+    training: float = 0.0
 
     @property
     def probing_until(self) -> float:

@@ -6,10 +6,14 @@ from collections.abc import Collection
 from importlib.util import find_spec
 
 from quantbench.config.rules import broken
+from quantbench.graph.view import Graph
 from quantbench.plugins import registry
 from quantbench.plugins.quantizing import Candidate
+from quantbench.quantize.tables import float_bytes
 from quantbench.schema.settings import FrameworkArgs, Placement, Settings
 
+INT8_SHRINKS = 4
+"""How many times as small int8 is as float32."""
 OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""
 
@@ -46,9 +50,22 @@ def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Ca
                     }
                 )
                 if any(broken(own)):  # a checkpoint has no graph of which less could be computed
-                    own = own.model_copy(update={"positions": "all"})
+                    own = own.model_copy(update={"positions": "all", "embedding_tables": "float32"})
                 found += quantizer.candidates(own)
     return found
+
+
+def needs_small_tables(exported: Graph, size: int, largest: int) -> bool:
+    """Whether a version of ``largest`` bytes needs its embedding tables in int8, all else of it being in int8.
+
+    Args:
+        exported: the float export.
+        size: of its files.
+        largest: that a version may be.
+
+    """
+    tables = float_bytes(exported)
+    return tables > 0 and tables + (size - tables) / INT8_SHRINKS > largest
 
 
 def _missing(libraries: Collection[str]) -> bool:

@@ -34,6 +34,22 @@ class Limit(Record):
         return self.drop * abs(original) if self.relative else self.drop
 
 
+class Most(Record):
+    """The most bytes that a version may take up; None where it may take as many as it does.
+
+    Attributes:
+        size: of its files.
+        memory: of the process that is timed with it, at its peak.
+
+    """
+
+    size: int | None = None
+    memory: int | None = None
+
+
+ANY = Most()
+
+
 @dataclass(frozen=True)
 class Group:
     """Products that change to the fallback mode together: what that wins in accuracy and costs in time.

@@ -13,7 +13,7 @@ from quantbench.schema.base import Record, digest
 from quantbench.schema.settings import Settings
 from quantbench.system.writing import write_atomically
 from quantbench.tune.screening import Standing
-from quantbench.tune.search import Limit, Verdict
+from quantbench.tune.search import ANY, Limit, Most, Verdict
 
 FILE = "tuning.json"
 SCHEMA_VERSION = 2
@@ -50,8 +50,9 @@ class Tried(Record):
         losses: original minus optimized by metric, as (estimate, low, high).
         excess: the largest loss as a multiple of its limit.
         examples: how many were scored before the verdict.
+        bytes: of its files; None in states of versions that did not ask.
         verdict: whether it keeps within the limits.
-        pruned: share of the neurons of feed-forward layers that were taken.
+        pruned: shares of neurons and heads that the search took, by kind.
 
     """
 
@@ -64,8 +65,9 @@ class Tried(Record):
     losses: dict[str, tuple[float, float, float]]
     excess: float
     examples: int
+    bytes: int | None = None
     verdict: Verdict
-    pruned: float = 0.0
+    pruned: dict[str, float] = Field(default_factory=dict)
 
 
 class Finalist(Record):
@@ -125,6 +127,7 @@ class Tuned(Record):
     Attributes:
         question: hash of what was asked.
         limits: on the loss.
+        most: bytes that a version may take up.
         probes: seconds of a call of every candidate's first version, and of the float export.
         failures: candidates that could not be probed, and why.
         screening: which candidates are in question; None in states of versions that did not ask.
@@ -144,6 +147,7 @@ class Tuned(Record):
     schema_version: int = SCHEMA_VERSION
     question: str
     limits: tuple[Limit, ...]
+    most: Most = ANY
     probes: dict[str, float] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
     screening: Screening | None = None
@@ -159,12 +163,14 @@ class Tuned(Record):
     seconds: dict[str, float] = Field(default_factory=dict)
 
     @classmethod
-    def start(cls, settings: Settings, limits: Sequence[Limit], only: str) -> Tuned:
+    def start(cls, settings: Settings, limits: Sequence[Limit], only: str, most: Most = ANY) -> Tuned:
         """The state before the first step."""
-        return cls(question=question(settings, limits, only), limits=tuple(limits))
+        return cls(question=question(settings, limits, only, most), limits=tuple(limits), most=most)
 
     @classmethod
-    def read(cls, folder: Path, settings: Settings, limits: Sequence[Limit], only: str) -> Tuned | None:
+    def read(
+        cls, folder: Path, settings: Settings, limits: Sequence[Limit], only: str, most: Most = ANY
+    ) -> Tuned | None:
         """What an earlier call has found in a folder; None if there was none.
 
         Raises:
@@ -182,7 +188,7 @@ class Tuned(Record):
         if found.schema_version != SCHEMA_VERSION:
             message = f"has schema version {found.schema_version}, this quantbench reads {SCHEMA_VERSION}; "
             raise BadInput([Mistake(str(path), message + "choose another --out, or delete it")])
-        if found.question != question(settings, limits, only):
+        if found.question != question(settings, limits, only, most):
             message = "holds the search of another configuration or other limits; choose another --out, or delete it"
             raise BadInput([Mistake(str(folder), message)])
         return found
@@ -203,7 +209,8 @@ class Tuned(Record):
         write_atomically(folder / FILE, self.model_dump_json(indent=1).encode())
 
 
-def question(settings: Settings, limits: Sequence[Limit], only: str) -> str:
+def question(settings: Settings, limits: Sequence[Limit], only: str, most: Most = ANY) -> str:
     """Hash of a configuration, its limits and the glob over candidates."""
     asked = [limit.model_dump(mode="json") for limit in limits]
-    return digest({"settings": spelled_out(settings), "limits": asked, "only": only})
+    further = {"most": most.model_dump(mode="json")} if most != ANY else {}
+    return digest({"settings": spelled_out(settings), "limits": asked, "only": only, **further})

@@ -21,7 +21,7 @@ from quantbench.pipeline.rows import need_labels
 from quantbench.plugins import registry
 from quantbench.plugins.examples import Input, Prediction, sampled
 from quantbench.quantize.calibration.sampling import choose
-from quantbench.schema.results import ArmSpec
+from quantbench.schema.results import ArmSpec, Artifact
 from quantbench.schema.settings import Settings
 from quantbench.tune.search import Verdict, judge
 
@@ -65,7 +65,7 @@ class TuningSet:
     shards: Sequence[Any]
     evaluation_tokens: int
     tokens: float = 0.0
-    _specs: dict[str, ArmSpec] = field(default_factory=dict)
+    _made: dict[str, tuple[Artifact, ArmSpec]] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -117,10 +117,17 @@ class TuningSet:
 
     def spec(self, settings: Settings) -> ArmSpec:
         """The arm of a version, which is made if it is new."""
+        return self._version(settings)[1]
+
+    def bytes(self, settings: Settings) -> int:
+        """The size of a version's files, which are made if it is new."""
+        return self._version(settings)[0].bytes
+
+    def _version(self, settings: Settings) -> tuple[Artifact, ArmSpec]:
         run = run_of(settings)
-        if run.key not in self._specs:
-            _, self._specs[run.key] = optimize(run, self.folder, self.loaded.model, self.exported, self.context)
-        return self._specs[run.key]
+        if run.key not in self._made:
+            self._made[run.key] = optimize(run, self.folder, self.loaded.model, self.exported, self.context)
+        return self._made[run.key]
 
     def outcome(self, settings: Settings, limits: Mapping[str, float], label: str, most: int | None = None) -> Outcome:
         """Try a version on shard after shard, until a verdict is certain or there are no more, or after so many."""

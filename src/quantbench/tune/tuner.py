@@ -8,14 +8,17 @@ split, whose scores take no part in the search, and timed against the original; 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
-from quantbench.analysis import losses, speedups
+from quantbench.analysis import speedups
 from quantbench.config.plan import run_of
+from quantbench.errors import RunFailed
 from quantbench.graph import external
 from quantbench.graph.view import Graph
 from quantbench.pipeline import calibrate, predict, worker
@@ -33,12 +36,12 @@ from quantbench.results.store import Store
 from quantbench.schema.results import Result
 from quantbench.schema.settings import Calibration, Settings
 from quantbench.system import instruction_sets
-from quantbench.timing import quick
 from quantbench.tune import pruner, search, trials
 from quantbench.tune.budget import Budget
-from quantbench.tune.candidates import candidates_for, opset_for
+from quantbench.tune.candidates import candidates_for, needs_small_tables, opset_for
+from quantbench.tune.finals import keeps_within, loss_of, optimized_seconds
 from quantbench.tune.screener import CANNOT_BE_MADE, FLOAT, Screener, told_shortly
-from quantbench.tune.search import Group, Limit, Schedule, Trial, pareto_front
+from quantbench.tune.search import ANY, Group, Limit, Most, Schedule, Trial, pareto_front
 from quantbench.tune.state import Finalist, GroupSensitivity, Tried, Tuned
 from quantbench.tune.trials import TuningSet
 
@@ -91,6 +94,7 @@ class Tuning:
         context: Context,
         only: str = "*",
         thorough: bool = False,
+        most: Most = ANY,
     ) -> Tuning:
         """Load model and data, export, and read what an earlier call has found.
 
@@ -102,6 +106,7 @@ class Tuning:
             context: where the work is done.
             only: a glob over the candidates' names.
             thorough: whether candidates that are out are searched, too.
+            most: bytes that a version may take up.
 
         """
         loaded = load(settings, context)
@@ -114,11 +119,14 @@ class Tuning:
             ),
         }
         base = settings.model_copy(update=changes)
-        state = Tuned.read(store.folder, settings, limits, only) or Tuned.start(settings, limits, only)
+        asked = (settings, limits, only, most)
+        state = Tuned.read(store.folder, *asked) or Tuned.start(*asked)
         state = state.made_thorough() if thorough else state
         exported, folder = float_model(base, loaded, context), store.cache / "versions"
         if read_only(exported, loaded.model, context) != exported:
             base = base.model_copy(update={"positions": "read"})
+        if most.size is not None and needs_small_tables(Graph.read(exported.path), exported.bytes, most.size):
+            base = base.model_copy(update={"embedding_tables": "int8"})
         every = candidates_for(base, instruction_sets.usable(context.environment))
         chosen = {candidate.name: candidate for candidate in every if fnmatchcase(candidate.name, only)}
         tuning_set = TuningSet.prepare(base, loaded, exported, folder, context, state.tokens)
@@ -145,7 +153,10 @@ class Tuning:
         with self._phase("search"):
             self._search()
         with self._phase("pruning"):
-            self._prune()
+            self._prune(pruner.next_version)
+        if self.budget.training:
+            with self._phase("training"):
+                self._prune(partial(pruner.next_trained, minutes=self.budget.training), within=math.inf)
         with self._phase("validation and timing"):
             results = self._finals()
         self._decide(results)
@@ -296,23 +307,38 @@ class Tuning:
         self._judge(version, limits)
 
     def _judge(self, version: Tried, limits: Mapping[str, float]) -> None:
-        """Try a version and keep what came of it."""
+        """Try a version and keep what came of it.
+
+        Raises:
+            RunFailed: if its files are larger than is allowed.
+
+        """
+        size, largest = self.tuning_set.bytes(version.settings), self.state.most.size
+        if largest is not None and size > largest:
+            raise RunFailed(f"{size / 1e6:.1f} MB are more than the {largest / 1e6:.1f} MB of --max-size")
         outcome = self.tuning_set.outcome(version.settings, limits, version.name)
         found = {
             "losses": {metric: (loss.value, loss.low, loss.high) for metric, loss in outcome.losses.items()},
             "excess": search.excess(outcome.losses, limits),
             "examples": outcome.examples,
+            "bytes": size,
             "verdict": outcome.verdict,
         }
         self._keep(tried=(*self.state.tried, version.model_copy(update=found)))
 
-    def _prune(self) -> None:
-        """Take neurons from the fastest version that passed: the largest share with which it still passes."""
+    def _prune(self, following: Callable[..., Tried | None], within: float | None = None) -> None:
+        """Take neurons and heads from the fastest version that passed: the most with which it still passes.
+
+        Args:
+            following: the version to try next, from those that were tried and what units cost.
+            within: seconds of the whole search after which no further one is tried; None for those of the budget.
+
+        """
         if self.state.finalists or self.loaded.model.opset is not None or "pruning" in self.state.failures:
             return
         limits, given = self._absolute_limits(), external.read(self.exported.path)
-        of_products = pruner.share_of_products(Graph(given), units_of(given, self.loaded.model))
-        while (version := pruner.next_version(self.state.tried, of_products)) is not None and not self._spent():
+        of_products = pruner.shares_of_products(Graph(given), units_of(given, self.loaded.model))
+        while (version := following(self.state.tried, of_products)) is not None and not self._spent(within):
             try:
                 self._judge(version, limits)
             except CANNOT_BE_MADE as error:
@@ -327,8 +353,8 @@ class Tuning:
         whole = [item for item in self.state.tried if not item.pruned]
         return [Trial(item.candidate, item.step, item.excess, item.verdict) for item in whole]
 
-    def _spent(self) -> bool:
-        late = self._time() > self.budget.seconds
+    def _spent(self, within: float | None = None) -> bool:
+        late = self._time() > (self.budget.seconds if within is None else within)
         return late or self.tuning_set.evaluations + trials.SHARE > self.budget.evaluations - FINALS
 
     def _finals(self) -> list[Result]:
@@ -365,26 +391,10 @@ class Tuning:
     def _decide(self, results: Sequence[Result]) -> None:
         """The fastest finalist within every limit on the evaluation split, and whether it is worth deploying."""
         done = [result for result in results if result.done]
-        within = [result for result in done if self._within(result)]
+        within = [result for result in done if keeps_within(result, self.limits, self.state.most)]
         fastest = min(within, key=optimized_seconds, default=None)
-        points = {result.run.name: (self._loss(result), optimized_seconds(result)) for result in done}
+        metric = self.limits[0].metric
+        points = {result.run.name: (loss_of(result, metric), optimized_seconds(result)) for result in done}
         name = fastest.run.name if fastest else None
         best = name if fastest and speedups.standing(fastest) == "faster" else None
         self._keep(fastest=name, best=best, front=tuple(pareto_front(points)))
-
-    def _loss(self, result: Result) -> float:
-        """The loss of the first limit's metric, original minus optimized."""
-        scores, metric = result.scores, self.limits[0].metric
-        return scores["original"].metrics[metric] - scores["optimized"].metrics[metric]
-
-    def _within(self, result: Result) -> bool:
-        differences = losses.differences(result)
-        return all(
-            -differences[limit.metric].value <= limit.absolute(result.scores["original"].metrics[limit.metric])
-            for limit in self.limits
-        )
-
-
-def optimized_seconds(result: Result) -> float:
-    """Geometric mean over shapes of the optimized arm's call."""
-    return quick.mean_seconds([latency.arms["optimized"] for latency in result.latency])
