@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STATE = "training.pt"
 Told = dict[str, Any]
-"""What a training came to: ``steps``, and what examples that were kept apart missed ``before`` and ``after``."""
+"""What a training came to: ``steps``, and what outputs of examples kept apart missed ``before`` and ``after``, nats."""
 
 
 def distilled(
@@ -95,7 +95,7 @@ def _train(pupil: Pupil, settings: Settings, state: Path, context: Context) -> T
     finally:
         torch.set_num_threads(before)
     state.unlink(missing_ok=True)
-    return {"steps": found.steps, "before": found.before, "after": found.best}
+    return {"steps": found.steps, "before": found.before[0], "after": found.best}
 
 
 class _Whole:

@@ -3,8 +3,9 @@
 Outputs, by the divergence of what they stand for (Hinton et al., 2015, "Distilling the Knowledge in a Neural Network"),
 and the sums that residual branches join, which both graphs have (Jiao et al., 2020, "TinyBERT"; Kim et al., 2019,
 "QKD"). Positions count by the inverse square of what the original has there, as in the repair of pruned layers. The
-rate rises for a while and falls to nothing as the time runs out; examples that are kept apart say which of the weights
-on the way are taken, those at the beginning included, so that nothing gets worse by what they tell.
+rate rises for a while and falls to nothing as the time runs out. Both kinds count as shares of what they are before, on
+examples that are kept apart; these say, by the outputs, which of the weights on the way are taken, those of the
+beginning included, so that nothing gets worse by what they tell.
 """
 
 from __future__ import annotations
@@ -65,12 +66,18 @@ class Pupil:
 
 @dataclass
 class Progress:
-    """How far training is; written from time to time."""
+    """How far training is; written from time to time.
+
+    Attributes:
+        before: what outputs and the middle miss at the beginning, on examples that are kept apart.
+        best: the least that outputs have missed there.
+
+    """
 
     seconds: float = 0.0
     steps: int = 0
     looks: int = 0
-    before: float = math.inf
+    before: tuple[float, float] = (math.inf, math.inf)
     best: float = math.inf
     weights: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -113,7 +120,8 @@ def distill(
         _put(weights, progress.weights)
         optimizer.load_state_dict(progress.optimizer)
     else:
-        progress.before = progress.best = _loss_apart(pupil, apart)
+        progress.before = missed_by(pupil, apart)
+        progress.best = progress.before[0]
         progress.best_weights = _taken(weights)
     advance(min(progress.seconds, seconds))
     batches, written = _batches(pupil.lengths, learned, seed, progress.steps), time.monotonic()
@@ -122,7 +130,7 @@ def distill(
         share = progress.seconds / seconds
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (share + 1e-3) / WARM, (1 - share) / (1 - WARM))
-        _step(pupil, next(batches), optimizer)
+        _step(pupil, next(batches), optimizer, progress.before)
         progress.steps += 1
         if share >= (progress.looks + 1) / LOOKS:
             _look(pupil, apart, progress)
@@ -138,8 +146,8 @@ def distill(
     return progress
 
 
-def loss(pupil: Pupil, numbers: Sequence[int]) -> Any:
-    """What is to become small, over a batch of examples."""
+def missed_of(pupil: Pupil, numbers: Sequence[int]) -> tuple[Any, Any]:
+    """What outputs miss and what tensors in the middle miss, over a batch of examples."""
     arrays = pupil.batch(numbers)
     expected = {name: torch.from_numpy(np.asarray(value)) for name, value in pupil.original(arrays).items()}
     inputs = {name: torch.from_numpy(np.asarray(value)) for name, value in arrays.items()}
@@ -148,7 +156,7 @@ def loss(pupil: Pupil, numbers: Sequence[int]) -> Any:
     total: Any = sum(_apart(pupil.likelihood, expected[name], found[name], mask) for name in pupil.outputs)
     alike = [name for name in pupil.hidden if expected[name].shape == found[name].shape]
     middle: Any = sum(_missed(expected[name], found[name], mask) for name in alike)
-    return total / len(pupil.outputs) + (middle / len(alike) if alike else 0.0)
+    return total / len(pupil.outputs), middle / max(1, len(alike))
 
 
 def _apart(likelihood: Likelihood, expected: Any, found: Any, mask: Any) -> Any:
@@ -179,8 +187,9 @@ def _mean(terms: Any, mask: Any) -> Any:
     return torch.where(mask.bool(), terms, torch.zeros(())).sum() / mask.sum()
 
 
-def _step(pupil: Pupil, numbers: Sequence[int], optimizer: Any) -> None:
-    missed = loss(pupil, numbers)
+def _step(pupil: Pupil, numbers: Sequence[int], optimizer: Any, before: tuple[float, float]) -> None:
+    parts = zip(missed_of(pupil, numbers), before, strict=True)
+    missed: Any = sum(part / start for part, start in parts if start > 0)
     optimizer.zero_grad(set_to_none=True)
     missed.backward()
     torch.nn.utils.clip_grad_norm_(list(pupil.graph.weights.values()), LONGEST_GRADIENT)
@@ -190,15 +199,18 @@ def _step(pupil: Pupil, numbers: Sequence[int], optimizer: Any) -> None:
 def _look(pupil: Pupil, apart: Sequence[int], progress: Progress) -> None:
     """Keep the weights if they are the best so far for the examples that are kept apart."""
     progress.looks += 1
-    found = _loss_apart(pupil, apart)
+    found = missed_by(pupil, apart)[0]
     if found < progress.best:
         progress.best, progress.best_weights = found, _taken(pupil.graph.weights)
 
 
-def _loss_apart(pupil: Pupil, apart: Sequence[int]) -> float:
+def missed_by(pupil: Pupil, apart: Sequence[int]) -> tuple[float, float]:
+    """The same over any number of examples, as numbers."""
     with torch.no_grad():
         parts = [apart[start : start + BATCH] for start in range(0, len(apart), BATCH)]
-        return sum(len(part) * float(loss(pupil, part)) for part in parts) / len(apart)
+        rows = [[len(part) * float(value) for value in missed_of(pupil, part)] for part in parts]
+    outputs, middle = np.sum(rows, axis=0) / len(apart)
+    return float(outputs), float(middle)
 
 
 def _parts(count: int, seed: int) -> tuple[list[int], list[int]]:

@@ -114,7 +114,7 @@ def _gather(given: Values, options: Options) -> Any:
     axis = options.get("axis", 0) % value.ndim
     places = torch.where(places < 0, places + value.shape[axis], places)
     found = value.index_select(axis, places.reshape(-1))
-    return found.reshape(*value.shape[:axis], *places.shape, *value.shape[axis + 1 :])
+    return torch.reshape(found, (*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]))
 
 
 def _gather_elements(given: Values, options: Options) -> Any:
@@ -171,20 +171,28 @@ def _squeeze(given: Values, options: Options) -> Any:
     value = given[0]
     axes = {axis % value.ndim for axis in _axes(given, options)}
     kept = [size for axis, size in enumerate(value.shape) if (axis not in axes if axes else size != 1)]
-    return value.reshape(kept)
+    return torch.reshape(value, kept)
 
 
 def _reshape(given: Values, options: Options) -> Any:
     value, shape = given[0], given[1].tolist()
     if not options.get("allowzero", 0):
         shape = [value.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
-    return value.reshape(shape)
+    return torch.reshape(value, shape)
 
 
 def _expand(given: Values, _: Options) -> Any:
     value, shape = given
     size = np.broadcast_shapes(tuple(value.shape), tuple(shape.tolist()))
     return value.expand(size)
+
+
+def _pad(given: Values, options: Options) -> Any:
+    if _text(options.get("mode", "constant")) != "constant" or len(given) > 3:
+        raise NotImplementedError("Pad that is not constant, or of some axes")
+    value, pads = given[0], given[1].tolist()
+    around = [pads[axis + side * value.ndim] for axis in reversed(range(value.ndim)) for side in (0, 1)]
+    return functional.pad(value, around, value=given[2].item() if len(given) > 2 and given[2] is not None else 0)
 
 
 def _transpose(given: Values, options: Options) -> Any:
@@ -347,6 +355,7 @@ OPERATORS: Mapping[str, Operator] = {
     "LeakyRelu": lambda given, options: functional.leaky_relu(given[0], options.get("alpha", 0.01)),
     "LogSoftmax": _softmax(torch.log_softmax),
     "Mod": _mod,
+    "Pad": _pad,
     "Range": _range,
     "Reshape": _reshape,
     "ScatterND": _scatter_nd,

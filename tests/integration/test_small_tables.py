@@ -96,13 +96,13 @@ def test_every_quantizer_leaves_them_small(framework, approach, number_type, tmp
     }
     settings = rows.settings_of(written, rows.default_opset(), **changes).base
     whole = settings.model_copy(update={"embedding_tables": "float32"})
-    made = {kind: stages.optimized(run_of(kind), tmp_path / "models", context) for kind in (settings, whole)}
+    small, plain = (stages.optimized(run_of(kind), tmp_path / "models", context) for kind in (settings, whole))
     floats = rows.outputs(stages.exported(settings, context), settings, context)
-    assert rows.apart(floats, rows.outputs(made[settings][1], settings, context)) <= rows.APART
-    saved = made[whole][0].bytes - made[settings][0].bytes
+    assert rows.apart(floats, rows.outputs(small[1], settings, context)) <= rows.APART
+    saved = plain[0].bytes - small[0].bytes
     table = 4 * 4000 * rows_width(settings, context)
     assert saved >= (0.7 if number_type == "int8" else 0.8) * table or framework == "openvino"
-    assert made[settings][0].operators == made[whole][0].operators, "nothing else is quantized, and nothing less"
+    assert small[0].operators == plain[0].operators, "nothing else is quantized, and nothing less"
 
 
 def rows_width(settings, context):
