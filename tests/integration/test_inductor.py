@@ -37,6 +37,7 @@ def differences(settings, folder):
             yield rows.apart(other, one)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_what_eager_pytorch_gives(tmp_path):
     assert max(differences(settings_of("BERT", tmp_path), tmp_path)) <= 1e-5
 

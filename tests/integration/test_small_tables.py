@@ -84,7 +84,7 @@ def test_frameworks_give_the_same(framework, args, number_type, tmp_path):
 
 
 @pytest.mark.parametrize(("framework", "approach"), INT8)
-@pytest.mark.parametrize("number_type", ["int8", "int4"])
+@pytest.mark.parametrize("number_type", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_every_quantizer_leaves_them_small(framework, approach, number_type, tmp_path):
     written = written_by("BERT", tmp_path, vocab_size=4000)
     context = stages.context_at(tmp_path / "cache")

@@ -33,8 +33,8 @@ def test_what_is_no_size_is_told(given):
 def test_tables_shrink_only_where_products_in_int8_do_not_suffice():
     graph, tables = Graph(model()), WORDS * WIDTH * 4
     size = tables + 4_000
-    assert not needs_small_tables(graph, size, tables + 1_000)
-    assert needs_small_tables(graph, size, tables + 999)
+    assert not needs_small_tables(graph, size, round(1.2 * (tables + 1_000)) + 1)
+    assert needs_small_tables(graph, size, round(1.2 * (tables + 1_000)) - 1)
     assert not needs_small_tables(Graph(model(reader="MatMul")), size, 1), "there is nothing to shrink"
 
 

@@ -12,8 +12,8 @@ from quantbench.plugins.quantizing import Candidate
 from quantbench.quantize.tables import float_bytes
 from quantbench.schema.settings import FrameworkArgs, Placement, Settings
 
-INT8_SHRINKS = 4
-"""How many times as small int8 is as float32."""
+INT8_SHRINKS, OVERHEAD = 4, 1.2
+"""How many times as small int8 is as float32, and as large at most a file is as its numbers."""
 OPSET = 17
 """Since opset 17 layer normalization is one node, which every runtime here computes in one pass."""
 
@@ -65,7 +65,7 @@ def needs_small_tables(exported: Graph, size: int, largest: int) -> bool:
 
     """
     tables = float_bytes(exported)
-    return tables > 0 and tables + (size - tables) / INT8_SHRINKS > largest
+    return tables > 0 and OVERHEAD * (tables + (size - tables) / INT8_SHRINKS) > largest
 
 
 def _missing(libraries: Collection[str]) -> bool:
