@@ -16,8 +16,10 @@ from quantbench.system.environment import usable_cores
 
 FEWEST = 100
 """Of fewer results a report is made as soon as processes are."""
-TOGETHER = 50
-"""Results that a process is given at a time."""
+TOGETHER = 100
+"""Results that a copy is given at least: to copy a process that holds thousands takes as long as the answers of a few."""
+PARTS = 2
+"""Copies per core, one after another, that share what is left in the end, so that none waits long for another."""
 
 
 class Question(NamedTuple):
@@ -41,15 +43,16 @@ class Ahead:
             return
         self._waiting.append(result)
         if len(self._waiting) >= (TOGETHER if self._begun else FEWEST) and self._free(usable_cores() - 1):
-            self._begin()
+            self._begin(TOGETHER)
 
     def finish(self) -> None:
         """Wait for all answers, by all cores, and keep them where the reports look; nothing for few results."""
         if not self._begun and len(self._waiting) < FEWEST:
             return
+        share = -(-len(self._waiting) // (PARTS * usable_cores()))
         while self._waiting or self._begun:
             while self._waiting and self._free(usable_cores()):
-                self._begin()
+                self._begin(max(TOGETHER, share))
             results, copy = self._begun.pop(0)
             for result, found in zip(results, copy.result(), strict=True):
                 for question, answer in zip(questions(result), found, strict=True):
@@ -59,10 +62,10 @@ class Ahead:
         """Whether one more may work beside those that do; one always may."""
         return sum(copy.at_work for _, copy in self._begun) < max(1, cores)
 
-    def _begin(self) -> None:
+    def _begin(self, count: int) -> None:
         if not self._begun:
             answers(self._waiting[0])  # what all share is made once, and then found
-        results, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        results, self._waiting = self._waiting[:count], self._waiting[count:]
         self._begun.append((results, Copy(partial(_all_answers, results))))
 
 
