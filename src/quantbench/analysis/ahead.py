@@ -17,7 +17,7 @@ from quantbench.system.environment import usable_cores
 FEWEST = 100
 """Of fewer results a report is made as soon as processes are."""
 TOGETHER = 100
-"""Results that a copy is given at least: to copy a process that holds thousands takes as long as the answers of a few."""
+"""Results that a copy is given at least: to copy a process that holds thousands takes as long as a few answers."""
 PARTS = 2
 """Copies per core, one after another, that share what is left in the end, so that none waits long for another."""
 
