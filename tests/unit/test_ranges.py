@@ -91,11 +91,12 @@ def test_minmax_is_numpys_over_all_samples(model, samples):
 @given(samples=SAMPLES, constant=st.floats(0.001, 1))
 def test_moving_average_is_the_formula(model, samples, constant):
     found = collect(model, samples, moving_average=True, averaging_constant=constant)
-    low, high = samples[0].min().astype(float), samples[0].max().astype(float)
+    low, high = float(samples[0].min()), float(samples[0].max())
     for sample in samples[1:]:
-        low = (1 - constant) * low + constant * sample.min()
-        high = (1 - constant) * high + constant * sample.max()
-    assert found["x"] == (pytest.approx(low, rel=1e-6, abs=1e-6), pytest.approx(high, rel=1e-6, abs=1e-6))
+        low = (1 - constant) * low + constant * float(sample.min())
+        high = (1 - constant) * high + constant * float(sample.max())
+    near = 1e-6 * (1 + max(float(np.abs(sample).max()) for sample in samples))  # what cancels was as large
+    assert found["x"] == (pytest.approx(low, abs=near), pytest.approx(high, abs=near))
     assert found["zero"] == (0, 0)
 
 

@@ -73,7 +73,8 @@ def rounded(table: Array, bits: int) -> tuple[Array, Array]:
 
 def _rounded(rows: Array, largest: int, bits: int) -> tuple[Array, Array]:
     reach = np.abs(rows).max(axis=1, keepdims=True)
-    best = np.where(reach > 0, reach / largest, 1).astype(np.float32)
+    best = (reach / largest).astype(np.float32)
+    best = np.where(best > 0, best, np.float32(1))  # of nothing, and of less than float32 can divide
     if bits < 8:
         tried = [best * np.float32(share) for share in SHRINKS]
         errors = [np.square(_numbers(rows, scale, largest) * scale - rows).sum(axis=1) for scale in tried]
