@@ -24,6 +24,8 @@ LEAST_BYTES = 65_536
 """Of a float table below which nothing is worth to be won."""
 SHRINKS = np.linspace(0.5, 1.0, 26)
 """Shares of a row's largest value that its largest number may stand for, of four bits."""
+SMALLEST = 1e-30
+"""Scale of rows of nothing, and of what is next to it, for which float32 has no quotients."""
 ROWS = 4096
 """That are rounded at a time: a bound on memory."""
 
@@ -73,8 +75,7 @@ def rounded(table: Array, bits: int) -> tuple[Array, Array]:
 
 def _rounded(rows: Array, largest: int, bits: int) -> tuple[Array, Array]:
     reach = np.abs(rows).max(axis=1, keepdims=True)
-    best = (reach / largest).astype(np.float32)
-    best = np.where(best > 0, best, np.float32(1))  # of nothing, and of less than float32 can divide
+    best = np.maximum(reach / largest, SMALLEST).astype(np.float32)
     if bits < 8:
         tried = [best * np.float32(share) for share in SHRINKS]
         errors = [np.square(_numbers(rows, scale, largest) * scale - rows).sum(axis=1) for scale in tried]
