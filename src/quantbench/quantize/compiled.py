@@ -61,7 +61,7 @@ def write_compiled(original: ArmSpec, exported: Path, precision: str, path: Path
             program = torch.export.export(module, examples, dynamic_shapes=(free,))
             if int8 is not None:
                 rounded = int8(program.module(), examples, names)
-                program = torch.export.export(rounded, examples, dynamic_shapes=(free,))
+                program = torch.export.export(rounded, examples, dynamic_shapes=free)
             _package(program, names, target)
         except Exception as error:
             raise RunFailed(f"cannot be compiled by Inductor: {first_line(error)}") from error
