@@ -57,11 +57,11 @@ MaxDrop = Annotated[
 ]
 MaxSize = Annotated[
     str | None,
-    typer.Option("--max-size", metavar="SIZE", help="Most bytes of the model's files: `24MB`. Tables shrink, too."),
+    typer.Option("--max-size", metavar="SIZE", help="Largest model files: `24MB`. Tables become int8 if need be."),
 ]
 MaxMemory = Annotated[
     str | None,
-    typer.Option("--max-memory", metavar="SIZE", help="Most bytes of the serving process at its peak: `500MB`."),
+    typer.Option("--max-memory", metavar="SIZE", help="Largest peak memory of the timed process: `500MB`."),
 ]
 MaxEvaluations = Annotated[
     float | None,
@@ -75,7 +75,7 @@ MaxTime = Annotated[
 ]
 Train = Annotated[
     float,
-    typer.Option("--train", metavar="MINUTES", help="Train versions of which more was taken, so long each."),
+    typer.Option("--train", metavar="MINUTES", help="Train what pruning would spoil, without labels, so long each."),
 ]
 Thorough = Annotated[
     bool, typer.Option("--thorough", help="Search the candidates that are out by the screening, too, and longer.")

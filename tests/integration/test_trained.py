@@ -112,6 +112,23 @@ def test_it_is_done_once_and_gone_on_with(tmp_path, monkeypatch):
     assert (again.sha256, again.recipe["training"]) == (first.sha256, first.recipe["training"])
 
 
+def test_a_damaged_model_is_trained_anew_once(tmp_path, monkeypatch):
+    learned = {"aware_training": True, "aware_training_args": {"minutes": 0.01}}
+    written = write(architecture("BERT"), tmp_path)
+    settings = rows.settings_of(written, rows.default_opset(), quantization_approach="none", **learned).base
+
+    def made():
+        return stages.optimized(run_of(settings), tmp_path / "models", stages.context_at(tmp_path / "cache"))[0]
+
+    made()
+    (file,) = (tmp_path / "cache" / "distilled").glob("*/model.onnx")
+    assert not list(file.parent.glob("*.pt")), "the state is of no use any more"
+    file.write_bytes(file.read_bytes()[:-9])
+    second = made()
+    monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained a third time"))
+    assert made().recipe["training"] == second.recipe["training"]
+
+
 def test_what_was_rounded_in_training_is_what_the_quantizer_rounds(tmp_path):
     """As many products as the version has in int8, but for those of attention's two computed tensors."""
     written, context = write(architecture("BERT"), tmp_path), stages.context_at(tmp_path / "cache")

@@ -92,3 +92,8 @@ def test_a_quantizer_whose_library_is_missing_proposes_nothing(monkeypatch):
     monkeypatch.setattr(registry.quantizer("nncf"), "LIBRARIES", ("openvino", "no_library_has_this_name"))
     names = [item.name for item in candidates.candidates_for(BASE, ())]
     assert names == [*OF_ONNXRUNTIME, "openvino-static-float32", "openvino-float32"]
+
+
+def test_no_candidate_is_trained_whatever_the_configuration_says():
+    base = BASE.model_copy(update={"aware_training": True})
+    assert not any(item.settings.aware_training for item in candidates.candidates_for(base, ("avx2",)))

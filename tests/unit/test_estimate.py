@@ -47,3 +47,8 @@ def test_shapes_multiply_the_timing():
 def test_nothing_left_to_do_costs_nothing():
     cost = estimate([])
     assert (cost.timed_arms, cost.timing_seconds, cost.total_seconds) == (0, 0, 0)
+
+
+def test_training_takes_the_minutes_that_it_is_given():
+    trained = {"aware_training": True, "aware_training_args": {"minutes": 3}}
+    assert estimate(runs(**trained)).total_seconds == estimate(runs()).total_seconds + 180

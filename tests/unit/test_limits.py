@@ -10,7 +10,7 @@ from quantbench.graph.view import Graph
 from quantbench.reports import _tune
 from quantbench.tune import finals
 from quantbench.tune.candidates import needs_small_tables
-from quantbench.tune.search import ANY, Limit, Most
+from quantbench.tune.search import UNLIMITED, Footprint, Limit
 from quantbench.tune.state import Tuned, question
 
 LIMITS = (Limit(metric="f1", drop=1.0),)
@@ -56,32 +56,35 @@ def test_size_memory_and_loss_are_each_held_to_their_limit(results):
     size = result.artifact.bytes
     assert finals.peak_memory(result) == 500
     assert finals.peak_memory(result, "pytorch") == 4500
-    assert finals.keeps_within(result, LIMITS, Most(size=size, memory=500))
-    assert not finals.keeps_within(result, LIMITS, Most(size=size - 1))
-    assert not finals.keeps_within(result, LIMITS, Most(memory=499))
+    assert finals.keeps_within(result, LIMITS, Footprint(size=size, memory=500))
+    assert not finals.keeps_within(result, LIMITS, Footprint(size=size - 1))
+    assert not finals.keeps_within(result, LIMITS, Footprint(memory=499))
     lost = finals.loss_of(result, "f1")
     assert lost == result.scores["original"].metrics["f1"] - result.scores["optimized"].metrics["f1"]
-    assert not finals.keeps_within(result, (Limit(metric="f1", drop=lost - 0.001),), ANY)
+    assert not finals.keeps_within(result, (Limit(metric="f1", drop=lost - 0.001),), UNLIMITED)
 
 
 def test_memory_that_the_system_does_not_tell_is_not_held_against_a_version(results):
-    assert finals.keeps_within(results[0], LIMITS, Most(memory=1)) is (finals.peak_memory(results[0]) <= 1)
+    assert finals.keeps_within(results[0], LIMITS, Footprint(memory=1)) is (finals.peak_memory(results[0]) <= 1)
 
 
 def test_a_report_says_what_was_asked_and_what_is_taken_up(results):
     config, result = reference_config(), with_peak(results[0], 345_600_000)
-    name, asked = result.run.name, Most(size=24_000_000, memory=500_000_000)
+    name, asked = result.run.name, Footprint(size=24_000_000, memory=500_000_000)
     tuned = Tuned(question="?", limits=LIMITS, most=asked, fastest=name, best=name, front=(name,))
     text = _tune.render(config, tuned, [result], 1.0)
     assert "loses at most f1 by 1 and is at most 24 MB large and takes at most 500 MB of memory." in text
     row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
     assert [cell.strip() for cell in row.split("|")[4:6]] == [f"{result.artifact.bytes / 1e6:.1f}", "345.6"]
     assert _tune.data(tuned, 1.0)["max_size"] == 24_000_000
-    assert "max_memory" not in _tune.data(tuned.model_copy(update={"most": ANY}), 1.0)
+    assert "max_memory" not in _tune.data(tuned.model_copy(update={"most": UNLIMITED}), 1.0)
 
 
 def test_another_limit_is_another_question():
     base = reference_config().base
-    asked = {question(base, LIMITS, "*", most) for most in (ANY, Most(size=1), Most(size=2), Most(memory=1))}
+    asked = {
+        question(base, LIMITS, "*", most)
+        for most in (UNLIMITED, Footprint(size=1), Footprint(size=2), Footprint(memory=1))
+    }
     assert len(asked) == 4
-    assert question(base, LIMITS, "*", ANY) == question(base, LIMITS, "*")
+    assert question(base, LIMITS, "*", UNLIMITED) == question(base, LIMITS, "*")

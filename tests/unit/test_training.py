@@ -87,6 +87,8 @@ CASES = [
     ("ConstantOfShape", [ints(2, 3)], {}),
     ("Range", [np.int64(1), np.int64(9), np.int64(3)], {}),
     ("CumSum", [WHOLE, np.int64(1)], {}),
+    *(("CumSum", [WHOLE, np.int64(1)], {"reverse": way, "exclusive": 1}) for way in (0, 1)),
+    ("CumSum", [FLOATS, np.int64(0)], {"reverse": 1}),
     ("Trilu", [WHOLE, np.int64(1)], {"upper": 0}),
     ("Trilu", [FLOATS], {}),
     (
@@ -151,6 +153,20 @@ def test_softmax_before_opset_13_goes_over_all_that_follows():
 def test_an_unknown_operator_is_refused_by_its_name():
     with pytest.raises(RunFailed, match="no way back through NonMaxSuppression"):
         TrainedGraph(single("NonMaxSuppression", [FLOATS, FLOATS], {}, 17))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "attributes", "words"),
+    [
+        ("GatherND", [FLOATS, ints([1], [0])], {"batch_dims": 1}, "GatherND with batch_dims"),
+        ("Pad", [FLOATS, ints(0, 1, 0, 0, 0, 0)], {"mode": "edge"}, "Pad of another mode than constant"),
+        ("Conv", [PICTURE, PICTURE[:, :, :3, :3]], {"auto_pad": "SAME_UPPER"}, "Conv with auto_pad"),
+    ],
+)
+def test_a_form_of_an_operator_that_is_not_known_is_refused(kind, arrays, attributes, words):
+    graph = TrainedGraph(single(kind, arrays, attributes, 17))
+    with pytest.raises(RunFailed, match=f"no way back through {words}.*; set it to false"):
+        graph.run({f"in{place}": torch.from_numpy(array) for place, array in enumerate(arrays)}, ["out"], {})
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quantbench.analysis import speedups, undisturbed
@@ -336,6 +336,8 @@ def medians_of_launches(arm):
 def test_the_weighted_median_is_that_of_numpy(seed, count):
     generator = np.random.default_rng(seed)
     values, weights = np.sort(generator.normal(size=count)), generator.uniform(0.1, 1, (3, count))
+    sums = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+    assume(np.abs(sums - 0.5).min() > 2 * undisturbed.ROUNDING)  # halves but for rounding are the mean of two
     wanted = [float(np.quantile(values, 0.5, weights=row, method="inverted_cdf")) for row in weights]
     assert undisturbed._middle(values, weights) == pytest.approx(wanted)
 

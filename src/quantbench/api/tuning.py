@@ -27,7 +27,7 @@ from quantbench.system.writing import write_atomically
 from quantbench.tune import budget as allowed
 from quantbench.tune.budget import LEAST_SECONDS, Budget
 from quantbench.tune.candidates import candidates_for
-from quantbench.tune.search import Limit, Most
+from quantbench.tune.search import Footprint, Limit
 from quantbench.tune.state import Screening, Tuned
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def tune(
     if thorough and screen_only:
         raise BadInput([Mistake("--screen-only --thorough", "the screening is the same for both; leave one out")])
     budget = _budget(thorough, max_time, max_evaluations, train, time.monotonic())
-    most = Most(size=bytes_of("--max-size", max_size), memory=bytes_of("--max-memory", max_memory))
+    most = Footprint(size=bytes_of("--max-size", max_size), memory=bytes_of("--max-memory", max_memory))
     asked = _Asked(limit_texts(max_drop), most, only, thorough, screen_only, screened)
     return _searched(single(config), out, budget, asked, reporter(progress))
 
@@ -238,7 +238,7 @@ class _Asked:
     """What a version must keep within, as texts, and how far to search."""
 
     limits: Sequence[str]
-    most: Most
+    most: Footprint
     only: str
     thorough: bool
     screen_only: bool

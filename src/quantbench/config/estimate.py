@@ -61,6 +61,7 @@ def estimate(runs: Sequence[Run]) -> Shared:
     compared = any(s.time_benchmark_args.compares_launches for s in timed)
     noise = min(timing, 2 * floats * shapes * duration) if compared else 0.0
     work = PREPARATION_SECONDS * len(exports) + RUN_SECONDS * len(runs)
+    work += sum(60 * s.aware_training_args.minutes for s in settings if s.aware_training)
     work += EVALUATION_SECONDS * (len(originals) + len({_float_arm(s) for s in evaluated}))
     return Shared(
         exports=len(exports),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +26,16 @@ from quantbench.quantize import sessions
 from quantbench.quantize.mixed.products import Product, find_products, modes_of
 from quantbench.schema.settings import Calibration, Mode, Recipe, Settings
 from quantbench.sources.export import FILE, exported_sha256, write_tidied
+from quantbench.system.writing import write_atomically
 
 if TYPE_CHECKING:
     from quantbench.quantize.training.distill import Progress, Pupil
     from quantbench.quantize.training.graph import Round
 
-STATE = "training.pt"
+STATE, TOLD = "training.pt", "training.json"
 Told = dict[str, Any]
-"""What a training came to: ``steps``, and what outputs of examples kept apart missed ``before`` and ``after``, nats."""
+"""What a training came to: ``steps``, and what outputs of examples kept apart missed ``before`` and ``after``: in nats,
+or of embeddings and numbers as a share of their squares."""
 
 
 def distilled(
@@ -67,18 +70,30 @@ def distilled(
     path = context.cache.path("distilled", inputs, FILE)
 
     def make() -> Told:
+        kept = _read(path)
+        if kept is not None:
+            return kept
         given, samples = external.read(started.path), chosen.read()
         rounding = _rounding(given, started, settings, keep, model, context)
         pupil = _pupil(given, exported, samples, rounding, settings, context)
         told = _train(pupil, settings, path.with_name(STATE), context)
         _put(given, pupil)
         write_tidied(given, path)
-        return {"sha256": str(exported_sha256(path)), **told}
+        write_atomically(path.with_name(TOLD), json.dumps(told).encode())
+        path.with_name(STATE).unlink(missing_ok=True)  # which until now a kill would have gone on from
+        return told
 
-    told = context.cache.stored("distilled", inputs, make)
-    if exported_sha256(path) != told["sha256"]:  # the file is gone, or damaged
-        told = make()
-    return FloatModel(path, told["sha256"]), {name: value for name, value in told.items() if name != "sha256"}
+    told = context.cache.once("distilled", inputs, make)
+    return FloatModel(path, str(exported_sha256(path))), told
+
+
+def _read(path: Path) -> Told | None:
+    """What the training came to of a model that is there whole; None where one has to be trained."""
+    record = path.with_name(TOLD)
+    if exported_sha256(path) is None or not record.exists():
+        return None
+    found: Told = json.loads(record.read_bytes())
+    return found
 
 
 def _train(pupil: Pupil, settings: Settings, state: Path, context: Context) -> Told:
@@ -94,7 +109,6 @@ def _train(pupil: Pupil, settings: Settings, state: Path, context: Context) -> T
             found: Progress = distill(pupil, 60 * wanted.minutes, wanted.learning_rate, wanted.seed, state, whole.add)
     finally:
         torch.set_num_threads(before)
-    state.unlink(missing_ok=True)
     return {"steps": found.steps, "before": found.before[0], "after": found.best}
 
 

@@ -9,7 +9,16 @@ from typing import Any
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.schema.settings import Settings
+from quantbench.schema.settings import Calibration, Settings
+
+GRANULARITY: Mapping[str, JsonValue] = {
+    **{
+        key: Settings.model_fields[key].default
+        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
+    },
+    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
+}
+"""What is quantized, with which numbers and ranges: keys of parameters and their defaults."""
 
 
 def decided_alone(decides: Mapping[str, JsonValue], library: str, otherwise: str = "") -> tuple[Rule, ...]:

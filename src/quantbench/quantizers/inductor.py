@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding, QuantizerInputs, Reads
-from quantbench.quantizers import _unquantized
+from quantbench.plugins.quantizing import Candidate, NoEmbedding, QuantizerInputs, Reads
+from quantbench.quantizers import _opaque, _unquantized
 from quantbench.schema.settings import Recipe, Settings
-from quantbench.system.files import file_sha256
 
 if TYPE_CHECKING:
     from quantbench.served.modules import Head
@@ -25,10 +24,8 @@ DECIDES: Mapping[str, JsonValue] = {}
 RULES: tuple[Rule, ...] = ()
 NOTE = ""
 
-
-def files(path: Path) -> tuple[Path, ...]:
-    """The package."""
-    return (path,)
+files = _opaque.files
+inspect = _opaque.inspect
 
 
 def reads(settings: Recipe) -> Reads:
@@ -42,11 +39,6 @@ def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, Js
 
     write_compiled(inputs.original, inputs.exported, settings.framework_args.precision, path)
     return _unquantized.recipe(settings)
-
-
-def inspect(path: Path) -> Inspection:
-    """There is no graph: what is computed is as different as the package is."""
-    return Inspection({}, file_sha256(path))
 
 
 def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from pydantic import JsonValue
 
 from quantbench.plugins.options import typed
 from quantbench.plugins.quantizing import Candidate, Inspection, QuantizerInputs, Reads
-from quantbench.quantizers._decided import decided_alone
+from quantbench.quantizers._decided import GRANULARITY, decided_alone
 from quantbench.runtimes import openvino
 from quantbench.schema.settings import Calibration, Recipe, Settings
 
@@ -23,13 +22,7 @@ EMBEDDING = "openvino/openvino_model.xml"
 """Where sentence-transformers looks for it."""
 LIBRARIES = ("openvino", "nncf")
 EXTRA = "openvino"
-DECIDES: Mapping[str, JsonValue] = {
-    **{
-        key: Settings.model_fields[key].default
-        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
-    },
-    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
-}
+DECIDES = GRANULARITY
 NOTE = (
     "With framework openvino and quantization_approach static NNCF chose operators, granularity and number types; the "
     "range of an activation is the mean over the samples of each sample's extremes"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.quantizing import Candidate, Inspection, NoEmbedding, QuantizerInputs, Reads
-from quantbench.quantizers._decided import decided_alone
-from quantbench.schema.settings import Calibration, Recipe, Settings
-from quantbench.system.files import file_sha256
+from quantbench.plugins.quantizing import Candidate, NoEmbedding, QuantizerInputs, Reads
+from quantbench.quantizers import _opaque
+from quantbench.quantizers._decided import GRANULARITY, decided_alone
+from quantbench.schema.settings import Recipe, Settings
 
 if TYPE_CHECKING:
     from quantbench.served.modules import Head
@@ -21,13 +20,7 @@ SUMMARY = "int8 by torchao, static or dynamic, compiled ahead of time"
 FILE = "model.pt2"
 LIBRARIES = ("torch", "transformers", "torchao")
 EXTRA = "torchao"
-DECIDES: Mapping[str, JsonValue] = {
-    **{
-        key: Settings.model_fields[key].default
-        for key in ("operators_to_quantize", "node_exclusion", "per_channel", "activation_type", "weight_type")
-    },
-    **{f"calibration.{key}": Calibration.model_fields[key].default for key in ("method", "moving_average")},
-}
+DECIDES = GRANULARITY
 NOTE = (
     "With framework inductor torchao's quantizer for x86 chose operators, granularity and number types; static ranges "
     "are those of its histograms"
@@ -45,10 +38,8 @@ RULES = (
     Rule(("framework_args.precision", "framework", "quantization_approach"), _precision),
 )
 
-
-def files(path: Path) -> tuple[Path, ...]:
-    """The package."""
-    return (path,)
+files = _opaque.files
+inspect = _opaque.inspect
 
 
 def reads(settings: Recipe) -> Reads:
@@ -62,11 +53,6 @@ def write(settings: Recipe, inputs: QuantizerInputs, path: Path) -> dict[str, Js
 
     write_int8(inputs.original, inputs.exported, inputs.samples, path)
     return {"activation_type": "uint8", "weight_type": "int8", "per_channel": True, "operators_to_quantize": ["linear"]}
-
-
-def inspect(path: Path) -> Inspection:
-    """There is no graph: what is computed is as different as the package is."""
-    return Inspection({}, file_sha256(path))
 
 
 def write_embedding(path: Path, head: Head, prompt: int, folder: Path) -> Path:

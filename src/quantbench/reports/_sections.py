@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from quantbench.analysis import speedups
 from quantbench.analysis.losses import differences
@@ -11,7 +12,7 @@ from quantbench.analysis.speedups import shape_name
 from quantbench.analysis.undisturbed import undisturbed_ms
 from quantbench.plugins import registry
 from quantbench.reports._markdown import counts, spread, table
-from quantbench.schema.results import Artifact, Latency, Noise, Result
+from quantbench.schema.results import Artifact, Latency, Noise, Result, Run
 from quantbench.schema.settings import Config
 from quantbench.sources.cells import NO_LABELS
 
@@ -253,6 +254,8 @@ def notes(done: Sequence[Result]) -> list[str]:
     found = sorted({note for result in done for note in result.notes})
     for result in done:
         artifact = result.artifact
+        if artifact and (training := artifact.recipe.get("training")):
+            found.append(_trained(result.run, training))
         if artifact and artifact.operators and not _integer_operators(result):
             settings = result.run.settings
             why = registry.runtime(settings.framework).why_float(settings)
@@ -262,6 +265,13 @@ def notes(done: Sequence[Result]) -> list[str]:
         for result in done
     ]
     return found + list(dict.fromkeys(maker.NOTE for maker in makers if maker and maker.NOTE))
+
+
+def _trained(run: Run, training: Any) -> str:
+    """What a training came to, in a sentence."""
+    missed = f"what outputs miss went from {training['before']:.2g} to {training['after']:.2g}"
+    minutes = run.settings.aware_training_args.minutes
+    return f"{run.name}: trained for {minutes:g} min ({training['steps']} steps); on examples kept apart {missed}"
 
 
 def _integer_operators(result: Result) -> dict[str, int]:

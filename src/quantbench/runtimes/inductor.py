@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
 
 from pydantic import JsonValue
 
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.signature import Signature
+from quantbench.runtimes import _checkpoint
 from quantbench.runtimes._caps import UNCAPPED
-from quantbench.runtimes._checkpoint import unchanged
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import inductor as served
@@ -31,7 +28,11 @@ FLOAT_RUNTIME = "onnxruntime"
 EXECUTED = EXECUTED_ALONE = ""
 EMULATED = "bfloat16 without avx512_bf16 or amx_bf16: PyTorch emulates it, which costs time"
 SERVED = served
-RULES = (Rule(("pruning", "positions", "embedding_tables", "aware_training", "framework"), unchanged),)
+RULES = (Rule(("pruning", "positions", "embedding_tables", "aware_training", "framework"), _checkpoint.unchanged),)
+signature = _checkpoint.signature
+executed = _checkpoint.executed
+is_integer = _checkpoint.is_integer
+why_float = _checkpoint.why_float
 
 
 class Args(FrameworkArgs, extra="forbid"):
@@ -43,34 +44,14 @@ def load(spec: ArmSpec, num_threads: int) -> served.InductorSession:
     return served.load(spec.path, spec.options, num_threads)
 
 
-def signature(session: Any) -> Signature:
-    """Never asked for: a package of another origin says nothing of its inputs."""
-    return Signature()
-
-
 def options(settings: Settings) -> dict[str, JsonValue]:
     """None: the precision is compiled in."""
-    return {}
-
-
-def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
-    """Nothing: compiled code has no graph to look at."""
     return {}
 
 
 def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
     """None: compiling takes longer than a search's first answer may."""
     return ()
-
-
-def is_integer(operator: str) -> bool:
-    """Never: no operators are executed that could be named."""
-    return False
-
-
-def why_float(settings: Settings) -> str:
-    """Never asked for: there are no quantized models."""
-    return f"Framework {settings.framework} computes in float"
 
 
 def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
 
 from pydantic import JsonValue
 
 from quantbench.plugins import registry
 from quantbench.plugins.protocols import Rule
-from quantbench.plugins.signature import Signature
+from quantbench.runtimes import _checkpoint
 from quantbench.runtimes._caps import UNCAPPED
-from quantbench.runtimes._checkpoint import unchanged
 from quantbench.schema.results import ArmSpec, Environment
 from quantbench.schema.settings import FrameworkArgs, Mode, Precision, Settings
 from quantbench.served import pytorch as served
@@ -50,8 +47,12 @@ def _original_itself(settings: Settings) -> str | None:
 
 RULES = (
     Rule(("framework_args.precision", "framework", "quantization_approach"), _original_itself),
-    Rule(("pruning", "positions", "embedding_tables", "aware_training", "framework"), unchanged),
+    Rule(("pruning", "positions", "embedding_tables", "aware_training", "framework"), _checkpoint.unchanged),
 )
+signature = _checkpoint.signature
+executed = _checkpoint.executed
+is_integer = _checkpoint.is_integer
+why_float = _checkpoint.why_float
 
 
 def load(spec: ArmSpec, num_threads: int) -> served.PyTorchSession:
@@ -62,11 +63,6 @@ def load(spec: ArmSpec, num_threads: int) -> served.PyTorchSession:
     return served.load(spec.path, spec.options, num_threads)
 
 
-def signature(session: Any) -> Signature:
-    """Never asked for: a checkpoint is no file by itself."""
-    return Signature()
-
-
 def options(settings: Settings) -> dict[str, JsonValue]:
     """Options of an arm: the class of its task, what may be loaded, and the precision unless it is float32."""
     allowed = {name: True for name in ("trust_remote_code", "allow_pickled_weights") if getattr(settings, name)}
@@ -75,24 +71,9 @@ def options(settings: Settings) -> dict[str, JsonValue]:
     return {"auto_class": registry.task(settings.task).AUTO_CLASS, **allowed, **lowered}
 
 
-def executed(spec: ArmSpec, scratch: Path) -> dict[str, int]:
-    """Nothing: eager PyTorch has no graph to look at."""
-    return {}
-
-
 def precisions(instruction_sets: Collection[str]) -> tuple[Precision, ...]:
     """That of the original: eager PyTorch is what ``tune`` is to beat."""
     return ("float32",)
-
-
-def is_integer(operator: str) -> bool:
-    """Never: no operators are executed that could be named."""
-    return False
-
-
-def why_float(settings: Settings) -> str:
-    """Never asked for: there are no quantized models."""
-    return f"Framework {settings.framework} computes in float"
 
 
 def notes(settings: Settings, environment: Environment) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ def candidates_for(base: Settings, instruction_sets: Collection[str]) -> list[Ca
                         "activation_type": "auto",
                         "weight_type": "auto",
                         "placement": Placement(),
+                        "aware_training": False,  # which a search does by itself, of what is worth it
                     }
                 )
                 if any(broken(own)):  # a checkpoint has no graph of which less could be computed

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from quantbench.analysis import losses
 from quantbench.schema.results import Result
 from quantbench.timing import quick
-from quantbench.tune.search import Limit, Most
+from quantbench.tune.search import Footprint, Limit
 
 
-def keeps_within(result: Result, limits: Sequence[Limit], most: Most) -> bool:
+def keeps_within(result: Result, limits: Sequence[Limit], most: Footprint) -> bool:
     """Whether a result keeps within all limits; what the system does not tell is not held against it."""
     size = result.artifact.bytes if result.artifact else 0
     for count, largest in ((size, most.size), (peak_memory(result), most.memory)):

@@ -34,7 +34,7 @@ class Limit(Record):
         return self.drop * abs(original) if self.relative else self.drop
 
 
-class Most(Record):
+class Footprint(Record):
     """The most bytes that a version may take up; None where it may take as many as it does.
 
     Attributes:
@@ -47,7 +47,7 @@ class Most(Record):
     memory: int | None = None
 
 
-ANY = Most()
+UNLIMITED = Footprint()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from quantbench.schema.base import Record, digest
 from quantbench.schema.settings import Settings
 from quantbench.system.writing import write_atomically
 from quantbench.tune.screening import Standing
-from quantbench.tune.search import ANY, Limit, Most, Verdict
+from quantbench.tune.search import UNLIMITED, Footprint, Limit, Verdict
 
 FILE = "tuning.json"
 SCHEMA_VERSION = 2
@@ -147,7 +147,7 @@ class Tuned(Record):
     schema_version: int = SCHEMA_VERSION
     question: str
     limits: tuple[Limit, ...]
-    most: Most = ANY
+    most: Footprint = UNLIMITED
     probes: dict[str, float] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
     screening: Screening | None = None
@@ -163,13 +163,13 @@ class Tuned(Record):
     seconds: dict[str, float] = Field(default_factory=dict)
 
     @classmethod
-    def start(cls, settings: Settings, limits: Sequence[Limit], only: str, most: Most = ANY) -> Tuned:
+    def start(cls, settings: Settings, limits: Sequence[Limit], only: str, most: Footprint = UNLIMITED) -> Tuned:
         """The state before the first step."""
         return cls(question=question(settings, limits, only, most), limits=tuple(limits), most=most)
 
     @classmethod
     def read(
-        cls, folder: Path, settings: Settings, limits: Sequence[Limit], only: str, most: Most = ANY
+        cls, folder: Path, settings: Settings, limits: Sequence[Limit], only: str, most: Footprint = UNLIMITED
     ) -> Tuned | None:
         """What an earlier call has found in a folder; None if there was none.
 
@@ -209,8 +209,8 @@ class Tuned(Record):
         write_atomically(folder / FILE, self.model_dump_json(indent=1).encode())
 
 
-def question(settings: Settings, limits: Sequence[Limit], only: str, most: Most = ANY) -> str:
+def question(settings: Settings, limits: Sequence[Limit], only: str, most: Footprint = UNLIMITED) -> str:
     """Hash of a configuration, its limits and the glob over candidates."""
     asked = [limit.model_dump(mode="json") for limit in limits]
-    further = {"most": most.model_dump(mode="json")} if most != ANY else {}
+    further = {"most": most.model_dump(mode="json")} if most != UNLIMITED else {}
     return digest({"settings": spelled_out(settings), "limits": asked, "only": only, **further})

@@ -41,7 +41,7 @@ from quantbench.tune.budget import Budget
 from quantbench.tune.candidates import candidates_for, needs_small_tables, opset_for
 from quantbench.tune.finals import keeps_within, loss_of, optimized_seconds
 from quantbench.tune.screener import CANNOT_BE_MADE, FLOAT, Screener, told_shortly
-from quantbench.tune.search import ANY, Group, Limit, Most, Schedule, Trial, pareto_front
+from quantbench.tune.search import UNLIMITED, Footprint, Group, Limit, Schedule, Trial, pareto_front
 from quantbench.tune.state import Finalist, GroupSensitivity, Tried, Tuned
 from quantbench.tune.trials import TuningSet
 
@@ -94,7 +94,7 @@ class Tuning:
         context: Context,
         only: str = "*",
         thorough: bool = False,
-        most: Most = ANY,
+        most: Footprint = UNLIMITED,
     ) -> Tuning:
         """Load model and data, export, and read what an earlier call has found.
 

@@ -15,6 +15,8 @@ import onnx
 import torch
 from torch.nn import functional
 
+from quantbench.errors import RunFailed
+
 Values = Sequence[Any]
 """Inputs of a node: tensors, None for those that are left out."""
 Options = Mapping[str, Any]
@@ -23,6 +25,10 @@ Operator = Callable[[Values, Options], Any]
 """From inputs and attributes to the output, or a tuple of several."""
 AXES_SINCE_13 = 13
 """Opset since which Softmax works along one axis and not over all that follow (ONNX, Changelog.md)."""
+
+
+def _refused(what: str) -> RunFailed:
+    return RunFailed(f"aware_training: there is no way back through {what}; set it to false")
 
 
 def _elementwise(function: Callable[..., Any]) -> Operator:
@@ -125,7 +131,7 @@ def _gather_elements(given: Values, options: Options) -> Any:
 
 def _gather_nd(given: Values, options: Options) -> Any:
     if options.get("batch_dims", 0):
-        raise NotImplementedError("GatherND with batch_dims")
+        raise _refused("GatherND with batch_dims")
     value, places = given
     return value[tuple(places.movedim(-1, 0))]
 
@@ -189,7 +195,7 @@ def _expand(given: Values, _: Options) -> Any:
 
 def _pad(given: Values, options: Options) -> Any:
     if _text(options.get("mode", "constant")) != "constant" or len(given) > 3:
-        raise NotImplementedError("Pad that is not constant, or of some axes")
+        raise _refused("Pad of another mode than constant, or of some axes")
     value, pads = given[0], given[1].tolist()
     around = [pads[axis + side * value.ndim] for axis in reversed(range(value.ndim)) for side in (0, 1)]
     return functional.pad(value, around, value=given[2].item() if len(given) > 2 and given[2] is not None else 0)
@@ -240,9 +246,10 @@ def _range(given: Values, _: Options) -> Any:
 
 def _cumsum(given: Values, options: Options) -> Any:
     value, axis = given[0], int(given[1])
-    if options.get("reverse", 0) or options.get("exclusive", 0):
-        raise NotImplementedError("CumSum that is reverse or exclusive")
-    return value.cumsum(axis).to(value.dtype)
+    ahead = value.flip(axis) if options.get("reverse", 0) else value
+    sums = ahead.cumsum(axis).to(value.dtype)
+    sums = sums - ahead if options.get("exclusive", 0) else sums
+    return sums.flip(axis) if options.get("reverse", 0) else sums
 
 
 def _trilu(given: Values, options: Options) -> Any:
@@ -255,7 +262,7 @@ def _convolution(given: Values, options: Options) -> Any:
     space = value.ndim - 2
     pads = list(options.get("pads", [0] * 2 * space))
     if _text(options.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
-        raise NotImplementedError("Conv with auto_pad")
+        raise _refused("Conv with auto_pad")
     around = [pads[place + side * space] for place in reversed(range(space)) for side in (0, 1)]
     value = functional.pad(value, around) if any(around) else value
     work = {1: functional.conv1d, 2: functional.conv2d}[space]
